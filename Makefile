@@ -1,0 +1,42 @@
+# Targets: `make help`. Recipes see the environment's programs first, so that DVC's stages find its python.
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+PYTHON ?= python3
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SCALE ?=
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test learns bench lint clean
+
+help:    ## this list
+	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)    ## an environment in .venv with the pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 SCALE=paper)
+	python -m pipeline.launch jobs=$(JOBS) $(if $(SCALE),scale=$(SCALE))
+
+test: $(STAMP)    ## the tests, minutes
+	python -m pytest -q
+
+learns: $(STAMP)    ## does it learn? minutes
+	python -m pipeline.learns
+
+bench: $(STAMP)    ## seconds per part of a run
+	python -m pipeline.bench
+
+lint: $(STAMP)    ## style and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+clean:    ## remove the environment and caches; runs/ and reports/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find tom pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +
