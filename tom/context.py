@@ -1,0 +1,41 @@
+"""What the parts of an agent are built from, and what they see of one another while it trains."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tom.networks import Policy, TwinCritic
+from tom.replay import Replay
+from tom.settings import KINDS
+from tom.streams import Stream
+
+
+@dataclass(frozen=True)
+class Context:
+    """Sizes and streams a part needs to exist."""
+
+    replicas: int
+    observation_dim: int
+    action_dim: int
+    discount: float
+    device: torch.device
+    init: Stream
+
+
+@dataclass(frozen=True)
+class View:
+    """The agent as a weighting or a loss sees it at the start of a round; nothing in it is theirs to change."""
+
+    replay: Replay
+    policy: Policy
+    critic: TwinCritic | None
+    env_step: int
+    warmup_env_steps: int
+    stream: Stream
+
+
+def build(kind: str, settings: Any, context: Context) -> Any:
+    """The part `settings.name` of this kind: `tom/<kind>/<name>.py` offers `build(settings, context)`."""
+    return importlib.import_module(f"tom.{KINDS[kind]}.{settings.name}").build(settings, context)

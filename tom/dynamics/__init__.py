@@ -1,0 +1,1 @@
+"""What is fitted: models of reward and next state."""

@@ -1,0 +1,56 @@
+"""Real environments, several at a time."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from tom.envs.spec import EnvSpec
+
+MUJOCO = "3.4.0"  # from 3.5.0 contact margins add up: Hopper, Ant and Humanoid take other steps
+
+
+class SimulatorError(RuntimeError):
+    """The installed simulator is not the one the results were made with."""
+
+
+def check_simulator() -> None:
+    """SimulatorError unless MuJoCo is the pinned version, or the one that TOM_MUJOCO names."""
+    installed, wanted = version("mujoco"), os.environ.get("TOM_MUJOCO", MUJOCO)
+    if installed != wanted:
+        raise SimulatorError(
+            f"mujoco {installed} is installed, the results need {wanted}: physics differ between versions. "
+            f"Install mujoco=={wanted}, or set TOM_MUJOCO={installed} to run with this one."
+        )
+
+
+def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
+    """One environment whose actions are scaled from [-1, 1] to its own range."""
+    check_simulator()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # -v4 is the paper's closest kin, see the README
+        env = gymnasium.make(spec.id, **options)
+    env = gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+    return env
+
+
+class Lockstep:
+    """Several environments stepped side by side."""
+
+    def __init__(self, spec: EnvSpec, count: int):
+        self.spec = spec
+        self.envs = [make(spec) for _ in range(count)]
+
+    def reset(self, index: int, seed: int) -> np.ndarray:
+        """Starts a new episode in one environment; its first observation [O]."""
+        return self.envs[index].reset(seed=seed)[0]
+
+    def step(self, actions: np.ndarray, active: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Steps the active ones with actions [n, A]: observations [n, O], rewards, terminated, truncated [n]."""
+        steps = [self.envs[i].step(action)[:4] for i, action in zip(active, actions, strict=True)]
+        observations, rewards, terminated, truncated = zip(*steps, strict=True)
+        return np.stack(observations), np.array(rewards), np.array(terminated), np.array(truncated)

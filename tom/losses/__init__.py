@@ -1,0 +1,1 @@
+"""How wrong a model's prediction is."""

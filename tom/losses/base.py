@@ -1,0 +1,21 @@
+"""What every loss offers."""
+
+from torch import Tensor
+
+from tom.context import View
+from tom.dynamics.base import Dynamics
+
+
+class Loss:
+    """How wrong a prediction is, per sample; the fit applies the weights and takes the mean."""
+
+    needs: frozenset[str] = frozenset()  # parts of the View that must not be None, e.g. {"critic"}
+
+    def columns(self, view: View) -> Tensor:
+        """What the loss needs to know of each stored row besides inputs and targets: [R, N, any width]."""
+        rows = view.replay.all().data
+        return rows.new_empty(*rows.shape[:2], 0)
+
+    def __call__(self, model: Dynamics, inputs: Tensor, targets: Tensor, columns: Tensor) -> Tensor:
+        """Loss per sample [R, B] on normalised inputs [R, B, O + A] and targets [R, B, 1 + O] (reward first)."""
+        raise NotImplementedError

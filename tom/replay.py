@@ -1,0 +1,117 @@
+"""Transitions and where they are kept.
+
+Letters for sizes, used throughout: R replicas, N rows, B batch, E members, O observation, A action.
+A transition is one row of float32: observation (O), action (A, in [-1, 1]), next observation (O), reward,
+terminated, truncated. One row is one gather, and observation and action lie side by side as networks want them.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+RESETS_KEPT = 1_000  # reset states kept per replica (ours; a few hundred describe the initial distribution)
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Named views of rows [..., 2 O + A + 3]."""
+
+    data: Tensor
+    observation_dim: int
+    action_dim: int
+
+    def like(self, data: Tensor) -> "Transitions":
+        """Other rows of the same layout."""
+        return Transitions(data, self.observation_dim, self.action_dim)
+
+    @property
+    def obs(self) -> Tensor:
+        return self.data[..., : self.observation_dim]
+
+    @property
+    def obs_action(self) -> Tensor:
+        return self.data[..., : self.observation_dim + self.action_dim]
+
+    @property
+    def next_obs(self) -> Tensor:
+        return self.data[..., self.observation_dim + self.action_dim : -3]
+
+    @property
+    def reward(self) -> Tensor:
+        return self.data[..., -3]
+
+    @property
+    def terminated(self) -> Tensor:
+        """1 where the episode ended in a terminal state: no value follows."""
+        return self.data[..., -2]
+
+    @property
+    def truncated(self) -> Tensor:
+        """1 where a time limit cut the episode: the value of the next observation still follows."""
+        return self.data[..., -1]
+
+
+def take(rows: Tensor, index: Tensor) -> Tensor:
+    """rows [R, N, W] at index [R, ...] (int64), each replica in its own rows: [R, ..., W]."""
+    replicas, count, width = rows.shape
+    offsets = torch.arange(replicas, device=rows.device).view(-1, *[1] * (index.dim() - 1)) * count
+    return rows.reshape(-1, width).index_select(0, (index + offsets).flatten()).view(*index.shape, width)
+
+
+class Ring:
+    """The newest `capacity` rows of each replica, contiguous on one device."""
+
+    def __init__(self, replicas: int, capacity: int, observation_dim: int, action_dim: int, device: torch.device):
+        self.observation_dim, self.action_dim, self.capacity = observation_dim, action_dim, capacity
+        self.data = torch.zeros(replicas, capacity, 2 * observation_dim + action_dim + 3, device=device)
+        self.added = 0
+
+    def __len__(self) -> int:
+        return min(self.added, self.capacity)
+
+    def add(self, rows: Tensor) -> Tensor:
+        """Stores rows [R, n, W], n <= capacity, over the oldest ones; returns the slots they took, int64 [n]."""
+        slots = torch.arange(self.added, self.added + rows.shape[1], device=self.data.device) % self.capacity
+        self.data.index_copy_(1, slots, rows)
+        self.added += rows.shape[1]
+        return slots
+
+    def all(self) -> Transitions:
+        """Every stored row, in slot order: [R, N, W], a view."""
+        return Transitions(self.data[:, : len(self)], self.observation_dim, self.action_dim)
+
+    def rows(self, index: Tensor) -> Transitions:
+        """The rows in slots index [R, ...]."""
+        return Transitions(take(self.data, index), self.observation_dim, self.action_dim)
+
+    def by_age(self) -> Tensor:
+        """Slots from the oldest row to the newest, int64 [N]."""
+        first = self.added - len(self)
+        return torch.arange(first, self.added, device=self.data.device) % self.capacity
+
+
+class Replay(Ring):
+    """Real transitions, each stamped with its environment step and policy round, and the states episodes begin in."""
+
+    def __init__(self, replicas: int, capacity: int, observation_dim: int, action_dim: int, device: torch.device):
+        super().__init__(replicas, capacity, observation_dim, action_dim, device)
+        self.env_step = torch.zeros(capacity, dtype=torch.int64, device=device)
+        self.policy_round = torch.zeros(capacity, dtype=torch.int64, device=device)
+        self.resets = torch.zeros(replicas, RESETS_KEPT, observation_dim, device=device)
+        self.reset_count = [0] * replicas
+
+    def push(self, rows: Tensor, env_step: int, policy_round: int) -> None:
+        """Stores one new transition of each replica, rows [R, W]."""
+        slot = self.add(rows[:, None])
+        self.env_step[slot] = env_step
+        self.policy_round[slot] = policy_round
+
+    def push_reset(self, replica: int, observation: Tensor) -> None:
+        """Stores the first observation [O] of an episode."""
+        self.resets[replica, self.reset_count[replica] % RESETS_KEPT] = observation
+        self.reset_count[replica] += 1
+
+    def resets_kept(self) -> list[int]:
+        """How many reset states each replica has."""
+        return [min(count, RESETS_KEPT) for count in self.reset_count]

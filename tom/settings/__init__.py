@@ -1,0 +1,21 @@
+"""Every setting of an agent, torch-free: one dataclass per part, found by the part's kind and name.
+
+A part is a file `tom/<kind>/<name>.py`; its settings are the class `Settings` in `tom/settings/<kind>/<name>.py`.
+"""
+
+import importlib
+import pkgutil
+from typing import Any
+
+KINDS = {"weighting": "weightings", "loss": "losses", "dynamics": "dynamics", "backbone": "backbones"}
+
+
+def names(kind: str) -> list[str]:
+    """The names a part of this kind can have, alphabetically: kind is a key of KINDS."""
+    package = importlib.import_module(f"tom.settings.{KINDS[kind]}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def settings_class(kind: str, name: str) -> Any:
+    """The settings dataclass of one part; ModuleNotFoundError if there is no such part."""
+    return importlib.import_module(f"tom.settings.{KINDS[kind]}.{name}").Settings

@@ -1,0 +1,39 @@
+"""The settings of one agent on one environment, whole and checked."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tom.settings import KINDS, settings_class
+from tom.settings import train as train_settings
+from tom.settings.fields import SettingsError, problems
+
+
+@dataclass
+class AgentSettings:
+    """Everything that decides a run but its seed: the environment, the loop and one part of each kind."""
+
+    env: str
+    train: train_settings.Settings
+    weighting: Any
+    loss: Any
+    dynamics: Any
+    backbone: Any
+
+    def problems(self) -> Iterator[str]:
+        """One sentence per value that is out of range or contradicts another."""
+        for key in ("train", *KINDS):
+            yield from problems(getattr(self, key), key)
+
+
+def agent_settings(config: Mapping[str, Any]) -> AgentSettings:
+    """Settings from plain nested mappings, e.g. {"env": "hopper", "weighting": {"name": "tom", "clip": 5.0}, ...}.
+
+    Keys that are absent take their default; SettingsError names every value that cannot be used.
+    """
+    parts = {kind: settings_class(kind, config[kind]["name"])(**config[kind]) for kind in KINDS}
+    settings = AgentSettings(env=config["env"], train=train_settings.Settings(**config.get("train", {})), **parts)
+    found = list(settings.problems())
+    if found:
+        raise SettingsError("; ".join(found))
+    return settings

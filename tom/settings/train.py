@@ -1,0 +1,28 @@
+"""Settings of the training loop: how long, how often, how it is evaluated."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tom.settings.fields import number
+
+
+@dataclass
+class Settings:
+    """The clock is the environment step; warm-up steps count."""
+
+    total_env_steps: int = number(300_000, low=1, unit="env steps", origin="paper", help="length of the run")
+    warmup_env_steps: int = number(
+        5_000, low=1, unit="env steps", origin="official code", help="steps with uniform random actions before learning"
+    )
+    round_env_steps: int = number(
+        250, low=1, unit="env steps", origin="official code", help="model is refitted and rolled out this often"
+    )
+    eval_every_env_steps: int = number(1_000, low=1, unit="env steps", origin="paper", help="evaluation interval")
+    eval_episodes: int = number(10, low=1, unit="episodes", origin="paper", help="episodes per evaluation")
+
+    def contradictions(self) -> Iterator[str]:
+        if self.warmup_env_steps >= self.total_env_steps:
+            yield (
+                f"warmup_env_steps={self.warmup_env_steps} must be below total_env_steps={self.total_env_steps}; "
+                f"nearest valid value: {self.total_env_steps - 1}"
+            )

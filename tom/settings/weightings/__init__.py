@@ -1,0 +1,1 @@
+"""Settings, one file per part of this kind."""

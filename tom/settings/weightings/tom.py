@@ -1,0 +1,63 @@
+"""Settings of transition occupancy matching (Ma et al., 2023)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tom.settings.fields import choice, number, part, switch
+
+
+@dataclass
+class Settings:
+    """The corrected preset: what the equations say."""
+
+    name: str = part("tom", origin="paper")
+    divergence: str = choice(
+        "chi2", ("chi2", "kl", "kl_simplex"), origin="official code", help="f of the dual; kl_simplex is log-mean-exp"
+    )
+    termination: str = choice(
+        "restart",
+        ("none", "mask", "restart"),
+        origin="ours",
+        help="what follows a terminal transition in the flow: nothing special, the end of mass, or a new episode",
+    )
+    action_samples: int = number(
+        4, low=1, high=64, unit="actions", origin="ours", help="samples in E_pi Q(s', a'); one is biased inside f*"
+    )
+    pool_env_steps: int = number(
+        1_000, low=2, unit="env steps", origin="official code", help="newest transitions that stand for the policy"
+    )
+    clip: float = number(10.0, low=1.0, unit="mean weights", origin="official code", help="cap on a normalised weight")
+    discriminator_hidden: int = number(256, low=1, high=4096, unit="units", origin="official code", help="layer width")
+    discriminator_updates: int = number(
+        400, low=1, unit="updates per round", origin="official code", help="Adam steps of a fresh discriminator"
+    )
+    discriminator_batch: int = number(
+        256, low=2, unit="rows", origin="official code", help="rows of each class per update"
+    )
+    discriminator_learning_rate: float = number(3e-4, low=1e-8, high=1.0, origin="official code", help="Adam step size")
+    discriminator_holdout: float = number(
+        0.1, low=0.0, high=0.9, unit="share of the pool", origin="ours", help="rows kept to report the cross-entropy"
+    )
+    gradient_penalty: float = number(
+        0.1, low=0.0, high=1e3, origin="ours", help="weight of the zero-centred penalty on the logit's gradient"
+    )
+    q_hidden: int = number(256, low=1, high=4096, unit="units", origin="official code", help="width of both Q layers")
+    q_updates: int = number(
+        1_000, low=1, unit="updates per round", origin="official code", help="Adam steps on the dual"
+    )
+    q_batch: int = number(256, low=2, unit="rows", origin="official code", help="rows per dual update")
+    q_learning_rate: float = number(3e-4, low=1e-8, high=1.0, origin="official code", help="Adam step size")
+    q_weight_decay: float = number(
+        1e-4, low=0.0, high=1.0, origin="official code", help="L2 on weight matrices; biases are spared (ours)"
+    )
+
+    exact_constant: bool = switch(
+        True, origin="ours", help="solve for Q's additive constant before and after the Adam steps, not by them"
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        if self.divergence == "kl_simplex" and self.termination == "mask":
+            yield (
+                "divergence=kl_simplex with termination=mask has no minimiser (Q drifts to infinity and terminal "
+                "transitions lose all weight); nearest valid choice: termination=restart"
+            )

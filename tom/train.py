@@ -1,0 +1,178 @@
+"""The training loop: a generator of records, and the only place where the parts of an agent meet."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tom.context import Context, View, build
+from tom.dynamics.fit import fit
+from tom.envs import spec_of
+from tom.envs.simulator import Lockstep
+from tom.evaluate import evaluate
+from tom.replay import Replay
+from tom.settings.agent import AgentSettings
+from tom.settings.fields import SettingsError
+from tom.streams import streams
+from tom.weightings.base import summary
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Undiscounted returns and lengths of deterministic episodes, [R, episodes]."""
+
+    env_steps: int
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+@dataclass(frozen=True)
+class Round:
+    """Numbers of one model round, [R] each: the same names every time, NaN for what is not known yet."""
+
+    env_steps: int
+    numbers: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Final:
+    """The end of the run: the policy's parameters by name, [R, ...]."""
+
+    env_steps: int
+    policy: dict[str, np.ndarray]
+
+
+Record = Evaluation | Round | Final
+
+
+def pick_device(word: str) -> torch.device:
+    """auto: CUDA where there is one."""
+    return torch.device("cuda" if word == "auto" and torch.cuda.is_available() else "cpu" if word == "auto" else word)
+
+
+def train(settings: AgentSettings, seeds: Sequence[int], device: str = "auto") -> Iterator[Record]:
+    """Trains R = len(seeds) independent replicas of one agent; each depends on its own seed alone.
+
+    The clock is the environment step. SettingsError if a part needs what the backbone does not have.
+    """
+    torch.set_flush_denormal(True)  # products with denormal numbers are several times slower on a CPU
+    trainer = Trainer(settings, seeds, pick_device(device))
+    loop = settings.train
+    yield trainer.evaluation()
+    while trainer.env_steps < loop.total_env_steps:
+        since_warmup = trainer.env_steps - loop.warmup_env_steps
+        if since_warmup >= 0 and since_warmup % loop.round_env_steps == 0:
+            yield trainer.round()
+        trainer.step(explore=since_warmup < 0)
+        trainer.improve()
+        if trainer.env_steps % loop.eval_every_env_steps == 0 or trainer.env_steps == loop.total_env_steps:
+            yield trainer.evaluation()
+    yield trainer.final()
+
+
+class Trainer:
+    """R replicas in the middle of a run."""
+
+    def __init__(self, settings: AgentSettings, seeds: Sequence[int], device: torch.device):
+        self.settings, self.device, self.replicas = settings, device, len(seeds)
+        self.spec = spec_of(settings.env)
+        self.streams = streams(seeds, device)
+        context = Context(
+            self.replicas,
+            self.spec.observation_dim,
+            self.spec.action_dim,
+            settings.backbone.discount,
+            device,
+            self.streams["init"],
+        )
+        self.backbone = build("backbone", settings.backbone, context)
+        self.model = build("dynamics", settings.dynamics, context)
+        self.weighting = build("weighting", settings.weighting, context)
+        self.loss = build("loss", settings.loss, context)
+        self.replay = Replay(
+            self.replicas, settings.train.total_env_steps, self.spec.observation_dim, self.spec.action_dim, device
+        )
+        self.envs = Lockstep(self.spec, self.replicas)
+        self.eval_envs = Lockstep(self.spec, self.replicas * settings.train.eval_episodes)
+        self.observations = torch.zeros(self.replicas, self.spec.observation_dim, device=device)
+        self.env_steps = self.rounds = 0
+        self._check_needs()
+        for replica in range(self.replicas):
+            self._reset(replica)
+
+    def _check_needs(self) -> None:
+        """SettingsError, before the first step, if a part needs what the backbone does not have."""
+        view = self.view()
+        for part, settings in ((self.weighting, self.settings.weighting), (self.loss, self.settings.loss)):
+            for need in sorted(part.needs):
+                if getattr(view, need) is None:
+                    raise SettingsError(f"{settings.name} needs a {need}; {self.settings.backbone.name} has none")
+
+    def _reset(self, replica: int) -> None:
+        stream = self.streams["env"]
+        seed = int(torch.randint(2**31, (), generator=stream.generators[replica], device=self.device))
+        self.observations[replica] = torch.as_tensor(self.envs.reset(replica, seed), dtype=torch.float32)
+        self.replay.push_reset(replica, self.observations[replica])
+
+    def step(self, explore: bool) -> None:
+        """One environment step of every replica, into the replay."""
+        stream = self.streams["policy"]
+        if explore:
+            actions = 2.0 * stream.uniform(self.spec.action_dim) - 1.0
+        else:
+            actions = self.backbone.act(self.observations, stream)
+        stepped, rewards, terminated, truncated = self.envs.step(actions.cpu().numpy(), range(self.replicas))
+        next_obs = torch.as_tensor(stepped, dtype=torch.float32, device=self.device)
+        ends = np.stack([rewards, terminated, truncated], -1).astype(np.float32)
+        row = torch.cat([self.observations, actions, next_obs, torch.as_tensor(ends, device=self.device)], -1)
+        self.replay.push(row, self.env_steps, self.rounds)
+        self.observations = next_obs
+        self.env_steps += 1
+        for replica in np.flatnonzero(terminated | truncated):
+            self._reset(int(replica))
+
+    def improve(self) -> None:
+        """The policy updates that are due."""
+        since_warmup = self.env_steps - self.settings.train.warmup_env_steps
+        self.backbone.improve(since_warmup, self.replay, self.streams["replay"])
+
+    def round(self) -> Round:
+        """Weighs the data, refits the model and branches new rollouts from it (Ma et al., 2023, Algorithm 1)."""
+        view = self.view()
+        numbers = {f"weighting/{name}": value for name, value in self.weighting.prepare(view).items()}
+        weights = self.weighting.weights(view)
+        numbers |= {f"weights/{name}": value for name, value in summary(weights, self.replay).items()}
+        fitted = fit(self.model, self.replay.all(), weights, self.loss.columns(view), self.loss, self.streams["model"])
+        numbers |= {f"model/{name}": value for name, value in fitted.items()}
+        numbers |= {f"policy/{name}": value for name, value in self.backbone.report().items()}
+        numbers["updates_per_env_step"] = self._updates_per_env_step()
+        self.backbone.rollout(self.model, self.replay, self.spec, self.streams["rollout"])
+        self.rounds += 1
+        return Round(self.env_steps, {name: value.double().cpu().numpy() for name, value in numbers.items()})
+
+    def view(self) -> View:
+        """What weightings and losses may look at."""
+        return View(
+            self.replay,
+            self.backbone.sac.policy,
+            self.backbone.sac.critic,
+            self.env_steps,
+            self.settings.train.warmup_env_steps,
+            self.streams["weighting"],
+        )
+
+    def _updates_per_env_step(self) -> Tensor:
+        steps = max(1, self.env_steps - self.settings.train.warmup_env_steps)
+        return torch.full((self.replicas,), self.backbone.updates / steps)
+
+    def evaluation(self) -> Evaluation:
+        """Deterministic episodes of the current policies."""
+        seeds = self.streams["eval"].seeds(self.settings.train.eval_episodes)
+        return Evaluation(self.env_steps, *evaluate(self.backbone.sac.policy, self.eval_envs, seeds))
+
+    def final(self) -> Final:
+        """The policies as they are now."""
+        policy = self.backbone.sac.policy.state_dict()
+        return Final(self.env_steps, {name: value.cpu().numpy() for name, value in policy.items()})
