@@ -1,0 +1,149 @@
+"""Accepts a change of code that leaves the numbers as they are, so that recorded runs need not be repeated.
+
+    python -m pipeline.accept [base=HEAD] [scale=smoke]
+
+Trains a short cell of every method of the grid with the code of the commit `base` and with the code as it is now. If
+every evals.csv and train.csv has the same bytes, recorded runs made by the code of `base` count as made by this code.
+"""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pipeline.cell import NO_TRAINING, read_cell, result_folder
+from pipeline.checks import key_values, one_line, one_of
+from pipeline.config import SCIENCE, compose_cell
+from pipeline.params import ROOT, Params, load_params
+from pipeline.processes import dvc, environment
+from pipeline.run_folder import Refused, State, code_of, provenance, state
+from pipeline.sources import source_digest, source_digests
+from tom.settings import KINDS
+from tom.settings.fields import SettingsError
+
+COMPARED = ("evals.csv", "train.csv")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when the change is accepted; 1 if numbers differ or cannot be compared; 2 for bad input."""
+    try:
+        given = key_values(sys.argv[1:] if argv is None else argv, ("base", "scale"))
+        params = load_params()
+        scale = one_of("scale", given.get("scale", "smoke"), params.scales)
+        with tempfile.TemporaryDirectory() as folder:
+            return accept(params, scale, given.get("base", "HEAD"), Path(folder))
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    except Refused as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+
+
+def accept(params: Params, scale: str, base: str, scratch: Path) -> int:
+    """Compares the code of `base` with the code here and, if the bytes are equal, marks the runs of `base`."""
+    old = checked_out(base, scratch / "base")
+    different = [
+        f"method {method}, env {env}: {name}"
+        for method, env in product(params.grid.methods, _envs(params, scale, old))
+        for name in _different(method, env, scale, {"old": old, "new": ROOT}, scratch)
+    ]
+    if different:
+        print(f"not accepted, the bytes differ from those of {base}: {'; '.join(different)}", file=sys.stderr)
+        return 1
+    tested = {tuple(params.part(method, kind) for kind in KINDS) for method in params.grid.methods}
+    marked = [folder for folder in _recorded() if mark(folder, old, tested)]
+    print(f"accepted: same bytes as {base}; {len(marked)} runs made by that code now count as made by this code")
+    return register(params)
+
+
+def checked_out(base: str, folder: Path) -> Path:
+    """The code of a commit in a folder, with params.yaml as it is now; SettingsError if there is no such commit."""
+    packed = subprocess.run(["git", "archive", base, "tom", "pipeline"], cwd=ROOT, capture_output=True, check=False)
+    if packed.returncode:
+        reason = packed.stderr.decode(errors="replace").strip()
+        raise SettingsError(f"base={base}: {reason}; nearest valid choice: base=HEAD")
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+        archive.extractall(folder, filter="data")
+    shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    return folder
+
+
+def mark(folder: Path, old: Path, tested: set[tuple[str, ...]]) -> bool:
+    """Adds the digest of the code here to a run made by the code in `old`; says whether it did."""
+    found = provenance(folder)
+    config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))  # type: ignore[assignment]
+    if not found or tuple(config[kind]["name"] for kind in KINDS) not in tested:
+        return False
+    config = {key: config[key] for key in SCIENCE}
+    try:
+        before, now = (source_digest(source_digests(config, tree)) for tree in (old, ROOT))
+    except SettingsError:  # a part that one of them does not have
+        return False
+    if before not in code_of(found) or now in code_of(found):
+        return False
+    found["accepted_source_digests"] = [*found.get("accepted_source_digests", []), now]
+    fresh = folder / "provenance.json.tmp"
+    fresh.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    fresh.replace(folder / "provenance.json")
+    return True
+
+
+def register(params: Params) -> int:
+    """Lets DVC know: configures, then records the cells that are finished; trains nothing."""
+    if dvc("repro", "-q", "--single-item", "configure"):
+        return 1
+    grid = params.grid
+    cells = [read_cell(m, e, s, params.scale) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
+    finished = [cell for cell in cells if state(result_folder(cell), cell) is State.FINISHED]
+    if len(finished) == len(cells):
+        return dvc("repro", "-q", **{NO_TRAINING: "1"})
+    print(f"{len(cells) - len(finished)} cells of the grid remain to be trained: dvc repro")
+    stages = [f"train@{cell.method}-{cell.env}-{cell.seed}" for cell in finished]
+    return dvc("repro", "-q", "--single-item", *stages, **{NO_TRAINING: "1"}) if stages else 0
+
+
+def _envs(params: Params, scale: str, old: Path) -> list[str]:
+    """The environments to test: one, and those whose own files changed."""
+    first, *others = params.grid.envs
+    return [first, *(env for env in others if _changed(params, scale, env, old))]
+
+
+def _changed(params: Params, scale: str, env: str, old: Path) -> bool:
+    config = compose_cell(params.grid.methods[0], env, scale)
+    path = f"tom/envs/{env}.py"
+    return source_digests(config, old).get(path) != source_digests(config, ROOT).get(path)
+
+
+def _different(method: str, env: str, scale: str, trees: dict[str, Path], scratch: Path) -> Iterator[str]:
+    """Names of the files of a short run that differ between the trees; Refused if it fails in one of them."""
+    runs = {}
+    for side, tree in trees.items():
+        runs[side] = scratch / f"{side}-{method}-{env}"
+        words = [f"method={method}", f"env={env}", f"scale={scale}", "seed=0", "tracking=off", "device=cpu"]
+        command = [sys.executable, "-m", "pipeline.train", *words, f"run_dir='{runs[side]}'"]
+        done = subprocess.run(
+            command, cwd=tree, env=environment(PYTHONPATH=str(tree)), capture_output=True, check=False
+        )
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise Refused(f"the {side} code does not run method {method} on {env}: {' '.join(reason)}")
+    yield from (name for name in COMPARED if (runs["old"] / name).read_bytes() != (runs["new"] / name).read_bytes())
+
+
+def _recorded() -> list[Path]:
+    found = [*ROOT.glob("reports/results/*/*/*/*/provenance.json"), *ROOT.glob("runs/*/*/provenance.json")]
+    return sorted(path.parent for path in found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

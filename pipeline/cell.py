@@ -1,0 +1,109 @@
+"""DVC stage `train`: one cell of the grid, trained or found, copied to where it is recorded.
+
+    python -m pipeline.cell method=tom env=hopper seed=0 scale=quick [--train-only]
+
+Reads the cell's resolved settings from reports/cells/ and nothing else, so a cell that is finished costs no imports.
+With --train-only it stops when runs/ has the run; with --no-training it fails where a run is missing.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.run_folder import Cell, Refused, State, copy_run, locked, run_folder, state
+from pipeline.sources import source_digest, source_digests
+from tom.settings.fields import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = ("--train-only", "--no-training")
+NO_TRAINING = "CELL_NO_TRAINING"  # set by the launcher: a cell that failed there is not tried again by DVC
+
+
+def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
+    """The cell as `configure` wrote it; Refused if that is missing or was written for other code."""
+    path = _json(method, env, scale, root)
+    if not path.is_file():
+        raise Refused(f"{path.relative_to(root)} is missing; run `dvc repro configure`")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        config, then = content["config"], content["source_digest"]
+    except (ValueError, KeyError):
+        raise Refused(f"{path.relative_to(root)} is broken; run `dvc repro -f configure`") from None
+    now = source_digest(source_digests(config, root))
+    if then != now:
+        raise Refused(f"{path.relative_to(root)} was written for other code; run `dvc repro configure`")
+    return Cell(method, env, seed, scale, config, now)
+
+
+def result_folder(cell: Cell, root: Path = ROOT) -> Path:
+    """Where the cell's result is recorded."""
+    return root / "reports/results" / cell.scale / cell.method / cell.env / str(cell.seed)
+
+
+def record(cell: Cell, train_only: bool = False, no_training: bool = False, root: Path = ROOT) -> str:
+    """Makes the cell's result be where it is recorded; returns the one line that says how."""
+    run, result = run_folder(cell, root), result_folder(cell, root)
+    if state(result, cell) is State.FINISHED:
+        return f"{cell.name}: already recorded"
+    if state(run, cell) is State.FINISHED:
+        line = f"{cell.name}: already trained"
+    elif no_training:
+        raise Refused(f"{cell.name}: no finished run in {run.relative_to(root)}")
+    else:
+        line = _trained(cell, run)
+    if train_only:
+        return line
+    _refuse_changed(cell, run, root)
+    with locked(run, wait=True):
+        copy_run(run, result)
+    return line
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when the cell is recorded, 1 when it failed, 2 for arguments that cannot be used."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    given = dict(argument.partition("=")[::2] for argument in argv if argument not in FLAGS)
+    if set(given) != {"method", "env", "seed", "scale"} or not given["seed"].isdigit():
+        print("usage: python -m pipeline.cell method=M env=E seed=N scale=S [--train-only]", file=sys.stderr)
+        return 2
+    no_training = "--no-training" in argv or NO_TRAINING in os.environ
+    try:
+        cell = read_cell(given["method"], given["env"], int(given["seed"]), given["scale"])
+        print(record(cell, "--train-only" in argv, no_training), flush=True)
+    except (Refused, SettingsError, ArithmeticError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the cell starts over next time", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _trained(cell: Cell, run: Path) -> str:
+    from pipeline.params import load_params  # not needed, and not paid for, where a run is found
+    from pipeline.trainer import Options, ensure_trained
+
+    return ensure_trained(cell, run, Options(tracking=load_params().tracking, wait=True))
+
+
+def _refuse_changed(cell: Cell, run: Path, root: Path) -> None:
+    """DVC hashes what a stage depends on when the stage ends: an edit meanwhile would be recorded as what was run."""
+    try:
+        same = read_cell(cell.method, cell.env, cell.seed, cell.scale, root) == cell
+    except (Refused, SettingsError):
+        same = False
+    if not same:
+        raise Refused(
+            f"{cell.name}: params.yaml or the code changed while this cell trained; its result is kept in "
+            f"{run.relative_to(root)}, not recorded; run `dvc repro` again"
+        )
+
+
+def _json(method: str, env: str, scale: str, root: Path) -> Path:
+    return root / "reports/cells" / scale / method / f"{env}.json"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Checks of one name or value: a SettingsError of one sentence that ends in the nearest valid choice."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tom import envs as environments
+from tom.settings.fields import SettingsError, nearest, refusal
+
+LARGEST_SEED = 2**31 - 1
+Section = Mapping[str, Any]
+
+
+def one_of(key: str, value: Any, choices: Iterable[str]) -> str:
+    """The value, if it is one of the choices; else SettingsError with the nearest one."""
+    choices = list(choices)
+    if value not in choices:
+        raise SettingsError(f"{key}={value} does not exist; {nearest(value, choices)}")
+    return str(value)
+
+
+def check_env(name: str) -> str:
+    """The name, if there is a file tom/envs/<name>.py."""
+    return one_of("envs", name, environments.names())
+
+
+def check_seed(value: Any, key: str = "seed") -> int:
+    """The seed, if it is a whole number that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        close = round(value) if isinstance(value, float) and abs(value) < LARGEST_SEED else 0
+        raise SettingsError(f"{key}={value} is not a whole number; nearest valid value: {max(close, 0)}")
+    if not 0 <= value <= LARGEST_SEED:
+        limit = min(max(value, 0), LARGEST_SEED)
+        raise SettingsError(f"{key}={value} is outside [0, {LARGEST_SEED}]; nearest valid value: {limit}")
+    return value
+
+
+def check_value(key: str, settings: Any, name: str, value: Any) -> None:
+    """Refuses `key=value` unless the settings class has a field `name` that can take the value."""
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    part = fields.pop("name", None)
+    if name == "name" and part:
+        raise SettingsError(f"{key}={value} is fixed by the chosen part; nearest valid choice: {part.default}")
+    if name not in fields:
+        raise SettingsError(f"{key}={value} is not a setting; {nearest(name, fields)}")
+    reason = refusal(fields[name], value)
+    if reason:
+        raise SettingsError(f"{key}={value} {reason}")
+
+
+def check_name(name: Any, where: str) -> str:
+    """The name, if it is made of a-z, 0-9 and _: names become folders and stage names, where `-` and `/` separate."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        close = re.sub(r"[^a-z0-9_]+", "_", str(name).lower()).lstrip("0123456789_") or "x"
+        raise SettingsError(
+            f"{where}: the name {name!r} is not made of a-z, 0-9 and _, a letter first; nearest valid choice: {close}"
+        )
+    return name
+
+
+def mapping(section: Any, where: str) -> Section:
+    """The section if it is a mapping; nothing counts as an empty one."""
+    if section is None:
+        return {}
+    if not isinstance(section, dict):
+        raise SettingsError(f"{where}={section} is not a mapping of keys to values; nearest valid choice: {{}}")
+    return section
+
+
+def known(section: Section, keys: Iterable[str], prefix: str) -> None:
+    """Refuses a section with a key that is none of `keys`."""
+    keys = list(keys)
+    for key in section:
+        if key not in keys:
+            raise SettingsError(f"{prefix}{key} is not a key; {nearest(key, keys)}")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def key_values(argv: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
+    """The arguments `key=value` by key; refuses one that has no value or is none of `keys`."""
+    keys = list(keys)
+    for argument in argv:
+        if argument.partition("=")[0] not in keys or "=" not in argument:
+            raise SettingsError(f"{argument} is not an argument; {nearest(argument, [f'{key}=' for key in keys])}")
+    return dict(argument.partition("=")[::2] for argument in argv)
+
+
+def whole_number(key: str, text: str, low: int) -> int:
+    """The number that a text holds, if it is a whole one and at least `low`."""
+    if not text.isdecimal() or int(text) < low:
+        raise SettingsError(f"{key}={text} is not a whole number of at least {low}; nearest valid value: {low}")
+    return int(text)

@@ -1,0 +1,77 @@
+"""DVC stage `configure`: params.yaml, checked whole, becomes one file of resolved settings per method and environment.
+
+`python -m pipeline.configure` writes reports/cells/<scale>/<method>/<env>.json for the grid. A cell depends on its file
+alone, so an edit makes exactly those cells stale whose values or source files changed.
+"""
+
+import json
+import os
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pipeline.checks import one_line
+from pipeline.config import compose_cell
+from pipeline.params import ROOT, Params, load_params
+from pipeline.sources import source_digest, source_digests
+from tom.settings.fields import SettingsError
+
+
+def cell_path(scale: str, method: str, env: str) -> Path:
+    """Where a cell's resolved settings are, relative to the repository."""
+    return Path("reports/cells") / scale / method / f"{env}.json"
+
+
+def cell_files(params: Params, root: Path) -> dict[Path, bytes]:
+    """The contents of every file of the grid, by path; SettingsError if any method or environment cannot be used.
+
+    Every method is composed with every environment at the chosen scale, also those the grid leaves out.
+    """
+    files = {}
+    for method, env in product(params.methods, params.envs):
+        try:
+            config = compose_cell(method, env, params.scale)
+        except SettingsError as error:
+            raise SettingsError(f"{error} (method {method}, env {env}, scale {params.scale})") from None
+        if method in params.grid.methods and env in params.grid.envs:
+            files[cell_path(params.scale, method, env)] = _bytes(config, root)
+    return files
+
+
+def write(files: dict[Path, bytes], folder: Path, root: Path) -> None:
+    """Makes `folder` hold exactly these files; one that is right already is not touched."""
+    for path, content in files.items():
+        target = root / path
+        if target.is_file() and target.read_bytes() == content:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(target.name + ".tmp")
+        fresh.write_bytes(content)
+        os.replace(fresh, target)
+    for path in sorted((root / folder).rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(root) not in files:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def main() -> int:
+    """Writes the files of the grid; exit code 2 and one sentence for a fault in params.yaml."""
+    try:
+        params = load_params()
+        write(cell_files(params, ROOT), Path("reports/cells") / params.scale, ROOT)
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _bytes(config: dict[str, Any], root: Path) -> bytes:
+    sources = source_digests(config, root)
+    content = {"config": config, "source_digest": source_digest(sources), "sources": sources}
+    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

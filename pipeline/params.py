@@ -1,0 +1,171 @@
+"""params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from pipeline.checks import Section, check_env, check_name, check_seed, check_value, known, mapping, one_line, one_of
+from tom.settings import KINDS, names, settings_class
+from tom.settings import train as train_settings
+from tom.settings.fields import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_PARTS = {"dynamics": "mdn", "backbone": "mbpo"}  # what a method entry may leave out
+TRACKING = ("off", "wandb")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every method on every environment with every seed."""
+
+    methods: tuple[str, ...]
+    envs: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """The contents of params.yaml; sections as they stand there, every value of them checked."""
+
+    scale: str
+    tracking: str
+    grid: Grid
+    methods: dict[str, Section]
+    envs: dict[str, Section]
+    all: Section
+    scales: dict[str, Section]
+
+    def part(self, method: str, kind: str) -> str:
+        """The name of the part of this kind that a method uses."""
+        return str((self.methods[method].get(kind) or {}).get("name", DEFAULT_PARTS.get(kind)))
+
+    def tuned(self, scale: str, env: str, kind: str, name: str | None = None) -> dict[str, Any]:
+        """What the scale, the environment and `all` set for `train` (no name) or for the part `name` of this kind."""
+        values: dict[str, Any] = {}
+        for layer in (self.scales[scale], at(self.scales[scale], "envs", env), self.all, self.envs[env]):
+            values |= at(layer, kind, name) if name else at(layer, kind)
+        return values
+
+    def own(self, method: str, kind: str) -> dict[str, Any]:
+        """What the method's entry sets for `train` or for its part of this kind."""
+        return {key: value for key, value in at(self.methods[method], kind).items() if key != "name"}
+
+
+def at(section: Section | None, *keys: str) -> dict[str, Any]:
+    """The mapping below the keys, empty where there is none."""
+    for key in keys:
+        section = (section or {}).get(key)
+    return dict(section or {})
+
+
+def load_params(root: Path = ROOT) -> Params:
+    """The checked contents of `root/params.yaml`; SettingsError with one sentence about the first thing wrong."""
+    path = root / "params.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _params(text)
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"params.yaml: {one_line(error)}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _params(text: str) -> Params:
+    try:
+        raw = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+    except (YAMLError, OmegaConfBaseException, OSError) as error:
+        raise SettingsError(one_line(error)) from None
+    fields = [field.name for field in dataclasses.fields(Params)]
+    top = mapping(raw, "the file")
+    known(top, fields, "")
+    for key in ("scale", "grid", "methods", "envs", "scales"):
+        if top.get(key) is None:
+            raise SettingsError(f"{key} is missing")
+    methods = {check_name(name, "methods"): _method(section, name) for name, section in _named(top, "methods")}
+    envs = {
+        check_env(check_name(name, "envs")): _section(section, f"envs.{name}") for name, section in _named(top, "envs")
+    }
+    scales = {check_name(name, "scales"): _scale(section, name, envs) for name, section in _named(top, "scales")}
+    return Params(
+        scale=one_of("scale", top["scale"], scales),
+        tracking=one_of(
+            "tracking", {False: "off", None: "wandb"}.get(top.get("tracking"), top.get("tracking")), TRACKING
+        ),
+        grid=_grid(mapping(top["grid"], "grid"), methods, envs),
+        methods=methods,
+        envs=envs,
+        all=_section(top.get("all"), "all"),
+        scales=scales,
+    )
+
+
+def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str]) -> Grid:
+    known(grid, ["methods", "envs", "seeds"], "grid.")
+    lists = {}
+    for key in ("methods", "envs", "seeds"):
+        entries = grid.get(key)
+        if not isinstance(entries, list) or not entries:
+            raise SettingsError(f"grid.{key}={entries} is not a list with at least one entry; valid example: [0, 1]")
+        twice = [entry for position, entry in enumerate(entries) if entry in entries[:position]]
+        if twice:
+            raise SettingsError(f"grid.{key}: {twice[0]} is there twice; nearest valid choice: once")
+        lists[key] = entries
+    return Grid(
+        methods=tuple(one_of("grid.methods", name, methods) for name in lists["methods"]),
+        envs=tuple(one_of("grid.envs", name, envs) for name in lists["envs"]),
+        seeds=tuple(check_seed(seed, "grid.seeds") for seed in lists["seeds"]),
+    )
+
+
+def _method(given: Any, method: str) -> Section:
+    where = f"methods.{method}"
+    section = mapping(given, where)
+    known(section, ["train", *KINDS], f"{where}.")
+    for kind in KINDS:
+        values = mapping(section.get(kind), f"{where}.{kind}")
+        part = values.get("name", DEFAULT_PARTS.get(kind))
+        if part is None:
+            raise SettingsError(f"{where}.{kind}.name is missing; valid choices: {', '.join(names(kind))}")
+        one_of(f"{where}.{kind}.name", part, names(kind))
+        _values({k: v for k, v in values.items() if k != "name"}, settings_class(kind, part), f"{where}.{kind}")
+    _values(section.get("train"), train_settings.Settings, f"{where}.train")
+    return section
+
+
+def _scale(given: Any, scale: str, envs: Iterable[str]) -> Section:
+    section = mapping(given, f"scales.{scale}")
+    for env, values in mapping(section.get("envs"), f"scales.{scale}.envs").items():
+        one_of(f"scales.{scale}.envs", env, envs)
+        _section(values, f"scales.{scale}.envs.{env}")
+    _section(section, f"scales.{scale}", also=("envs",))
+    return section
+
+
+def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
+    """A section that holds for whichever part is chosen: train: {...}, weighting: {tom: {...}, ...}, ..."""
+    section = mapping(given, where)
+    known(section, ["train", *KINDS, *also], f"{where}.")
+    _values(section.get("train"), train_settings.Settings, f"{where}.train")
+    for kind in KINDS:
+        for part, values in mapping(section.get(kind), f"{where}.{kind}").items():
+            one_of(f"{where}.{kind}", part, names(kind))
+            _values(values, settings_class(kind, part), f"{where}.{kind}.{part}")
+    return section
+
+
+def _values(section: Any, settings: Any, where: str) -> None:
+    for name, value in mapping(section, where).items():
+        check_value(f"{where}.{name}", settings, name, value)
+
+
+def _named(top: Section, key: str) -> Iterable[tuple[Any, Any]]:
+    entries = mapping(top[key], key)
+    if not entries:
+        raise SettingsError(f"{key}={{}} is empty; name at least one")
+    return entries.items()

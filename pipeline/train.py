@@ -1,0 +1,101 @@
+"""One run by hand, or many with --multirun: Hydra's command line over params.yaml.
+
+    python -m pipeline.train method=tom env=hopper seed=1 scale=smoke weighting.clip=5
+    python -m pipeline.train --multirun method=tom,mbpo env=hopper seed=0,1 tracking=off
+    python -m pipeline.train --help method=tom          every setting of the method
+
+Trains in runs/<cell>/<fingerprint> (or run_dir=...); `dvc repro` finds the run there. Nothing is recorded in reports/.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.checks import one_line
+from pipeline.params import ROOT, load_params
+from pipeline.run_folder import Cell, Refused, run_folder
+from pipeline.sources import source_digest, source_digests
+from tom.settings.fields import SettingsError
+
+HYDRA = (  # no folders, no log files
+    "hydra.output_subdir=null",
+    "hydra.job.chdir=false",
+    f"hydra.run.dir='{ROOT}/runs/.hydra'",
+    f"hydra.sweep.dir='{ROOT}/runs/.hydra'",
+    "hydra.sweep.subdir=.",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+)
+
+
+class Failed(RuntimeError):
+    """A run of a multirun that failed and has said so."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0; 1 for a run that failed or was refused; 2, with one sentence, for input that cannot be used."""
+    try:
+        return _main(sys.argv[1:] if argv is None else list(argv))
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    except Failed:
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the run starts over next time", file=sys.stderr)
+        return 130
+
+
+def _main(argv: list[str]) -> int:
+    params = load_params()
+    import hydra  # only once params.yaml is known to be good
+    from hydra.errors import HydraException
+
+    from pipeline import command_line
+    from pipeline.config import register, store_command
+    from pipeline.key_help import key_help
+
+    if {"--help", "-h"} & set(argv):
+        print(key_help([word for word in argv if not word.startswith("-")], params))
+        return 0
+    arguments = command_line.parse(argv)
+    runs = command_line.check(arguments, params)
+    register(params)
+    store_command(params, runs[0]["method"], runs[0]["env"])
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed by Hydra
+    flags = [word for word in argv if word not in arguments.overrides]
+    sys.argv = [sys.argv[0], *HYDRA, *arguments.overrides, *flags]  # Hydra wants them apart
+    try:
+        hydra.main(version_base="1.3", config_path=None, config_name="command")(run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(one_line(error)) from None
+    return 0
+
+
+def run(command: DictConfig) -> None:
+    """Trains the run that a composed command describes; exits, after one line on stderr, where it cannot be done."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from pipeline.config import science
+    from pipeline.trainer import Options, ensure_trained
+
+    config = science(command)
+    try:
+        code = source_digest(source_digests(config, ROOT))
+        cell = Cell(command.method, command.env, command.seed, command.scale, config, code)
+        folder = Path(command.run_dir).absolute() if command.run_dir else run_folder(cell, ROOT)
+        print(ensure_trained(cell, folder, Options(device=command.device, tracking=command.tracking)), flush=True)
+    except (Refused, SettingsError, ArithmeticError, OSError) as error:
+        print(one_line(error), file=sys.stderr)
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise Failed from error  # the other runs go on
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
