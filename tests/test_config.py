@@ -1,0 +1,273 @@
+"""params.yaml and the command line: what is composed, and what is refused with which words."""
+
+import re
+import subprocess
+import sys
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from pipeline.command_line import check, parse
+from pipeline.config import compose_cell
+from pipeline.key_help import key_help
+from pipeline.params import ROOT, load_params
+from tom.settings import KINDS, names, settings_class
+from tom.settings import train as train_settings
+from tom.settings.agent import agent_settings
+from tom.settings.fields import SettingsError
+
+PARAMS = load_params()
+BASE: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "params.yaml"))
+
+
+def root_with(folder: Path, **changes: Any) -> Path:
+    """A folder with a params.yaml like the real one but for some keys, `a__b` for `a.b`."""
+    config = OmegaConf.create(BASE)
+    for key, value in changes.items():
+        OmegaConf.update(config, key.replace("__", "."), value, merge=False, force_add=True)
+    OmegaConf.save(config, folder / "params.yaml")
+    return folder
+
+
+@pytest.mark.parametrize(("method", "env", "scale"), list(product(PARAMS.methods, PARAMS.envs, PARAMS.scales)))
+def test_every_cell_composes_at_every_scale(method: str, env: str, scale: str) -> None:
+    config = compose_cell(method, env, scale)
+    assert config["env"] == env
+    assert config["weighting"]["name"] == PARAMS.part(method, "weighting")
+    agent_settings(config)
+
+
+def test_the_published_length_is_the_default() -> None:
+    assert compose_cell("tom", "halfcheetah", "paper")["train"]["total_env_steps"] == 300_000
+    assert compose_cell("tom", "hopper", "paper")["train"]["total_env_steps"] == 125_000
+
+
+def test_precedence(tmp_path: Path) -> None:
+    layers = [
+        ("scales.quick.weighting.tom.clip", 2.0),
+        ("scales.quick.envs.hopper.weighting.tom.clip", 3.0),
+        ("all.weighting.tom.clip", 4.0),
+        ("envs.hopper.weighting.tom.clip", 5.0),
+        ("methods.tom.weighting.clip", 6.0),
+    ]
+    changes: dict[str, Any] = {}
+    for key, value in layers:
+        changes[key.replace(".", "__")] = value
+        root = root_with(tmp_path, **changes)
+        assert compose_cell("tom", "hopper", "quick", root=root)["weighting"]["clip"] == value
+    assert compose_cell("tom", "hopper", "quick", ["weighting.clip=7"], root=root)["weighting"]["clip"] == 7.0
+    assert compose_cell("mbpo", "hopper", "quick", root=root)["weighting"] == {"name": "uniform"}
+
+
+def test_train_settings_follow_the_same_order(tmp_path: Path) -> None:
+    root = root_with(tmp_path, all__train={"eval_episodes": 4}, methods__tom__train={"eval_episodes": 5})
+    assert compose_cell("mbpo", "hopper", "quick", root=root)["train"]["eval_episodes"] == 4
+    assert compose_cell("tom", "hopper", "quick", root=root)["train"]["eval_episodes"] == 5
+
+
+def test_a_part_chosen_on_the_command_line_takes_its_own_settings(tmp_path: Path) -> None:
+    root = root_with(tmp_path, methods__tom__weighting__clip=6.0)
+    assert compose_cell("tom", "hopper", "quick", ["weighting=uniform"], root)["weighting"] == {"name": "uniform"}
+    swapped = compose_cell("mbpo", "hopper", "quick", ["weighting=tom"], root)["weighting"]
+    assert swapped["clip"] == 10.0, "a method's own setting is not for other methods"
+    assert swapped["q_updates"] == BASE["scales"]["quick"]["weighting"]["tom"]["q_updates"]
+
+
+def test_a_new_method_needs_only_params(tmp_path: Path) -> None:
+    entry = {"weighting": {"name": "tom", "divergence": "kl"}, "loss": {"name": "nll"}}
+    root = root_with(tmp_path, methods={**BASE["methods"], "tom_kl": entry})
+    assert compose_cell("tom_kl", "hopper", "smoke", root=root)["weighting"]["divergence"] == "kl"
+
+
+def test_whole_numbers_become_the_type_of_the_field() -> None:
+    clip = compose_cell("tom", "hopper", "quick", ["weighting.clip=5"])["weighting"]["clip"]
+    assert repr(clip) == "5.0"
+
+
+WRONG_PARAMS = [
+    ({"scale": "quik"}, "scale=quik", "nearest valid choice: quick"),
+    ({"tracking": "wand"}, "tracking=wand", "nearest valid choice: wandb"),
+    ({"gird": {}}, "gird", "nearest valid choice: grid"),
+    ({"grid__seeds": []}, "grid.seeds=[]", "at least one"),
+    ({"grid__methods": []}, "grid.methods=[]", "at least one"),
+    ({"grid__envs": []}, "grid.envs=[]", "at least one"),
+    ({"grid__seeds": 3}, "grid.seeds=3", "not a list"),
+    ({"grid__seeds": [0, 0]}, "grid.seeds: 0", "twice"),
+    ({"grid__seeds": [0, -1]}, "grid.seeds=-1", "nearest valid value: 0"),
+    ({"grid__seeds": [1.5]}, "grid.seeds=1.5", "nearest valid value: 2"),
+    ({"grid__seeds": ["a"]}, "grid.seeds=a", "nearest valid value: 0"),
+    ({"grid__seeds": [True]}, "grid.seeds=True", "nearest valid value: 0"),
+    ({"grid__methods": ["tom", "tomm"]}, "grid.methods=tomm", "nearest valid choice: tom"),
+    ({"grid__envs": ["hoper"]}, "grid.envs=hoper", "nearest valid choice: hopper"),
+    ({"methods__tom__weighting__name": "tomm"}, "methods.tom.weighting.name=tomm", "nearest valid choice: tom"),
+    ({"methods__tom__weighting": {}}, "methods.tom.weighting.name", "valid choices:"),
+    ({"methods__tom__weighting__clop": 3}, "methods.tom.weighting.clop=3", "nearest valid choice: clip"),
+    ({"methods__tom__weighing": {}}, "methods.tom.weighing", "nearest valid choice: weighting"),
+    ({"methods__a-b": {}}, "'a-b'", "nearest valid choice: a_b"),
+    ({"methods": {}}, "methods", "at least one"),
+    ({"envs__hoper": {}}, "envs=hoper", "nearest valid choice: hopper"),
+    ({"all": {"train": {"total_env_steps": "lots"}}}, "all.train.total_env_steps=lots", "nearest valid value: 300000"),
+    ({"all": {"train": {"total_env_steps": 0}}}, "all.train.total_env_steps=0", "nearest valid value: 1"),
+    ({"all": {"train": {"total_env_steps": None}}}, "all.train.total_env_steps=None", "nearest valid value"),
+    ({"all": {"train": 3}}, "all.train=3", "not a mapping"),
+    ({"all": {"weighting": {"clip": 3}}}, "all.weighting=clip", "valid choices"),
+    ({"scales__quick__weighting__tom__name": "x"}, "scales.quick.weighting.tom.name=x", "nearest valid choice: tom"),
+    ({"scales__quick__envs": {"ant_": {}}}, "scales.quick.envs=ant_", "valid choices"),
+    ({"scales__quick__dynamics__mdn__restore_best": 1}, "restore_best=1", "true, false"),
+    ({"scales__smoke__backbone__mbpo__real_fraction": 2}, "real_fraction=2", "nearest valid value: 1.0"),
+]
+
+
+@pytest.mark.parametrize(("changes", "key", "hint"), WRONG_PARAMS, ids=[str(case[1]) for case in WRONG_PARAMS])
+def test_wrong_params_are_refused_in_one_line(changes: dict[str, Any], key: str, hint: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_params(root_with(tmp_path, **changes))
+    message = str(error.value)
+    assert message.startswith("params.yaml: ")
+    assert "\n" not in message
+    assert key in message
+    assert hint in message
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "a: 1\na: 2", "- 1", "scale: quick", "scale: ${nothing}", "\x00"])
+def test_a_broken_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=r"^params\.yaml: [^\n]+$"):
+        load_params(tmp_path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^params\.yaml: "):
+        load_params(tmp_path)
+
+
+def test_a_contradiction_in_params_says_where_it_is(tmp_path: Path) -> None:
+    root = root_with(tmp_path, all__train={"warmup_env_steps": 9_999_999})
+    with pytest.raises(
+        SettingsError, match=r"^params\.yaml: train: warmup_env_steps=9999999 .*nearest valid value: \d+$"
+    ):
+        compose_cell("tom", "hopper", "quick", root=root)
+
+
+WRONG_ARGUMENTS = [
+    ("method=tomm env=hopper", "method=tomm does not exist; nearest valid choice: tom"),
+    ("method=tom env=hoper", "env=hoper does not exist; nearest valid choice: hopper"),
+    ("method=tom env=hopper scale=papr", "nearest valid choice: paper"),
+    ("method=tom", "env= is missing; valid choices: hopper"),
+    ("env=hopper", "method= is missing; valid choices: mbpo, tom"),
+    ("", "method= is missing"),
+    ("method=tom env=hopper seed=-1", "seed=-1 is outside"),
+    ("method=tom env=hopper seed=1.5", "seed=1.5 is not a whole number; nearest valid value: 2"),
+    ("method=tom env=hopper device=gpu", "device=gpu does not exist"),
+    ("method=tom env=hopper tracking=on", "tracking=on does not exist"),
+    ("method=tom env=hopper weighting=tomm", "weighting=tomm does not exist; nearest valid choice: tom"),
+    ("method=tom env=hopper weighting.clip=0.5", "weighting.clip=0.5 is outside [1.0, inf]; nearest valid value: 1.0"),
+    ("method=tom env=hopper weighting.clop=5", "weighting.clop=5 is not a setting; nearest valid choice: clip"),
+    ("method=mbpo env=hopper weighting.clip=5", "weighting.clip=5 is not a setting"),
+    ("method=tom env=hopper weighting.name=uniform", "nearest valid choice: tom"),
+    ("method=tom env=hopper trian.eval_episodes=1", "nearest valid choice: train.eval_episodes"),
+    ("method=tom env=hopper train.eval_episodes=many", "train.eval_episodes=many is not a number"),
+    ("method=tom env=hopper train.eval_episodes=inf", "train.eval_episodes=inf is not a number"),
+    ("method=tom env=hopper weighting.clip=nan", "weighting.clip=nan is not a number"),
+    ("method=tom env=hopper train.eval_episodes=null", "train.eval_episodes=None is not a number"),
+    ("method=tom env=hopper train.warmup_env_steps=9999999", "train: warmup_env_steps=9999999 must be below"),
+    ("method=tom env=hopper train={a:1}", "train={'a': 1} is not a setting"),
+    ("method=tom env=hopper +weighting.new=1", "keys can only be changed"),
+    ("method=tom env=hopper ~weighting", "keys can only be changed"),
+    ("method=tom,mbpo env=hopper", "add --multirun"),
+    ("method=tom env=hopper quick", "quick is not key=value"),
+    ("method=tom env=hopper =3", "=3 is not a setting"),
+    ("method=tom env=hopper --mutlirun", "nearest valid choice: --multirun"),
+    ("method=tom env=hopper run_dir=", "run_dir="),
+    ("--multirun method=tom,mbpo env=hopper weighting.clip=5", "weighting.clip=5 is not a setting"),
+    ("--multirun method=tom env=hopper seed=0,-1", "seed=-1 is outside"),
+    (
+        "method=tom env=hopper weighting.divergence=kl_simplex weighting.termination=mask",
+        "nearest valid choice: termination=restart",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG_ARGUMENTS)
+def test_wrong_arguments_are_refused_in_one_line(words: str, message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        check(parse(words.split()), PARAMS)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not str(error.value).startswith("params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "runs"),
+    [
+        ("method=tom env=hopper seed=1 scale=smoke weighting.clip=5 run_dir=/x device=cpu tracking=off", 1),
+        ("--multirun method=tom,mbpo env=hopper seed=range(0,3)", 6),
+        ("-m method=glob(*) env=hopper", len(PARAMS.methods)),
+        ("method=mbpo env=hopper weighting=tom weighting.clip=5", 1),
+        ("method=tom env=hopper hydra.verbose=true", 1),
+    ],
+)
+def test_good_arguments_pass(words: str, runs: int) -> None:
+    assert len(check(parse(words.split()), PARAMS)) == runs
+
+
+CLASSES = [train_settings.Settings, *(settings_class(kind, name) for kind in KINDS for name in names(kind))]
+KNOWN = {field for settings_of_part in CLASSES for field in settings_of_part.__dataclass_fields__}
+
+
+@settings(max_examples=60, deadline=None)
+@given(section=st.sampled_from(["train", *KINDS]), key=st.from_regex(r"[a-z][a-z_]{0,12}", fullmatch=True))
+def test_random_unknown_keys_are_refused(section: str, key: str) -> None:
+    assume(key not in KNOWN)
+    with pytest.raises(SettingsError, match=re.escape(f"{section}.{key}=1 is not a setting")):
+        check(parse(["method=tom", "env=hopper", f"{section}.{key}=1"]), PARAMS)
+
+
+def test_help_lists_every_setting_of_the_method() -> None:
+    text = key_help(["method=tom"], PARAMS)
+    for name in settings_class("weighting", "tom").__dataclass_fields__:
+        assert name == "name" or re.search(rf"^weighting\.{name} +\S+ ", text, re.MULTILINE)
+    assert "official code; cap on a normalised weight" in text
+
+
+@pytest.mark.parametrize("words", ["method=tomm env=hopper", "method=tom env=hopper weighting.clip=0.5", "--foo"])
+def test_the_command_refuses_fast_and_in_one_line(words: str) -> None:
+    start = time.monotonic()
+    command = [sys.executable, "-m", "pipeline.train", *words.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "valid" in done.stderr
+    assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize(
+    "words", ["--cfg job method=tom env=hopper", "method=tom --cfg job env=hopper weighting=uniform"]
+)
+def test_the_composed_command_can_be_shown(words: str) -> None:
+    command = [sys.executable, "-m", "pipeline.train", *words.split()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("method: tom\nenv: hopper\n")
+
+
+def test_runs_of_a_multirun_are_refused_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "something").touch()
+    words = ["-m", "method=tom,mbpo", "env=hopper", "scale=smoke", f"run_dir={tmp_path}"]
+    command = [sys.executable, "-m", "pipeline.train", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("holds something that is not a run with these values") == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_checking_imports_nothing_heavy() -> None:
+    code = "import sys, pipeline.configure, pipeline.cell, pipeline.train, pipeline.command_line; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"torch", "dvc", "wandb", "pandas", "gymnasium", "mujoco"} & set(done.stdout.split())

@@ -1,0 +1,244 @@
+"""What every weighting, loss, dynamics model and setting owes the rest, whichever there are."""
+
+import copy
+import dataclasses
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from tom.backbones.sac import SoftActorCritic
+from tom.context import Context, View, build
+from tom.dynamics.base import Dynamics, targets_of
+from tom.dynamics.fit import fit
+from tom.replay import Replay
+from tom.settings import KINDS, names, settings_class
+from tom.settings import train as train_settings
+from tom.settings.backbones.mbpo import Settings as BackboneSettings
+from tom.settings.fields import ORIGINS, problems
+from tom.streams import streams
+from tom.weightings.base import AGE_BINS, summary, uniform_weights
+from tom.weightings.tom import normalise_and_clip
+
+CPU = torch.device("cpu")
+OBS, ACT, ROWS, WARMUP = 3, 2, 400, 100
+SMALL = {
+    "hidden": 8,
+    "layers": 1,
+    "components": 2,
+    "batch": 16,
+    "batches_per_epoch": 2,
+    "max_epochs": 1,
+    "pool_env_steps": 100,
+    "discriminator_hidden": 8,
+    "discriminator_updates": 5,
+    "discriminator_batch": 16,
+    "q_hidden": 8,
+    "q_updates": 5,
+    "q_batch": 16,
+    "rollout_starts": 20,
+}
+CLASSES = [train_settings.Settings, *(settings_class(kind, name) for kind in KINDS for name in names(kind))]
+
+
+def small(kind: str, name: str, **changes: Any) -> Any:
+    """The settings of a part, with whatever of SMALL it has."""
+    cls = settings_class(kind, name)
+    known = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{key: value for key, value in (SMALL | changes).items() if key in known})
+
+
+def context() -> Context:
+    return Context(2, OBS, ACT, 0.9, CPU, streams([0, 1], CPU)["init"])
+
+
+def situation(rows: int = ROWS) -> View:
+    """An agent in the middle of a run: rows of two replicas, some terminal, and networks fresh from their start."""
+    draws, replay = streams([0, 1], CPU), Replay(2, rows, OBS, ACT, CPU)
+    data = draws["env"].normal(rows, 2 * OBS + ACT + 3)
+    data[..., -2:] = (data[..., -2:] > 1.5).float()
+    for step in range(rows):
+        replay.push(data[:, step], step, step // 100)
+    for replica in range(2):
+        for obs in data[replica, :20, :OBS]:
+            replay.push_reset(replica, obs)
+    sac = SoftActorCritic(BackboneSettings(hidden=8), context())
+    return View(replay, sac.policy, sac.critic, rows, WARMUP, draws["weighting"])
+
+
+WEIGHTINGS = [small("weighting", name) for name in names("weighting")]
+WEIGHTINGS += [
+    small("weighting", "tom", divergence=divergence, termination=termination)
+    for divergence in ("chi2", "kl", "kl_simplex")
+    for termination in ("none", "mask", "restart")
+    if (divergence, termination) not in {("kl_simplex", "mask"), ("chi2", "restart")}
+]
+
+
+def label(settings: Any) -> str:
+    words = (getattr(settings, key, "") for key in ("name", "divergence", "termination"))
+    return "-".join(word for word in words if word)
+
+
+@pytest.mark.parametrize("settings", WEIGHTINGS, ids=label)
+def test_weights_are_weights(settings: Any) -> None:
+    view, weighting = situation(), build("weighting", settings, context())
+    others = [*view.policy.parameters(), view.replay.data, view.replay.resets]
+    before, keys = [tensor.detach().clone() for tensor in others], []
+    for env_step in (WARMUP, ROWS, ROWS + 50):
+        numbers = weighting.prepare(replace(view, env_step=env_step))
+        weights = weighting.weights(view)
+        keys.append(list(numbers))
+        assert all(number.shape == (2,) for number in numbers.values())
+        assert weights.shape == (2, ROWS)
+        assert weights.isfinite().all()
+        assert weights.min() >= 0.0
+        torch.testing.assert_close(weights.mean(-1), torch.ones(2), atol=1e-4, rtol=0.0)
+        assert not weights.requires_grad
+    assert keys[0] == keys[1] == keys[2]
+    assert all(torch.equal(old, new) for old, new in zip(before, others, strict=True))
+
+
+@pytest.mark.parametrize("settings", WEIGHTINGS, ids=label)
+def test_a_restored_weighting_goes_on_as_the_one_it_was_saved_from(settings: Any) -> None:
+    original, restored = (build("weighting", settings, context()) for _ in range(2))
+    view = situation()
+    original.prepare(view)
+    restored.load_state_dict(copy.deepcopy(original.state_dict()))
+    outcomes = []
+    for weighting in (original, restored):
+        again = situation()
+        numbers = weighting.prepare(again)
+        outcomes.append([*numbers.values(), weighting.weights(again)])
+    assert all(torch.equal(a, b) for a, b in zip(*outcomes, strict=True))
+
+
+def test_tom_weights_are_ones_until_the_pool_is_the_policy_s() -> None:
+    weighting = build("weighting", small("weighting", "tom"), context())
+    for steps, uniform in ((99, True), (100, False)):
+        view = replace(situation(), env_step=WARMUP + steps)
+        numbers = weighting.prepare(view)
+        assert torch.equal(weighting.weights(view), torch.ones(2, ROWS)) is uniform
+        assert all(bool(number.isnan().all()) is uniform for number in numbers.values())
+
+
+def test_tom_asks_for_the_newest_rows_whatever_their_slot() -> None:
+    """The newest rows stand out; after the ring has wrapped they lie in the middle, and still weigh the most."""
+    view = situation()
+    for step in range(ROWS, ROWS + 150):
+        row = view.replay.data[:, step % ROWS].clone()
+        row[:, 0] = 3.0
+        view.replay.push(row, step, 9)
+    settings = small("weighting", "tom", discriminator_updates=200, discriminator_learning_rate=1e-2)
+    weighting = build("weighting", settings, context())
+    weighting.prepare(replace(view, env_step=ROWS + 150))
+    weights = weighting.weights(view)
+    assert (weights[:, 50:150].mean(-1) > 1.5 * weights[:, 150:].mean(-1)).all()
+
+
+def test_normalising_and_clipping_by_hand() -> None:
+    raw = torch.tensor(
+        [[1.0, 1.0, 1.0, 17.0], [0.0, 0.0, 0.0, 0.0], [1.0, 2.0, math.nan, 1.0], [1.0, 1.0, math.inf, 1.0]]
+    )
+    weights, clipped = normalise_and_clip(raw, 2.0)
+    assert weights[0].tolist() == pytest.approx([v / 0.65 for v in (0.2, 0.2, 0.2, 2.0)])
+    assert weights[1:].tolist() == [[1.0] * 4] * 3
+    assert clipped.tolist() == [0.25, 0.0, 0.0, 0.0]
+    scaled, _ = normalise_and_clip(8.0 * raw, 2.0)
+    assert torch.equal(scaled, weights)
+
+
+def test_summary_by_hand() -> None:
+    """Twenty rows in a ring of sixteen: slots 4 to 15 hold the older rows, 0 to 3 the newest."""
+    replay = Replay(1, 16, OBS, ACT, CPU)
+    for step in range(20):
+        replay.push(torch.zeros(1, 2 * OBS + ACT + 3), step, 0)
+    weights = replay.env_step.float()[None]  # 4 .. 19
+    numbers = summary(weights, replay)
+    assert float(numbers["ess"]) == pytest.approx(184.0**2 / sum(n * n for n in range(4, 20)) / 16.0)
+    assert (float(numbers["min"]), float(numbers["max"])) == (4.0, 19.0)
+    ages = [float(numbers[f"age_{index}"]) for index in range(AGE_BINS)]
+    assert ages == sorted(ages)
+    assert (ages[0], ages[-1]) == (4.5, 19.0)
+    assert torch.equal(summary(uniform_weights(replay), replay)["ess"], torch.ones(1))
+
+
+@pytest.mark.parametrize("loss_name", names("loss"))
+@pytest.mark.parametrize("dynamics_name", names("dynamics"))
+def test_a_loss_is_a_number_per_sample_and_replicas_are_apart(loss_name: str, dynamics_name: str) -> None:
+    view, model = situation(), build("dynamics", small("dynamics", dynamics_name), context())
+    loss, rows = build("loss", small("loss", loss_name), context()), view.replay.all()
+    assert isinstance(model, Dynamics)
+    columns = loss.columns(view)
+    assert columns.shape[:2] == (2, ROWS)
+    inputs, targets = model.inputs(rows.obs_action), model.targets(targets_of(rows))
+    values = loss(model, inputs, targets, columns)
+    assert values.shape == (2, ROWS)
+    assert values.isfinite().all()
+    for parameter, slope in zip(
+        model.parameters(), torch.autograd.grad(values[0].sum(), list(model.parameters())), strict=True
+    ):
+        share = parameter.shape[0] // 2
+        assert not slope[share:].any()  # the first replica's loss knows nothing of the second's model
+    torch.testing.assert_close(loss(model, inputs[:, :7], targets[:, :7], columns[:, :7]), values[:, :7])
+    before = values.mean().item()
+    numbers = [fit(model, rows, torch.ones(2, ROWS), columns, loss, view.stream) for _ in range(2)]
+    assert list(numbers[0]) == list(numbers[1])
+    assert all(number.shape == (2,) for number in numbers[0].values())
+    model.settings.batches_per_epoch = 100
+    fit(model, rows, torch.ones(2, ROWS), columns, loss, view.stream)
+    values = loss(model, model.inputs(rows.obs_action), model.targets(targets_of(rows)), columns)
+    assert values.mean().item() < before
+
+
+@pytest.mark.parametrize("name", names("dynamics"))
+def test_a_model_samples_what_its_density_says(name: str) -> None:
+    """Shapes, raw units and the mean: a model whose outputs are scaled and shifted samples scaled and shifted."""
+    model, draws, count = build("dynamics", small("dynamics", name), context()), streams([0, 1], CPU)["model"], 4_000
+    x = torch.zeros(2, count, OBS + ACT)
+    uniform, normal = draws.uniform(count, 1 + OBS), draws.normal(count, 1 + OBS)
+    normalised = model.sample_normalised(model.inputs(x), uniform, normal)
+    model.targets.mean.fill_(5.0)
+    model.targets.std.fill_(0.5)
+    reward, next_obs = model.sample(x + 1.0, uniform, normal)
+    assert reward.shape == (2, count)
+    assert next_obs.shape == (2, count, OBS)
+    shifted = model.sample_normalised(model.inputs(x + 1.0), uniform, normal).detach()
+    torch.testing.assert_close(reward, 5.0 + 0.5 * shifted[..., 0])
+    torch.testing.assert_close(next_obs, 1.0 + 5.0 + 0.5 * shifted[..., 1:])
+    entropy = -model.log_density(model.inputs(x), normalised.detach()).mean()
+    shuffled = normalised.detach()[:, torch.randperm(count)] + 3.0
+    assert entropy < -model.log_density(model.inputs(x), shuffled).mean()
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__module__.removeprefix("tom.settings."))
+def test_every_setting_says_what_it_is_and_refuses_what_it_cannot_be(cls: Any) -> None:
+    assert list(problems(cls(), "x")) == []
+    for field in dataclasses.fields(cls):
+        rule = field.metadata
+        assert rule["origin"] in ORIGINS, field.name
+        assert rule["help"], field.name
+        assert "unit" in rule, field.name
+        refused: list[Any] = ["no such word", None]
+        if "low" in rule:
+            assert rule["low"] <= field.default <= rule["high"], field.name
+            refused += [rule["low"] - 1, math.nan, True]
+            if math.isfinite(rule["high"]):
+                refused.append(rule["high"] * 2 + 1)
+            if isinstance(field.default, int):
+                refused.append(field.default + 0.5)
+        else:
+            refused.append(3)
+        for value in refused:
+            (sentence,) = problems(replace(cls(), **{field.name: value}), "part")
+            assert sentence.startswith(f"part.{field.name}={value} is ")
+            assert "valid" in sentence
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_s_name_is_its_file_s(kind: str) -> None:
+    for name in names(kind):
+        assert settings_class(kind, name)().name == name
+        assert [sentence for sentence in problems(settings_class(kind, name)(name="other"), kind)]
