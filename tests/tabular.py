@@ -35,8 +35,7 @@ def golden_mdp(concentrated: bool = False, terminal: bool = False) -> MDP:
     """Four states and two actions by integer formulas; `concentrated` data; `terminal`: entering state 3 ends."""
     s, a, x = np.indices((4, 2, 4))
     T = 1.0 + (3 * s + 5 * a + 7 * x) % 11
-    s, a = np.indices((4, 2))
-    pi, nu = 1.0 + (2 * s + 3 * a) % 5, 1.0 + (5 * s + 2 * a) % 7
+    pi, nu = (1.0 + (2 * s + 3 * a) % 5)[..., 0], (1.0 + (5 * s + 2 * a) % 7)[..., 0]
     mu0, live = np.array([0.4, 0.3, 0.2, 0.1]), 3 if terminal else 4
     if concentrated:
         nu = np.array([[20.0, 1.0], [1.0, 20.0], [20.0, 1.0], [1.0, 20.0]])
@@ -100,8 +99,8 @@ def dual_weights(
             raise ValueError("the policy takes transitions that the data do not hold: no weight represents them")
         log_ratio = np.log(np.maximum(p, 0.0), out=p - np.inf, where=p > 0.0) - np.log(np.where(q > 0.0, q, 1.0))
     s, a, x = np.nonzero((q > 0.0) & np.isfinite(log_ratio))
-    arrays = (q[s, a, x], log_ratio[s, a, x], terminal[x] * 1.0, pi, mu0)
-    rows_q, rows_r, ends, policy, first = (torch.as_tensor(values).double() for values in arrays)
+    rows = (q[s, a, x], log_ratio[s, a, x], terminal[x], pi, mu0)
+    rows_q, rows_r, ends, policy, first = (torch.as_tensor(values).double() for values in rows)
     after = torch.as_tensor(np.where(terminal, 0, np.arange(nexts))[x])  # whatever a terminal state's value is
     # Q = (1 - gamma P)^-1 z: in z the problem is nearly separable, whatever the discount.
     chain = (continuation(T, mu0, termination, terminal)[..., None] * pi).reshape(states * actions, -1)

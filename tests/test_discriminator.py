@@ -32,7 +32,7 @@ def gaussian_task(shift: float, seed: int) -> tuple[Transitions, Transitions, Te
 
 
 def test_the_logit_is_the_log_ratio() -> None:
-    """With the published budget: correlation .95, error of w 40 % of that of equal weights (.39 to .40 on two seeds)."""
+    """With the published budget; measured on two seeds: correlation .95 and .96, error of w 40 % of that of w = 1."""
     current, buffer, truth, stream = gaussian_task(0.5, seed=0)
     discriminator = Discriminator(Settings(), 1, OBS, ACT, stream)
     held_out = discriminator.fit(current, buffer, stream)

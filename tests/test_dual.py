@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.tabular import MDP, Array, dual_weights, golden_mdp, minimise, occupancy
 from tom.divergences import weight
-from tom.dual import OccupancyQ, bellman_error, dual_loss, mass_residual
+from tom.dual import OccupancyQ, bellman_error, best_constant, constant_direction, dual_loss, mass_residual
 from tom.networks import Policy
 from tom.replay import Replay
 from tom.settings.weightings.tom import Settings
@@ -239,6 +239,50 @@ def test_fitting_q_lowers_the_dual_and_restores_the_mass(divergence: str, termin
     assert (dual() < loss_before - 0.1).all()
     assert (residual() < 0.2 * residual_before).all()
     assert (residual() < 0.15).all()
+
+
+@pytest.mark.parametrize("termination", ["none", "mask", "restart"])
+@pytest.mark.parametrize("divergence", ["chi2", "kl"])
+@pytest.mark.parametrize("offset", [-30.0, -2.0, 0.0, 8.0])
+def test_the_best_constant_restores_the_mass_and_lowers_the_dual(
+    divergence: str, termination: str, offset: float
+) -> None:
+    draws = torch.randn(2, 2_000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    error, ends, probability = (
+        draws[:1] + offset,
+        (draws[1:] > 1.0).double(),
+        torch.full((1, 2_000), 1.0 / 2_000).double(),
+    )
+    direction = constant_direction(ends, 0.9, termination)
+    q = torch.zeros(1, 2_000).double()
+    lowered = bellman_error(q, q - 10.0, q - 10.0, q[:, :1] - 10.0, ends, 0.9, termination)
+    torch.testing.assert_close(direction, lowered)  # what Q - 1 / (1 - 0.9) does to e
+    constant = best_constant(error, direction, divergence)
+    best = error + constant * direction
+    assert abs(float(mass_residual(weight(divergence, best, probability), ends, 0.9, termination))) < 1e-6
+
+    def dual(step: float) -> float:
+        initial = -10.0 * (constant + step)
+        return float(dual_loss(best + step * direction, initial, probability, 0.9, divergence))
+
+    assert dual(0.0) < min(dual(-0.01), dual(0.01))
+
+
+@pytest.mark.parametrize(
+    ("divergence", "termination"), [("chi2", "restart"), ("kl", "mask"), ("kl_simplex", "restart")]
+)
+def test_centring_moves_q_so_that_its_errors_are_what_it_returns(divergence: str, termination: str) -> None:
+    replay, policy, log_ratio, _ = sampled_task()
+    seeds = [torch.Generator().manual_seed(seed) for seed in (5, 6)]
+    q = OccupancyQ(replace(SMALL, divergence=divergence, termination=termination), 2, 2, 1, 0.9, Stream(seeds))
+    q.normalise.fit(replay.all().obs_action)
+    state = [generator.get_state() for generator in seeds]
+    centred = q.centre(q.errors(replay, log_ratio, policy, Stream(seeds)), replay.all().terminated)
+    for generator, saved in zip(seeds, state, strict=True):
+        generator.set_state(saved)
+    torch.testing.assert_close(q.errors(replay, log_ratio, policy, Stream(seeds)), centred, atol=1e-4, rtol=1e-4)
+    ratio = weight(divergence, centred, torch.full_like(centred, 1.0 / len(replay)))
+    assert (mass_residual(ratio, replay.all().terminated, 0.9, termination).abs() < 1e-3).all()
 
 
 def test_errors_are_those_of_the_definition() -> None:

@@ -1,5 +1,6 @@
 """What is written about each environment against the simulator itself."""
 
+import importlib
 import importlib.metadata
 from typing import Any
 
@@ -8,11 +9,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tom.envs import names, spec
+from tom.envs import names
 from tom.envs.simulator import Lockstep, SimulatorError, check_simulator, make
 from tom.envs.spec import EnvSpec
 
 ENVS = names()
+
+
+def spec(name: str) -> EnvSpec:
+    known = importlib.import_module(f"tom.envs.{name}").SPEC
+    assert isinstance(known, EnvSpec)
+    return known
+
+
 # Return and three entries of the observation after ten steps of `action_sequence` from seed 0, pinned simulator.
 GOLDEN = {
     "halfcheetah": [-1.702529953, -0.020809402, 0.215928901, -0.093631149],
@@ -104,7 +113,7 @@ def test_reward_is_the_simulator_s(name: str) -> None:
         action = rng.uniform(-1.0, 1.0, known.action_dim).astype(np.float32)
         _, reward, terminated, truncated, info = env.step(action)
         velocity = torch.tensor(info["x_velocity"], dtype=torch.float64)
-        expected = known.reward(velocity, torch.as_tensor(action).double(), torch.tensor(float(terminated)))
+        expected = known.reward(velocity, torch.as_tensor(action).double())
         assert float(expected) == pytest.approx(reward, abs=1e-6), f"terminated: {terminated}"
         ends += terminated
         if terminated or truncated:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import subprocess
 import sys
 from typing import Any
@@ -61,7 +62,7 @@ def settings_of(weighting: dict[str, Any], **changes: Any) -> AgentSettings:
 
 def arrays(record: Record) -> dict[str, np.ndarray]:
     """Every array of a record by name."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         parts = value if isinstance(value, dict) else {field.name: np.asarray(value)}
@@ -125,21 +126,34 @@ def test_updates_per_env_step_are_logged(tom_records: list[Record]) -> None:
     assert [record.numbers["updates_per_env_step"].tolist() for record in rounds] == [[0.0, 0.0]] + [[1.5, 1.5]] * 3
 
 
+SHORT = {"total_env_steps": 100, "warmup_env_steps": 40, "round_env_steps": 30, "eval_episodes": 1}
 SCRIPT = """
 import torch
 torch.set_num_threads({threads})
-from tests.test_train import SEEDS, TOM, digest, settings_of
+from tests.test_train import SEEDS, SHORT, TOM, digest, settings_of
 from tom.train import train
-print(digest(list(train(settings_of(TOM), SEEDS, "cpu"))))
+print(digest(list(train(settings_of(TOM | {{"pool_env_steps": 30}}, train=SHORT), SEEDS, "cpu"))))
 """
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_fresh_process_gives_the_same_bytes(tom_records: list[Record], threads: int) -> None:
+def test_a_fresh_process_gives_the_same_bytes(threads: int) -> None:
+    here = list(train(settings_of(TOM | {"pool_env_steps": 30}, train=SHORT), SEEDS, "cpu"))
+    assert any(np.isfinite(r.numbers["weighting/raw_mean"]).all() for r in here if isinstance(r, Round))
     script = SCRIPT.format(threads=threads)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # idle threads sleep: a busy machine is no slower for it
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == digest(tom_records)
+    assert done.stdout.strip() == digest(here)
+
+
+def test_a_trainer_is_built_whatever_was_imported_first() -> None:
+    script = (
+        "import tom.envs.hopper, torch; from tests.test_train import settings_of; from tom.train import Trainer;"
+        "print(Trainer(settings_of({'name': 'uniform'}), [0], torch.device('cpu')).spec.id)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "Hopper-v4\n", done.stderr
 
 
 def test_another_seed_gives_another_run(tom_records: list[Record]) -> None:
@@ -151,15 +165,14 @@ def test_another_seed_gives_another_run(tom_records: list[Record]) -> None:
 
 @pytest.mark.parametrize("replica", [0, 1])
 def test_a_replica_runs_as_it_would_alone(tom_records: list[Record], replica: int) -> None:
+    """To the bit while weights are ones; later within rounding (1e-5 measured): products of stacks sum otherwise."""
     alone = list(train(settings_of(TOM), SEEDS[replica : replica + 1], "cpu"))
-    worst = 0.0
     for ours, single in zip(tom_records, alone, strict=True):
+        expected = arrays(single)
         for name, value in arrays(ours).items():
-            if value.shape[:1] == (2,):
-                expected = arrays(single)[name][0]
-                worst = max(worst, float(np.nanmax(np.abs(value[replica] - expected), initial=0.0)))
-                np.testing.assert_allclose(value[replica], expected, rtol=1e-3, atol=1e-3, err_msg=name)
-    print(worst)
+            if value.ndim:
+                tolerance = 0.0 if ours.env_steps < 180 else 1e-3
+                np.testing.assert_allclose(value[replica], expected[name][0], tolerance, tolerance, err_msg=name)
 
 
 def test_tom_with_a_pool_that_is_never_full_is_mbpo() -> None:

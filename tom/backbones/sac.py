@@ -40,7 +40,8 @@ class SoftActorCritic:
         descend(self.critic_optimizer, critic_loss, self.critic_parameters)
         actor_loss, log_prob, q = self.actor_loss(batch, noise, temperature)
         descend(self.actor_optimizer, actor_loss + self.temperature_loss(log_prob), self.actor_parameters)
-        torch._foreach_lerp_(self.target_parameters, self.critic_parameters, self.settings.target_rate)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.target_parameters, self.critic_parameters, self.settings.target_rate)
         numbers = (critic_loss, actor_loss, q, -log_prob.mean(-1), temperature)
         return torch.stack([n.detach() for n in numbers], -1)
 

@@ -12,7 +12,7 @@ class EnvSpec:
     """One environment: its gymnasium id, sizes, reward terms and termination rule.
 
     `observation` says which parts of MuJoCo's state the observation holds. The reward of a step is
-    forward_weight * forward velocity + healthy_bonus * (not terminated) - control_cost * |action|^2.
+    forward_weight * forward velocity + healthy_bonus - control_cost * |action|^2, also on the step that falls.
     """
 
     id: str
@@ -24,10 +24,10 @@ class EnvSpec:
     control_cost: float
     terminated: Callable[[Tensor], Tensor]  # next observations [..., O] -> bool [...]
 
-    def reward(self, forward_velocity: Tensor, action: Tensor, terminated: Tensor) -> Tensor:
-        """Reward of a step [...], from the mean forward velocity over it (m/s), the action [..., A] and its end."""
-        healthy = self.healthy_bonus * (1.0 - terminated)
-        return self.forward_weight * forward_velocity + healthy - self.control_cost * action.square().sum(-1)
+    def reward(self, forward_velocity: Tensor, action: Tensor) -> Tensor:
+        """Reward of a step [...], from the mean forward velocity over it (m/s) and the action [..., A]."""
+        cost = self.control_cost * action.square().sum(-1)
+        return self.forward_weight * forward_velocity + self.healthy_bonus - cost
 
 
 def never(next_obs: Tensor) -> Tensor:
