@@ -97,6 +97,7 @@ class Trainer:
         self.envs = Lockstep(self.spec, self.replicas)
         self.eval_envs = Lockstep(self.spec, self.replicas * settings.train.eval_episodes)
         self.observations = torch.zeros(self.replicas, self.spec.observation_dim, device=device)
+        self.episode_steps = np.zeros(self.replicas, dtype=np.int64)
         self.env_steps = self.rounds = 0
         self._check_needs()
         for replica in range(self.replicas):
@@ -115,6 +116,7 @@ class Trainer:
         seed = int(torch.randint(2**31, (), generator=stream.generators[replica], device=self.device))
         self.observations[replica] = torch.as_tensor(self.envs.reset(replica, seed), dtype=torch.float32)
         self.replay.push_reset(replica, self.observations[replica])
+        self.episode_steps[replica] = 0
 
     def step(self, explore: bool) -> None:
         """One environment step of every replica, into the replay."""
@@ -124,6 +126,8 @@ class Trainer:
         else:
             actions = self.backbone.act(self.observations, stream)
         stepped, rewards, terminated, truncated = self.envs.step(actions.cpu().numpy(), range(self.replicas))
+        self.episode_steps += 1
+        truncated |= (self.episode_steps >= self.settings.train.episode_env_steps) & ~terminated
         next_obs = torch.as_tensor(stepped, dtype=torch.float32, device=self.device)
         ends = np.stack([rewards, terminated, truncated], -1).astype(np.float32)
         row = torch.cat([self.observations, actions, next_obs, torch.as_tensor(ends, device=self.device)], -1)

@@ -42,8 +42,9 @@ class MixtureDensityNetwork(Dynamics):
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         logits, mean, raw = self.mixture(inputs)
         variance = F.softplus(raw) + F.softplus(self.noise)
-        log_gaussian = -0.5 * ((targets[..., None] - mean).square() / variance + variance.log())
-        joint = torch.logsumexp(logits + log_gaussian, -1) - torch.logsumexp(logits, -1)
+        repeated = targets[..., None].expand_as(mean).contiguous()  # broadcasting over K would loop over ten at a time
+        deviance = torch.addcdiv(variance.log(), (repeated - mean).square(), variance)  # -2 log N, up to a constant
+        joint = torch.logsumexp(torch.add(logits, deviance, alpha=-0.5), -1) - torch.logsumexp(logits, -1)
         return joint - 0.5 * math.log(2.0 * math.pi)
 
     def sample_normalised(self, inputs: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ class Settings:
     round_env_steps: int = number(
         250, low=1, unit="env steps", origin="official code", help="model is refitted and rolled out this often"
     )
+    episode_env_steps: int = number(
+        1_000, low=1, high=1_000, unit="env steps", origin="paper", help="training episodes are cut here, not ended"
+    )
     eval_every_env_steps: int = number(1_000, low=1, unit="env steps", origin="paper", help="evaluation interval")
     eval_episodes: int = number(10, low=1, unit="episodes", origin="paper", help="episodes per evaluation")
 

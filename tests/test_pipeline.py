@@ -1,0 +1,108 @@
+"""The whole pipeline at scale smoke, through DVC, in a copy of the repository: what runs after which edit."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GRID = "grid:\n  methods: [mbpo, tom]\n  envs: [hopper]\n  seeds: [0]\n"
+
+
+class Clone:
+    """A copy of the repository's tracked files, with a small grid, and DVC in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+        for name in filter(None, listed.stdout.split("\0")):
+            if not name.startswith(
+                ("reports/results", "reports/cells", "reports/tables", "reports/figures", "dvc.lock")
+            ):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        params = (folder / "params.yaml").read_text()
+        params = re.sub(r"(?ms)^grid:.*?(?=^methods:)", GRID, params)
+        self.params = params.replace("scale: quick", "scale: smoke", 1).replace("tracking: wandb", "tracking: off", 1)
+        self.write(self.params)
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+    def write(self, params: str) -> None:
+        (self.folder / "params.yaml").write_text(params)
+
+    def dvc(self, *words: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        command = [sys.executable, "-m", "dvc", *words]
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+
+    def repro(self) -> set[str]:
+        """The stages that ran; the reproduction must succeed."""
+        done = self.dvc("repro")
+        assert done.returncode == 0, done.stdout + done.stderr
+        running = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+        return set(running)
+
+    def bytes(self, folder: str) -> dict[str, bytes]:
+        root = self.folder / folder
+        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def trained(stages: set[str]) -> set[str]:
+    return {stage for stage in stages if stage.startswith("train@")}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(tmp_path_factory.mktemp("clone"))
+
+
+def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: Clone) -> None:
+    everything = {"configure", "train@mbpo-hopper-0", "train@tom-hopper-0", "aggregate", "plot"}
+    assert clone.repro() == everything
+    result = clone.bytes("reports/results/smoke/tom/hopper/0")
+    assert {"evals.csv", "train.csv", "config.yaml", "policy.npz", "provenance.json", "timing.csv"} == set(result)
+    assert (clone.folder / "reports/tables/returns.csv").is_file()
+    assert (clone.folder / "reports/figures/learning_curves.png").is_file()
+    assert clone.repro() == set()
+
+    (clone.folder / "README.md").write_text("another text\n")
+    assert clone.repro() == set()
+
+    clone.write(
+        clone.params.replace("weighting:\n      name: tom\n", "weighting:\n      name: tom\n      clip: 7.0\n", 1)
+    )
+    assert trained(clone.repro()) == {"train@tom-hopper-0"}
+
+    clone.write(clone.params)
+    tables, figures = clone.bytes("reports/tables"), clone.bytes("reports/figures")
+    assert trained(clone.repro()) == {"train@tom-hopper-0"}
+    assert (
+        clone.bytes("reports/results/smoke/tom/hopper/0") == result
+    )  # found in runs/, clock and all: not trained again
+    assert set(clone.bytes("reports/tables")) == set(tables)
+    assert set(clone.bytes("reports/figures")) == set(figures)
+
+    clone.write(clone.params.replace("seeds: [0]", "seeds: [0, 1]", 1))
+    assert trained(clone.repro()) == {"train@mbpo-hopper-1", "train@tom-hopper-1"}
+
+
+def test_tables_and_figures_are_the_same_bytes_when_made_again(clone: Clone) -> None:
+    before = {folder: clone.bytes(folder) for folder in ("reports/tables", "reports/figures")}
+    assert before["reports/tables"]
+    assert before["reports/figures"]
+    assert clone.dvc("repro", "--force", "--single-item", "aggregate", "plot").returncode == 0
+    assert {folder: clone.bytes(folder) for folder in before} == before
+
+
+def test_a_fault_in_params_stops_before_anything_is_touched(clone: Clone) -> None:
+    before = clone.bytes("reports")
+    clone.write(clone.params.replace("name: tom\n", "name: tom\n      clipp: 7.0\n", 1))
+    done = clone.dvc("repro")
+    assert done.returncode != 0
+    assert "params.yaml: methods.tom.weighting.clipp=7.0 is not a setting; nearest valid choice: clip" in done.stderr
+    assert clone.bytes("reports") == before
