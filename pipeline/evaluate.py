@@ -53,6 +53,7 @@ class Saved:
     """What a finished run says about its policy: its environment, the width of its layers and its parameters."""
 
     env: str
+    contact_cost: bool
     hidden: int
     parameters: dict[str, np.ndarray]
 
@@ -64,9 +65,10 @@ def read_run(folder: Path) -> Saved:
             raise SettingsError(f"run_dir={folder} has no {name}; give the folder of a finished run")
     try:
         config: Any = OmegaConf.load(folder / "config.yaml")
-        env, hidden = check_env(config["env"]), int(config["backbone"]["hidden"])
+        env, contact_cost = check_env(config["env"]), bool(config["train"]["contact_cost"])
+        hidden = int(config["backbone"]["hidden"])
         with np.load(folder / "policy.npz", allow_pickle=False) as arrays:  # a pickle could run anything
-            return Saved(env, hidden, {name: arrays[name] for name in arrays.files})
+            return Saved(env, contact_cost, hidden, {name: arrays[name] for name in arrays.files})
     except (OmegaConfBaseException, KeyError, TypeError, ValueError, OSError) as error:
         if isinstance(error, SettingsError):
             raise
@@ -82,7 +84,7 @@ def replay(saved: Saved, episodes: int, seed: int, video: Path | None = None) ->
     from tom.envs.simulator import Lockstep
     from tom.evaluate import evaluate
 
-    spec = spec_of(saved.env)
+    spec = spec_of(saved.env, saved.contact_cost)
     policy = _policy(spec, saved)
     envs = Lockstep(spec, episodes)
     with ExitStack() as stack:

@@ -24,7 +24,7 @@ def run_dir(tmp_path: Path) -> Path:
     """A run folder with an untrained policy for Hopper."""
     policy = Policy(1, 11, 3, 8, streams([0], torch.device("cpu"))["init"])
     np.savez(tmp_path / "policy.npz", **{name: value.numpy()[0] for name, value in policy.state_dict().items()})
-    (tmp_path / "config.yaml").write_text("env: hopper\nbackbone:\n  hidden: 8\n")
+    (tmp_path / "config.yaml").write_text("env: hopper\ntrain:\n  contact_cost: true\nbackbone:\n  hidden: 8\n")
     return tmp_path
 
 
@@ -42,6 +42,17 @@ def test_more_episodes_keep_the_first_ones(run_dir: Path) -> None:
     saved = read_run(run_dir)
     few, many = (replay(saved, episodes, seed=0)[0] for episodes in (2, 4))
     np.testing.assert_allclose(many[:2], few, rtol=1e-4)  # batch sizes round differently
+
+
+def test_contact_costs_are_those_of_the_run(tmp_path: Path) -> None:
+    policy = Policy(1, 27, 8, 8, streams([0], torch.device("cpu"))["init"])
+    np.savez(tmp_path / "policy.npz", **{name: value.numpy()[0] for name, value in policy.state_dict().items()})
+    found = {}
+    for switch in ("true", "false"):
+        (tmp_path / "config.yaml").write_text(f"env: ant\ntrain:\n  contact_cost: {switch}\nbackbone:\n  hidden: 8\n")
+        found[switch] = replay(read_run(tmp_path), 1, seed=0)
+    assert found["true"][1] == found["false"][1]
+    assert 0.0 < found["false"][0][0] - found["true"][0][0] < 1e-3 * 78 * found["true"][1][0]
 
 
 def test_prints_one_line(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +104,7 @@ def test_pickles_are_not_opened(run_dir: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_policy_of_another_environment_is_refused(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (run_dir / "config.yaml").write_text("env: halfcheetah\nbackbone:\n  hidden: 8\n")
+    (run_dir / "config.yaml").write_text("env: halfcheetah\ntrain:\n  contact_cost: true\nbackbone:\n  hidden: 8\n")
     assert main([f"run_dir={run_dir}"]) == 2
     assert "no policy for HalfCheetah-v4" in capsys.readouterr().err
 

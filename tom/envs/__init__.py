@@ -1,5 +1,6 @@
 """The environments, one file each: `tom/envs/<name>.py` holds `SPEC`."""
 
+import dataclasses
 import importlib
 import pkgutil
 from typing import Any
@@ -12,6 +13,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in HELPERS)
 
 
-def spec_of(name: str) -> Any:
-    """The `EnvSpec` of one environment."""
-    return importlib.import_module(f"tom.envs.{name}").SPEC
+def spec_of(name: str, contact_cost: bool) -> Any:
+    """The `EnvSpec` of one environment, with its contact cost (if it has one) or without."""
+    spec = importlib.import_module(f"tom.envs.{name}").SPEC
+    return spec if contact_cost else dataclasses.replace(spec, contact_cost=None)

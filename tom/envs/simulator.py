@@ -29,13 +29,17 @@ def check_simulator() -> None:
 
 
 def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
-    """One environment whose actions are scaled from [-1, 1] to its own range."""
+    """One environment as its spec describes it; actions are scaled from [-1, 1] to its own range."""
     check_simulator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # -v4 is the paper's closest kin, see the README
-        env = gymnasium.make(spec.id, **options)
-    env = gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
-    return env
+        env: Any = gymnasium.make(spec.id, **options)
+    data, size, cost = env.unwrapped.data, spec.observation_dim, spec.contact_cost
+    space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64)
+    env = gymnasium.wrappers.TransformObservation(env, lambda obs: obs[:size], space)
+    if cost is not None:
+        env = gymnasium.wrappers.TransformReward(env, lambda reward: float(reward) - cost(data.cfrc_ext))
+    return gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
 
 
 class Lockstep:
