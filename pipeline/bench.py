@@ -6,6 +6,7 @@ same second. Parts are measured at the published sizes on Hopper's dimensions wi
 
 import itertools
 import json
+import math
 import statistics
 import sys
 import time
@@ -17,13 +18,15 @@ import torch
 
 from pipeline.trainer import cpu_model
 from tom.discriminator import Discriminator
-from tom.dynamics.fit import epoch, table_of
+from tom.dynamics.descent import epoch, epochs
+from tom.dynamics.fit import samples_of
 from tom.settings.agent import agent_settings
 from tom.train import Trainer
 
 REPLAY_ROWS = 20_000
 REPEATS = 7
 UPDATES = 20  # updates of the weighting per repeat
+EPOCHS = 30  # at most taken into account of a fit that has a larger bound or none
 PUBLISHED = {
     "env": "hopper",
     "train": {},
@@ -105,19 +108,26 @@ def _sac(made: Trainer) -> Part:
                 settings.updates_per_env_step)  # fmt: skip
 
 
-def _mdn(made: Trainer) -> tuple[int, ...]:
-    spec, settings = made.spec, made.settings.dynamics
-    inner = [settings.hidden] * settings.layers
-    return (spec.observation_dim + spec.action_dim, *inner, 3 * (1 + spec.observation_dim) * settings.components)
+def _model(made: Trainer) -> tuple[int, tuple[int, ...]]:
+    """How many networks the model has, and their layer sizes."""
+    if not hasattr(made.model, "net"):
+        return 1, (made.spec.observation_dim + made.spec.action_dim, 1 + made.spec.observation_dim)
+    shapes = made.model.net.shapes
+    return made.model.net.stack, (shapes[0][0], *(fan_out for _, fan_out in shapes))
 
 
 def _fit(made: Trainer) -> Part:
-    settings, rows = made.settings.dynamics, made.replay.all()
-    table = table_of(made.model, rows, rows.data.new_ones(1, len(made.replay)), rows.data[..., :0])
-    gflop = products(settings.batch, *_mdn(made)) + gradients(settings.batch, *_mdn(made))
-    most = settings.max_epochs * settings.batches_per_epoch / made.settings.train.round_env_steps
-    run = lambda: epoch(made.model, table, made.loss, made.streams["model"])  # noqa: E731
-    return Part("MDN minibatch", run, settings.batches_per_epoch, gflop, most)
+    settings, model, rows, stream = made.settings.dynamics, made.model, made.replay.all(), made.streams["model"]
+    samples = samples_of(model, rows, rows.data.new_ones(1, len(made.replay)), made.loss.columns(made.view()))
+    rounds, (members, sizes) = 1 / made.settings.train.round_env_steps, _model(made)
+    if not hasattr(model, "net"):
+        solve = lambda: model.refit(samples, samples.like(samples.data[:, :0]), made.loss, stream)  # noqa: E731
+        return Part("least squares", solve, 1, products(len(made.replay), sizes[0], sum(sizes)), rounds)
+    draws = epochs(model, samples, stream)
+    batches = math.ceil(next(draws).shape[-1] / settings.batch)
+    gflop = members * (products(settings.batch, *sizes) + gradients(settings.batch, *sizes))
+    run = lambda: epoch(model, samples, next(draws), made.loss)  # noqa: E731
+    return Part(f"{settings.name} minibatch", run, batches, gflop, min(settings.max_epochs, EPOCHS) * batches * rounds)
 
 
 def _dual(made: Trainer) -> Part:
@@ -149,7 +159,8 @@ def _discriminator(made: Trainer) -> Part:
 def _rollout(made: Trainer) -> Part:
     settings, (policy, _) = made.settings.backbone, _policy_and_critic(made)
     rows = settings.rollout_starts * settings.rollout_length
-    gflop = products(rows, *policy) + products(rows, *_mdn(made))
+    members, sizes = _model(made)
+    gflop = products(rows, *policy) + members * products(rows, *sizes)
     run = lambda: made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])  # noqa: E731
     return Part(f"rollout of {rows:,} rows", run, 1, gflop, 1 / made.settings.train.round_env_steps)
 

@@ -136,8 +136,10 @@ class Normaliser(nn.Module):
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: Sequence[Tensor]) -> None:
     """One optimiser step down the sum of loss [R]: replicas share no parameter, so each gets its own gradient.
 
-    Nothing but `parameters` gets a gradient, nor costs the time of one.
+    Nothing but `parameters` gets a gradient, nor costs the time of one; a parameter that the loss does not know gets
+    a gradient of zero.
     """
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss.sum(), parameters), strict=True):
+    gradients = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()

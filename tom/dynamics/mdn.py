@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tom.adam import ReplicaAdam
 from tom.context import Context
 from tom.dynamics.base import Dynamics
 from tom.networks import StackedMLP
@@ -31,13 +32,17 @@ class MixtureDensityNetwork(Dynamics):
         self.net = StackedMLP((context.replicas,), sizes, F.silu, context.init)
         noise = math.log(math.expm1(settings.initial_noise))  # inverse softplus
         self.noise = nn.Parameter(torch.full((context.replicas, 1, 1, 1), noise, device=context.device))
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=settings.learning_rate, fused=True)
+        self.optimizer = ReplicaAdam(self.parameters(), context.replicas, settings.learning_rate)
 
     def mixture(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, means and raw variances, each [R, B, 1 + O, K]."""
         shape = (*inputs.shape[:-1], 3, self.outputs, self.components)
         logits, mean, raw = self.net(inputs).view(shape).unbind(-3)
         return logits, mean, raw
+
+    def mean(self, inputs: Tensor) -> Tensor:
+        logits, mean, _ = self.mixture(inputs)
+        return (logits.softmax(-1) * mean).sum(-1)
 
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         logits, mean, raw = self.mixture(inputs)

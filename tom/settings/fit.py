@@ -1,4 +1,4 @@
-"""Settings of the weighted model fit, shared by every dynamics model."""
+"""Settings of the weighted model fit, shared by the dynamics models."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,21 @@ from tom.settings.fields import choice, number, switch
 
 
 @dataclass
-class FitSettings:
-    """How a dynamics model is refitted each round."""
+class SplitSettings:
+    """Which rows a dynamics model is fitted on, and how their weights enter."""
+
+    holdout_fraction: float = number(
+        0.1, low=0.0, high=0.9, unit="share of rows", origin="official code", help="rows held out"
+    )
+    holdout_max_rows: int = number(5_000, low=1, unit="rows", origin="official code", help="most rows held out")
+    weights_by: str = choice(
+        "multiply", ("multiply", "resample"), origin="ours", help="weights scale the loss, or the chance to be drawn"
+    )
+
+
+@dataclass
+class FitSettings(SplitSettings):
+    """How a dynamics model is refitted each round by gradient descent."""
 
     learning_rate: float = number(1e-3, low=1e-8, high=1.0, origin="official code", help="Adam step size")
     batch: int = number(256, low=1, unit="rows", origin="official code", help="rows per update")
@@ -16,12 +29,5 @@ class FitSettings:
     patience: int = number(5, low=0, unit="epochs", origin="official code", help="epochs without improvement allowed")
     min_improvement: float = number(
         0.01, low=0.0, high=1.0, unit="share of |loss|", origin="official code", help="what counts as improvement"
-    )
-    holdout_fraction: float = number(
-        0.1, low=0.0, high=0.9, unit="share of rows", origin="official code", help="rows kept for early stopping"
-    )
-    holdout_max_rows: int = number(5_000, low=1, unit="rows", origin="official code", help="most rows held out")
-    weights_by: str = choice(
-        "multiply", ("multiply", "resample"), origin="ours", help="weights scale the loss, or the chance to be drawn"
     )
     restore_best: bool = switch(True, origin="ours", help="keep the parameters of the best epoch, not of the last")

@@ -1,0 +1,57 @@
+"""Adam for stacks of networks: every replica has its own count of steps, and can rest."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+
+class ReplicaAdam(torch.optim.Optimizer):
+    """Adam (Kingma and Ba, 2015, Algorithm 1, with its constants) on parameters whose leading axis is a multiple of R.
+
+    Replicas that are not in `awake` stay as they are to the bit: parameters, moments and count. So the steps that one
+    replica takes do not depend on how many another one takes. The state of a parameter is `step` [R] and two moments.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], replicas: int, learning_rate: float):
+        super().__init__(parameters, {"lr": learning_rate, "betas": (0.9, 0.999), "eps": 1e-8, "fused": True})
+        self.replicas = replicas
+        self.awake: Sequence[int] = range(replicas)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """One step of every replica that is awake, for each parameter with a gradient."""
+        assert closure is None
+        for group in self.param_groups:
+            learnt = [parameter for parameter in group["params"] if parameter.grad is not None]
+            states = [self._state_of(parameter) for parameter in learnt]
+            adam(
+                self._parts(learnt),
+                self._parts([parameter.grad for parameter in learnt]),
+                self._parts([state["exp_avg"] for state in states]),
+                self._parts([state["exp_avg_sq"] for state in states]),
+                [],
+                [part[0] for part in self._parts([state["step"] for state in states])],
+                fused=True,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=0.0,
+                eps=group["eps"],
+                maximize=False,
+            )
+
+    def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(self.replicas, device=parameter.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        return state
+
+    def _parts(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Views of each tensor's rows that belong to one replica, for the replicas that are awake."""
+        chunks = [tensor.chunk(self.replicas) for tensor in tensors]
+        return [parts[replica] for parts in chunks for replica in self.awake]

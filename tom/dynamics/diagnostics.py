@@ -1,0 +1,46 @@
+"""How good a model is on stored transitions: the numbers every round logs, whatever the model and the loss."""
+
+import torch
+from torch import Tensor
+
+from tom.dynamics.base import Dynamics, targets_of
+from tom.replay import Replay, take
+from tom.streams import Stream
+
+ROWS = 2_000  # drawn for the errors
+NEWEST = 1_000  # transitions whose bias is reported
+
+
+@torch.no_grad()
+def model_errors(model: Dynamics, replay: Replay, weights: Tensor, stream: Stream) -> dict[str, Tensor]:
+    """Errors on stored rows in the model's normalised units, members averaged, [R] each.
+
+    nll: mean -log p of a row; rmse: root mean square over rows and outputs; the same weighted by w [R, N]; bias_newest:
+    root mean square over outputs of the mean error on the newest rows, which is what a policy's own states meet.
+    """
+    index = stream.fork().below(len(replay), ROWS)
+    chosen = take(weights[..., None], index)[..., 0]
+    error, nll = _error_and_nll(model, replay, index)
+    newest = replay.by_age()[-NEWEST:].expand(len(weights), -1)
+    bias = _error_and_nll(model, replay, newest)[0].mean(-2).square().mean(-1).sqrt()
+    squared = error.square().mean(-1)
+    return {
+        "nll": _mean(nll, torch.ones_like(chosen)),
+        "nll_weighted": _mean(nll, chosen),
+        "rmse": _mean(squared, torch.ones_like(chosen)).sqrt(),
+        "rmse_weighted": _mean(squared, chosen).sqrt(),
+        "bias_newest": bias,
+    }
+
+
+def _error_and_nll(model: Dynamics, replay: Replay, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean prediction's error [R, B, 1 + O] and -log p [R, B] of the rows index [R, B]."""
+    rows = replay.rows(index)
+    inputs, targets = model.spread(model.inputs(rows.obs_action)), model.spread(model.targets(targets_of(rows)))
+    error, nll = model.mean(inputs) - targets, -model.log_density(inputs, targets).sum(-1)
+    return (error.mean(1), nll.mean(1)) if len(model.lead) > 1 else (error, nll)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over rows [R, B]: [R]."""
+    return (values * weights).sum(-1) / weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
