@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tom.backbones.mbpo import ModelBasedPolicyOptimisation
-from tom.backbones.sac import NUMBERS, SoftActorCritic
 from tom.context import Context, build
 from tom.envs.hopper import SPEC as HOPPER
 from tom.replay import Replay, Transitions
+from tom.sac import NUMBERS, SoftActorCritic
 from tom.settings.backbones.mbpo import Settings
 from tom.settings.dynamics.mdn import Settings as MdnSettings
 from tom.streams import streams

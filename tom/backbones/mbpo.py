@@ -3,44 +3,49 @@
 import torch
 from torch import Tensor
 
-from tom.backbones.sac import NUMBERS, SoftActorCritic
+from tom.backbones.base import Backbone
 from tom.context import Context
 from tom.dynamics.base import Dynamics
 from tom.envs.spec import EnvSpec
-from tom.replay import Replay, Ring, Transitions
+from tom.replay import Replay, Ring, Transitions, draw
 from tom.settings.backbones.mbpo import Settings
 from tom.streams import Stream
 
 ROWS_PER_CHUNK = 2_000  # rollout rows computed together: fits the cache, changes no result
 
 
-class ModelBasedPolicyOptimisation:
-    """The agent that acts: SAC, the buffer of model transitions, and when it updates."""
+class ModelBasedPolicyOptimisation(Backbone):
+    """SAC, and the buffer of model transitions it mostly learns from."""
+
+    uses_model = True
 
     def __init__(self, settings: Settings, context: Context):
-        self.settings, self.context = settings, context
-        self.sac = SoftActorCritic(settings, context)
-        capacity = settings.rollout_starts * settings.rollout_length * settings.rounds_retained
+        super().__init__(settings, context)
+        self.settings = settings
+        longest = max(settings.rollout_length, settings.rollout_length_last)
         self.model_buffer = Ring(
-            context.replicas, capacity, context.observation_dim, context.action_dim, context.device
+            context.replicas,
+            settings.rollout_starts * longest * settings.rounds_retained,
+            context.observation_dim,
+            context.action_dim,
+            context.device,
         )
-        self.updates = 0
-        self.totals = torch.zeros(context.replicas, len(NUMBERS), device=context.device)
-        self.since_report = 0
+        self.length = settings.rollout_length
 
     @torch.no_grad()
-    def act(self, observations: Tensor, stream: Stream) -> Tensor:
-        """One sampled action per replica: [R, O] -> [R, A]."""
-        noise = stream.normal(1, self.context.action_dim)
-        return self.sac.policy.sample(observations[:, None], noise)[:, 0]
+    def rollout(
+        self, model: Dynamics, replay: Replay, spec: EnvSpec, stream: Stream, weights: Tensor | None = None
+    ) -> None:
+        """Branches `rollout_starts` rollouts from stored states into the model buffer.
 
-    @torch.no_grad()
-    def rollout(self, model: Dynamics, replay: Replay, spec: EnvSpec, stream: Stream) -> None:
-        """Branches `rollout_starts` rollouts of `rollout_length` steps from stored states into the model buffer."""
+        The states are drawn evenly, or in proportion to weights [R, N].
+        """
         starts, stream = self.settings.rollout_starts, stream.fork()
         outputs, actions = 1 + spec.observation_dim, spec.action_dim
-        obs = replay.rows(stream.below(len(replay), starts)).obs
-        for _ in range(self.settings.rollout_length):
+        index = stream.below(len(replay), starts) if weights is None else draw(weights, starts, stream)
+        obs = replay.rows(index).obs
+        self.length = rollout_length(self.settings, replay.added)
+        for _ in range(self.length):
             noise = stream.normal(starts, outputs + actions).split(ROWS_PER_CHUNK, 1)
             uniform = stream.uniform(starts, outputs).split(ROWS_PER_CHUNK, 1)
             steps = [
@@ -61,32 +66,46 @@ class ModelBasedPolicyOptimisation:
         ends = torch.stack([reward, terminated, torch.zeros_like(reward)], -1)
         return torch.cat([obs_action, next_obs, ends], -1)
 
-    def improve(self, steps_since_warmup: int, replay: Replay, stream: Stream) -> None:
-        """Does the bursts of SAC updates that are due after so many environment steps."""
-        burst = self.settings.updates_per_burst
-        while self.updates + burst <= self.settings.updates_per_env_step * steps_since_warmup + 1e-9:
-            self.burst(replay, stream)
+    def batches(self, replay: Replay, stream: Stream) -> Tensor:
+        """Batches that mix real and model rows; now and then without the model where its probability is below 1."""
+        count = self.updates_per_burst
+        real = self.batch if len(self.model_buffer) == 0 else int(self.settings.real_fraction * self.batch)
+        index = stream.below(len(replay), count, real)
+        batches = replay.rows(index).data
+        if real == self.batch:
+            return batches
+        rest = self.model_buffer.rows(self._recent(count, self.batch - real, stream)).data
+        probability = self.model_batch_probability()
+        if probability < 1.0:
+            with_model = stream.uniform(count, 1, 1) < probability
+            rest = torch.where(with_model, rest, self._real_rest(replay, index, stream))
+        return torch.cat([batches, rest], 2)
 
-    def burst(self, replay: Replay, stream: Stream) -> None:
-        """`updates_per_burst` updates on batches that mix real and model rows."""
-        count, batch, actions = self.settings.updates_per_burst, self.settings.batch, self.context.action_dim
-        real = batch if len(self.model_buffer) == 0 else int(self.settings.real_fraction * batch)
-        batches = replay.rows(stream.below(len(replay), count, real)).data
-        if real < batch:
-            imagined = self.model_buffer.rows(stream.below(len(self.model_buffer), count, batch - real)).data
-            batches = torch.cat([batches, imagined], 2)
-        noise = stream.normal(2, count, batch, actions)
-        for update in range(count):
-            rows = Transitions(batches[:, update], self.context.observation_dim, actions)
-            self.totals += self.sac.update(rows, noise[:, 0, update], noise[:, 1, update])
-        self.updates += count
-        self.since_report += count
+    def _recent(self, count: int, rows: int, stream: Stream) -> Tensor:
+        """Slots [R, count, rows] drawn from the rounds that are retained, at the rollouts' present length."""
+        buffer, settings = self.model_buffer, self.settings
+        retained = min(len(buffer), settings.rollout_starts * self.length * settings.rounds_retained)
+        return (buffer.added - 1 - stream.below(retained, count, rows)) % buffer.capacity
 
-    def report(self) -> dict[str, Tensor]:
-        """Means since the last report, [R] each; NaN when there was no update."""
-        means = self.totals / self.since_report if self.since_report else torch.full_like(self.totals, torch.nan)
-        self.totals, self.since_report = torch.zeros_like(self.totals), 0
-        return dict(zip(NUMBERS, means.unbind(-1), strict=True))
+    def model_batch_probability(self) -> float:
+        """The chance that a batch holds model rows, linear in the environment steps since warm-up until it is full."""
+        first, last = self.settings.model_batch_probability_first, self.settings.model_batch_probability_last
+        updates = self.updates_per_env_step * self.settings.model_batch_probability_env_steps
+        return first + (last - first) * min(1.0, self.updates / max(1.0, updates))
+
+    def _real_rest(self, replay: Replay, index: Tensor, stream: Stream) -> Tensor:
+        """Real rows [R, count, batch - real, W] where a batch does without the model; index [R, count, real]."""
+        missing = self.batch - index.shape[-1]
+        if self.settings.batch_without_model == "whole":
+            return replay.rows(stream.below(len(replay), index.shape[1], missing)).data
+        return replay.rows(index[..., torch.arange(missing, device=index.device) % index.shape[-1]]).data
+
+
+def rollout_length(settings: Settings, env_steps: int) -> int:
+    """k after so many environment steps: linear between two steps, cut to a whole number (Janner et al., 2019, C)."""
+    first, last = settings.rollout_length, settings.rollout_length_last or settings.rollout_length
+    grown = (env_steps - settings.rollout_grows_from) / (settings.rollout_grows_until - settings.rollout_grows_from)
+    return int(first + min(max(grown, 0.0), 1.0) * (last - first))
 
 
 def build(settings: Settings, context: Context) -> ModelBasedPolicyOptimisation:

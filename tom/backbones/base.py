@@ -1,0 +1,61 @@
+"""What every backbone offers: an agent that acts, and improves by bursts of SAC updates that keep up with the steps."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from tom.context import Context
+from tom.replay import Replay, Transitions
+from tom.sac import NUMBERS, SoftActorCritic
+from tom.settings.backbones.sac import Settings
+from tom.streams import Stream
+
+
+class Backbone:
+    """SAC and its updates; what its batches are made of is up to the backbone."""
+
+    uses_model = False  # whether a dynamics model is fitted and rolled out each round
+
+    def __init__(self, settings: Settings, context: Context):
+        self.context, self.sac = context, SoftActorCritic(settings, context)
+        self.updates_per_env_step, self.updates_per_burst = settings.updates_per_env_step, settings.updates_per_burst
+        self.batch, self.updates = settings.batch, 0
+        self.totals = torch.zeros(context.replicas, len(NUMBERS), device=context.device)
+        self.since_report = 0
+
+    def batches(self, replay: Replay, stream: Stream) -> Tensor:
+        """Rows for one burst: [R, updates_per_burst, batch, W]."""
+        raise NotImplementedError
+
+    @property
+    def burst_env_steps(self) -> float:
+        """Environment steps from one burst of updates to the next."""
+        return self.updates_per_burst / self.updates_per_env_step if self.updates_per_env_step else math.inf
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, stream: Stream) -> Tensor:
+        """One sampled action per replica: [R, O] -> [R, A]."""
+        noise = stream.normal(1, self.context.action_dim)
+        return self.sac.policy.sample(observations[:, None], noise)[:, 0]
+
+    def improve(self, steps_since_warmup: int, replay: Replay, stream: Stream) -> None:
+        """Does the bursts of SAC updates that are due after so many environment steps."""
+        while self.updates + self.updates_per_burst <= self.updates_per_env_step * steps_since_warmup + 1e-9:
+            self.burst(replay, stream)
+
+    def burst(self, replay: Replay, stream: Stream) -> None:
+        """`updates_per_burst` updates."""
+        batches, actions = self.batches(replay, stream), self.context.action_dim
+        noise = stream.normal(2, self.updates_per_burst, self.batch, actions)
+        for update in range(self.updates_per_burst):
+            rows = Transitions(batches[:, update], self.context.observation_dim, actions)
+            self.totals += self.sac.update(rows, noise[:, 0, update], noise[:, 1, update])
+        self.updates += self.updates_per_burst
+        self.since_report += self.updates_per_burst
+
+    def report(self) -> dict[str, Tensor]:
+        """Means since the last report, [R] each; NaN when there was no update."""
+        means = self.totals / self.since_report if self.since_report else torch.full_like(self.totals, torch.nan)
+        self.totals, self.since_report = torch.zeros_like(self.totals), 0
+        return dict(zip(NUMBERS, means.unbind(-1), strict=True))
