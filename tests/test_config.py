@@ -48,6 +48,16 @@ def test_the_published_length_is_the_default() -> None:
     assert compose_cell("tom", "hopper", "paper")["train"]["total_env_steps"] == 125_000
 
 
+def test_the_published_model_of_humanoid_is_wider() -> None:
+    widths = {env: compose_cell("tom", env, "paper")["dynamics"]["hidden"] for env in PARAMS.envs}
+    assert widths == {**dict.fromkeys(PARAMS.envs, 200), "humanoid": 400}
+
+
+def test_contact_cost_can_be_left_out() -> None:
+    assert compose_cell("tom", "ant", "paper")["train"]["contact_cost"] is True
+    assert compose_cell("tom", "ant", "paper", ["train.contact_cost=false"])["train"]["contact_cost"] is False
+
+
 def test_precedence(tmp_path: Path) -> None:
     layers = [
         ("scales.quick.weighting.tom.clip", 2.0),
@@ -118,7 +128,7 @@ WRONG_PARAMS = [
     ({"all": {"train": 3}}, "all.train=3", "not a mapping"),
     ({"all": {"weighting": {"clip": 3}}}, "all.weighting=clip", "valid choices"),
     ({"scales__quick__weighting__tom__name": "x"}, "scales.quick.weighting.tom.name=x", "nearest valid choice: tom"),
-    ({"scales__quick__envs": {"ant_": {}}}, "scales.quick.envs=ant_", "valid choices"),
+    ({"scales__quick__envs": {"ant_": {}}}, "scales.quick.envs=ant_", "nearest valid choice: ant"),
     ({"scales__quick__dynamics__mdn__restore_best": 1}, "restore_best=1", "true, false"),
     ({"scales__smoke__backbone__mbpo__real_fraction": 2}, "real_fraction=2", "nearest valid value: 1.0"),
 ]

@@ -7,28 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.calibration import ACT, CPU, CURRENT, OBS, gaussian_rows
 from tom.discriminator import Discriminator, cross_entropy, features
 from tom.replay import Transitions
 from tom.settings.weightings.tom import Settings
 from tom.streams import Stream, streams
 
-CPU = torch.device("cpu")
-OBS, ACT, ROWS, CURRENT = 11, 3, 10_000, 1_000
 WIDTH = 2 * OBS + ACT
-SHIFTED = [0, 1, 5, 8]  # four observed dimensions that the newer policy has moved
+SPREADS = torch.logspace(-2.0, 1.0, WIDTH)  # radians beside velocities
 
 
 def gaussian_task(shift: float, seed: int) -> tuple[Transitions, Transitions, Tensor, Stream]:
-    """The newest tenth has another mean, in standard deviations; also log p / q of every row of the buffer."""
-    generator = torch.Generator().manual_seed(seed)
-    scales = torch.logspace(-2.0, 1.0, WIDTH)  # radians beside velocities
-    standard = torch.randn(1, ROWS, WIDTH, generator=generator)
-    standard[:, -CURRENT:, SHIFTED] += shift
-    log_rho = (shift * standard[..., SHIFTED] - shift**2 / 2.0).sum(-1)
-    share = CURRENT / ROWS
-    log_ratio = log_rho - torch.log(1.0 - share + share * log_rho.exp())
-    buffer = Transitions(torch.cat([standard * scales + scales, torch.zeros(1, ROWS, 3)], -1), OBS, ACT)
-    return buffer.like(buffer.data[:, -CURRENT:]), buffer, log_ratio, streams([seed], CPU)["weighting"]
+    """The newest rows, the buffer they are the last tenth of, and log p / q of every row of the buffer."""
+    rows, log_ratio = gaussian_rows(shift, seed, SPREADS)
+    buffer = Transitions(rows[None], OBS, ACT)
+    return buffer.like(rows[None, -CURRENT:]), buffer, log_ratio[None], streams([seed], CPU)["weighting"]
 
 
 def test_the_logit_is_the_log_ratio() -> None:

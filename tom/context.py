@@ -34,6 +34,8 @@ class View:
     env_step: int
     warmup_env_steps: int
     stream: Stream
+    target: TwinCritic | None = None  # the slow copies of the critics
+    burst_env_steps: float = 1.0  # the policy changes this often
 
 
 def build(kind: str, settings: Any, context: Context) -> Any:

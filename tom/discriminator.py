@@ -47,8 +47,10 @@ class Discriminator(nn.Module):
         between = torch.lerp(buffer, current, mixture).requires_grad_()
         logits_between, logits = self(between), self(torch.cat([current, buffer], 1))
         (slope,) = torch.autograd.grad(logits_between.sum(), between, create_graph=True)
-        penalty = slope.square().sum(-1).mean(-1)
-        return cross_entropy(*logits.chunk(2, 1)) + self.settings.gradient_penalty * penalty
+        penalty = squared_distance(slope.square().sum(-1), self.settings.penalty_slope).mean(-1)
+        positive, negative = logits.chunk(2, 1)
+        entropy = cross_entropy(positive, negative, self.settings.negative_label)
+        return entropy + self.settings.gradient_penalty * penalty
 
     def fit(self, current: Transitions, buffer: Transitions, stream: Stream) -> Tensor:
         """Trains on the rows [R, n, W] of the policy of interest against the buffer's [R, N, W].
@@ -56,12 +58,14 @@ class Discriminator(nn.Module):
         A share of the current rows is held out; returned is the cross-entropy on it, [R] (chance is 2 log 2).
         """
         settings, batch = self.settings, self.settings.discriminator_batch
-        self.normalise.fit(features(buffer))
+        if settings.discriminator_normalises:
+            self.normalise.fit(features(buffer))
         positives, negatives = self.normalise(features(current)), self.normalise(features(buffer))
         positives = take(positives, stream.permutation(positives.shape[1]))
         held = max(1, int(positives.shape[1] * settings.discriminator_holdout))
         held_out, positives = positives[:, :held], positives[:, held:]
-        parameters = list(self.parameters())
+        trained = self if settings.discriminator_trains == "all" else self.trunk
+        parameters = list(trained.parameters())
         optimizer = torch.optim.Adam(parameters, lr=settings.discriminator_learning_rate, fused=True)
         for start in range(0, settings.discriminator_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, settings.discriminator_updates - start)
@@ -72,7 +76,7 @@ class Discriminator(nn.Module):
                 descend(optimizer, self.loss(*drawn), parameters)
         others = take(negatives, stream.below(negatives.shape[1], held))
         with torch.no_grad():
-            return cross_entropy(self(held_out), self(others))
+            return cross_entropy(self(held_out), self(others), settings.negative_label)
 
     @torch.no_grad()
     def log_ratio(self, rows: Transitions) -> Tensor:
@@ -81,6 +85,11 @@ class Discriminator(nn.Module):
         return torch.cat([self(self.normalise(chunk)) for chunk in chunks], 1)
 
 
-def cross_entropy(positive_logits: Tensor, negative_logits: Tensor) -> Tensor:
-    """-E log sigmoid(positive) - E log(1 - sigmoid(negative)), per replica: [R, B] -> [R]."""
-    return F.softplus(-positive_logits).mean(-1) + F.softplus(negative_logits).mean(-1)
+def cross_entropy(positive: Tensor, negative: Tensor, negative_label: float = 0.0) -> Tensor:
+    """Cross-entropy of logits with label 1 and logits with `negative_label`, means of both added: [R, B] -> [R]."""
+    return F.softplus(-positive).mean(-1) + (F.softplus(negative) - negative_label * negative).mean(-1)
+
+
+def squared_distance(squared_norm: Tensor, norm: float) -> Tensor:
+    """(|x| - norm)^2 from |x|^2."""
+    return squared_norm if norm == 0.0 else (squared_norm.sqrt() - norm).square()

@@ -88,18 +88,26 @@ class OccupancyQ:
         self.net = StackedMLP((replicas,), sizes, torch.relu_, stream)
         self.normalise = Normaliser(replicas, observation_dim + action_dim, stream.device)
         # A decayed output bias would move the mean weight away from 1, so biases are spared.
+        bias_decay = settings.q_weight_decay if settings.q_decays_biases else 0.0
         groups = [
             {"params": [self.net.weights], "weight_decay": settings.q_weight_decay},
-            {"params": [self.net.biases], "weight_decay": 0.0},
+            {"params": [self.net.biases], "weight_decay": bias_decay},
         ]
         self.optimizer = torch.optim.Adam(groups, lr=settings.q_learning_rate, fused=True)
 
-    def fit(self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream) -> Tensor:
-        """Takes `q_updates` Adam steps on the dual; log_ratio [R, N]. Returns the mean loss of the last ones [R]."""
+    def fit(
+        self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream, seen: Tensor | None = None
+    ) -> Tensor:
+        """Takes `q_updates` Adam steps on the dual; log_ratio [R, N]. Returns the mean loss of the last ones [R].
+
+        Batches come from the rows `seen` (int64 [R, M]) if given, else from all.
+        """
         batch, samples = self.settings.q_batch, self.settings.action_samples
         rows = replay.all()
-        self.normalise.fit(rows.obs_action)
+        if self.settings.q_normalises:
+            self.normalise.fit(rows.obs_action)
         table = torch.cat([rows.data, log_ratio[..., None]], -1)
+        table = table if seen is None else take(table, seen)
         losses, parameters = log_ratio.new_zeros(log_ratio.shape[0]), list(self.net.parameters())
         for start in range(0, self.settings.q_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, self.settings.q_updates - start)

@@ -7,8 +7,11 @@ terminated, truncated. One row is one gather, and observation and action lie sid
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from tom.streams import Stream
 
 RESETS_KEPT = 1_000  # reset states kept per replica (ours; a few hundred describe the initial distribution)
 
@@ -59,6 +62,14 @@ def take(rows: Tensor, index: Tensor) -> Tensor:
     return rows.reshape(-1, width).index_select(0, (index + offsets).flatten()).view(*index.shape, width)
 
 
+def draw(weights: Tensor, count: int, stream: Stream, members: tuple[int, ...] = ()) -> Tensor:
+    """`count` rows, with replacement, in proportion to weights [R, N]; for each member: int64 [R, *members, count]."""
+    cumulative = weights.double().cumsum(-1)
+    targets = stream.uniform(*members, count).double().flatten(1) * cumulative[:, -1:]
+    index = torch.searchsorted(cumulative, targets, right=True).clamp_(max=weights.shape[1] - 1)
+    return index.view(-1, *members, count)
+
+
 class Ring:
     """The newest `capacity` rows of each replica, contiguous on one device."""
 
@@ -100,6 +111,30 @@ class Replay(Ring):
         self.policy_round = torch.zeros(capacity, dtype=torch.int64, device=device)
         self.resets = torch.zeros(replicas, RESETS_KEPT, observation_dim, device=device)
         self.reset_count = [0] * replicas
+
+    @classmethod
+    def from_arrays(
+        cls,
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        next_obs: np.ndarray,
+        terminated: np.ndarray,
+        resets: np.ndarray,
+        truncated: np.ndarray | None = None,
+    ) -> "Replay":
+        """A replay of one replica, on the CPU, that holds somebody else's transitions [N, ...], the oldest first.
+
+        Actions lie in [-1, 1]; resets [M, O] are states that episodes began in. Every row counts as one step.
+        """
+        cut = np.zeros(len(obs)) if truncated is None else truncated
+        flags = np.stack([reward, terminated, cut], -1)
+        rows = torch.as_tensor(np.concatenate([obs, action, next_obs, flags], -1), dtype=torch.float32)
+        replay = cls(1, len(obs), obs.shape[-1], action.shape[-1], rows.device)
+        replay.env_step[replay.add(rows[None])] = torch.arange(len(obs))
+        for observation in torch.as_tensor(resets, dtype=torch.float32):
+            replay.push_reset(0, observation)
+        return replay
 
     def push(self, rows: Tensor, env_step: int, policy_round: int) -> None:
         """Stores one new transition of each replica, rows [R, W]."""

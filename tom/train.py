@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tom.context import Context, View, build
+from tom.dynamics.diagnostics import model_errors
 from tom.dynamics.fit import fit
 from tom.envs import spec_of
 from tom.envs.simulator import Lockstep
@@ -77,7 +78,7 @@ class Trainer:
 
     def __init__(self, settings: AgentSettings, seeds: Sequence[int], device: torch.device):
         self.settings, self.device, self.replicas = settings, device, len(seeds)
-        self.spec = spec_of(settings.env)
+        self.spec = spec_of(settings.env, settings.train.contact_cost)
         self.streams = streams(seeds, device)
         context = Context(
             self.replicas,
@@ -121,7 +122,7 @@ class Trainer:
     def step(self, explore: bool) -> None:
         """One environment step of every replica, into the replay."""
         stream = self.streams["policy"]
-        if explore:
+        if explore and self.settings.train.warmup_actions == "uniform":
             actions = 2.0 * stream.uniform(self.spec.action_dim) - 1.0
         else:
             actions = self.backbone.act(self.observations, stream)
@@ -129,6 +130,8 @@ class Trainer:
         self.episode_steps += 1
         truncated |= (self.episode_steps >= self.settings.train.episode_env_steps) & ~terminated
         next_obs = torch.as_tensor(stepped, dtype=torch.float32, device=self.device)
+        if self.settings.train.time_limits == "terminal":
+            terminated |= truncated
         ends = np.stack([rewards, terminated, truncated], -1).astype(np.float32)
         row = torch.cat([self.observations, actions, next_obs, torch.as_tensor(ends, device=self.device)], -1)
         self.replay.push(row, self.env_steps, self.rounds)
@@ -143,18 +146,25 @@ class Trainer:
         self.backbone.improve(since_warmup, self.replay, self.streams["replay"])
 
     def round(self) -> Round:
+        """One model round, where there is a model; reports what the last one led to."""
+        numbers = self.fit_model() if self.backbone.uses_model else {}
+        numbers |= {f"policy/{name}": value for name, value in self.backbone.report().items()}
+        numbers["updates_per_env_step"] = self._updates_per_env_step()
+        self.rounds += 1
+        return Round(self.env_steps, {name: value.double().cpu().numpy() for name, value in numbers.items()})
+
+    def fit_model(self) -> dict[str, Tensor]:
         """Weighs the data, refits the model and branches new rollouts from it (Ma et al., 2023, Algorithm 1)."""
-        view = self.view()
+        view, stream = self.view(), self.streams["model"]
         numbers = {f"weighting/{name}": value for name, value in self.weighting.prepare(view).items()}
         weights = self.weighting.weights(view)
         numbers |= {f"weights/{name}": value for name, value in summary(weights, self.replay).items()}
-        fitted = fit(self.model, self.replay.all(), weights, self.loss.columns(view), self.loss, self.streams["model"])
+        fitted = fit(self.model, self.replay.all(), weights, self.loss.columns(view), self.loss, stream)
+        fitted |= model_errors(self.model, self.replay, weights, stream)
         numbers |= {f"model/{name}": value for name, value in fitted.items()}
-        numbers |= {f"policy/{name}": value for name, value in self.backbone.report().items()}
-        numbers["updates_per_env_step"] = self._updates_per_env_step()
-        self.backbone.rollout(self.model, self.replay, self.spec, self.streams["rollout"])
-        self.rounds += 1
-        return Round(self.env_steps, {name: value.double().cpu().numpy() for name, value in numbers.items()})
+        starts = self.weighting.rollout_weights(view)
+        self.backbone.rollout(self.model, self.replay, self.spec, self.streams["rollout"], starts)
+        return numbers
 
     def view(self) -> View:
         """What weightings and losses may look at."""
@@ -165,6 +175,8 @@ class Trainer:
             self.env_steps,
             self.settings.train.warmup_env_steps,
             self.streams["weighting"],
+            self.backbone.sac.target,
+            self.backbone.burst_env_steps,
         )
 
     def _updates_per_env_step(self) -> Tensor:

@@ -17,5 +17,8 @@ class Loss:
         return rows.new_empty(*rows.shape[:2], 0)
 
     def __call__(self, model: Dynamics, inputs: Tensor, targets: Tensor, columns: Tensor) -> Tensor:
-        """Loss per sample [R, B] on normalised inputs [R, B, O + A] and targets [R, B, 1 + O] (reward first)."""
+        """Loss per sample [*lead, B] on normalised inputs [*lead, B, O + A] and targets [*lead, B, 1 + O].
+
+        lead = model.lead; the reward is the first target; columns [*lead, B, C] belong to the same rows.
+        """
         raise NotImplementedError

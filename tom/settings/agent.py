@@ -24,6 +24,17 @@ class AgentSettings:
         """One sentence per value that is out of range or contradicts another."""
         for key in ("train", *KINDS):
             yield from problems(getattr(self, key), key)
+        losses = getattr(self.dynamics, "losses", (self.loss.name,))  # a model without the attribute takes any
+        if self.loss.name not in losses:
+            yield (
+                f"dynamics: {self.dynamics.name} cannot be fitted to loss={self.loss.name}; "
+                f"nearest valid choice: loss={losses[0]}"
+            )
+        if not (getattr(self.loss, "fits_variance", True) or getattr(self.dynamics, "deterministic", False)):
+            yield (
+                f"loss: error={self.loss.error} leaves the variance of {self.dynamics.name} as it began, and rollouts "
+                "sample it; nearest valid choice: dynamics=ensemble with dynamics.deterministic=true"
+            )
 
 
 def agent_settings(config: Mapping[str, Any]) -> AgentSettings:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-ORIGINS = ("paper", "official code", "MBPO", "ours")
+ORIGINS = ("paper", "official code", "MBPO", "PMAC", "PDML", "VaGraM", "ours")
 
 
 class SettingsError(ValueError):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tom.settings.fields import number
+from tom.settings.fields import choice, number, switch
 
 
 @dataclass
@@ -11,17 +11,24 @@ class Settings:
     """The clock is the environment step; warm-up steps count."""
 
     total_env_steps: int = number(300_000, low=1, unit="env steps", origin="paper", help="length of the run")
-    warmup_env_steps: int = number(
-        5_000, low=1, unit="env steps", origin="official code", help="steps with uniform random actions before learning"
-    )
+    warmup_env_steps: int = number(5_000, low=1, unit="env steps", origin="official code", help="steps before learning")
     round_env_steps: int = number(
         250, low=1, unit="env steps", origin="official code", help="model is refitted and rolled out this often"
     )
     episode_env_steps: int = number(
         1_000, low=1, high=1_000, unit="env steps", origin="paper", help="training episodes are cut here, not ended"
     )
+    time_limits: str = choice(
+        "bootstrap", ("bootstrap", "terminal"), origin="ours", help="what follows a cut episode: its value, or nothing"
+    )
+    warmup_actions: str = choice(
+        "uniform", ("uniform", "policy"), origin="MBPO", help="policy: of the untrained policy, as the released code"
+    )
     eval_every_env_steps: int = number(1_000, low=1, unit="env steps", origin="paper", help="evaluation interval")
     eval_episodes: int = number(10, low=1, unit="episodes", origin="paper", help="episodes per evaluation")
+    contact_cost: bool = switch(
+        True, origin="official code", help="contact forces cost reward where -v2 of the environment says so"
+    )
 
     def contradictions(self) -> Iterator[str]:
         if self.warmup_env_steps >= self.total_env_steps:

@@ -24,6 +24,10 @@ class Weighting:
         """Weights of the stored rows in slot order [R, N]: >= 0, finite, mean 1."""
         raise NotImplementedError
 
+    def rollout_weights(self, view: View) -> Tensor | None:
+        """Weights [R, N] by which model rollouts choose the rows they start from; None: every row alike."""
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """What must survive from round to round."""
         return {}

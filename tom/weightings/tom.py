@@ -15,40 +15,56 @@ from tom.context import Context, View
 from tom.discriminator import Discriminator
 from tom.divergences import weight
 from tom.dual import OccupancyQ, mass_residual
+from tom.projection import project
+from tom.replay import take
 from tom.settings.weightings.tom import Settings
 from tom.streams import Stream
 from tom.weightings.base import Weighting, uniform_weights
+from tom.weightings.released import bootstrap, multiplicity, recency_log_ratio
 
 
 class TransitionOccupancyMatching(Weighting):
-    """The corrected preset: what the equations say."""
+    """Ma et al. (2023); every switch of the settings that brings a released behaviour back is off by default."""
 
     def __init__(self, settings: Settings, context: Context):
         self.settings, self.context = settings, context
         self.q = OccupancyQ(
             settings, context.replicas, context.observation_dim, context.action_dim, context.discount, context.init
         )
-        self.current: Tensor | None = None
+        self.current: Tensor | None = None  # the weights of the fit
+        self.raw: Tensor | None = None  # d / d^D itself
 
     def prepare(self, view: View) -> dict[str, Tensor]:
         if view.env_step - view.warmup_env_steps < self.settings.pool_env_steps:
-            self.current = None  # the newest rows are not yet the learned policy's
+            self.current = self.raw = None  # the newest rows are not yet the learned policy's
             return dict.fromkeys(NUMBERS, torch.full((self.context.replicas,), math.nan, device=view.stream.device))
-        stream = view.stream.fork()
-        rows = view.replay.all()
-        newest = rows.like(rows.data[:, view.replay.by_age()[-self.settings.pool_env_steps :]])
+        stream, rows = view.stream.fork(), view.replay.all()
+        seen = bootstrap(view.replay, stream) if self.settings.buffer_view == "bootstrap" else None
+        log_ratio, held_out = self.log_ratio(view, seen, stream)
+        if self.settings.exact_constant:
+            self.errors(view, log_ratio, stream)  # centres Q for this round's log-ratio
+        dual = self.q.fit(view.replay, log_ratio, view.policy, stream, seen)
+        error, residual = self.errors(view, log_ratio, stream)
+        self.raw = self.ratio(error)
+        weights = project(self.raw, rows, stream) if self.settings.project else self.raw
+        cut, clipped = clip(weights, self.settings.clip, self.settings.clip_raw)
+        self.current = normalised(cut if seen is None else cut * multiplicity(seen))
+        numbers = (held_out, log_ratio.exp().mean(-1), dual, self.raw.mean(-1), residual, clipped)
+        return dict(zip(NUMBERS, numbers, strict=True))
+
+    def log_ratio(self, view: View, seen: Tensor | None, stream: Stream) -> tuple[Tensor, Tensor]:
+        """r of every stored row [R, N], and the discriminator's cross-entropy on held-out rows [R]."""
+        rows, pool = view.replay.all(), self.settings.pool_env_steps
+        if self.settings.log_ratio == "recency":
+            log_ratio = recency_log_ratio(view.replay, pool)
+            return log_ratio, torch.full_like(log_ratio[:, 0], math.nan)
+        newest = rows.like(rows.data[:, view.replay.by_age()[-pool:]])
+        buffer = rows if seen is None else rows.like(take(rows.data, seen))
         discriminator = Discriminator(
             self.settings, self.context.replicas, rows.observation_dim, rows.action_dim, stream
         )
-        held_out = discriminator.fit(newest, rows, stream)
-        log_ratio = discriminator.log_ratio(rows)
-        self.errors(view, log_ratio, stream)  # centres Q for this round's log-ratio
-        dual = self.q.fit(view.replay, log_ratio, view.policy, stream)
-        error, residual = self.errors(view, log_ratio, stream)
-        raw = self.ratio(error)
-        self.current, clipped = normalise_and_clip(raw, self.settings.clip)
-        numbers = (held_out, log_ratio.exp().mean(-1), dual, raw.mean(-1), residual, clipped)
-        return dict(zip(NUMBERS, numbers, strict=True))
+        held_out = discriminator.fit(newest, buffer, stream)
+        return discriminator.log_ratio(rows), held_out
 
     def errors(self, view: View, log_ratio: Tensor, stream: Stream) -> tuple[Tensor, Tensor]:
         """e of every stored row [R, N], and the mass identity's residual [R] before Q's constant was solved for."""
@@ -63,6 +79,11 @@ class TransitionOccupancyMatching(Weighting):
 
     def weights(self, view: View) -> Tensor:
         return uniform_weights(view.replay) if self.current is None else self.current
+
+    def rollout_weights(self, view: View) -> Tensor | None:
+        if self.raw is None or self.settings.rollout_starts == "uniform":
+            return None
+        return normalised(self.raw)
 
     def state_dict(self) -> dict[str, Any]:
         q = self.q
@@ -79,17 +100,19 @@ class TransitionOccupancyMatching(Weighting):
 NUMBERS = ("held_out_cross_entropy", "mean_exp_r", "dual", "raw_mean", "mass_residual", "clipped")
 
 
-def normalise_and_clip(raw: Tensor, clip: float) -> tuple[Tensor, Tensor]:
-    """Weights of mean 1 from raw ones [R, N] >= 0, and the share that was cut [R].
+def clip(raw: Tensor, most: float, in_raw_units: bool) -> tuple[Tensor, Tensor]:
+    """Weights [R, N] >= 0 cut at `most` mean weights, and the share that was cut [R].
 
-    Normalised first, so that the cap has a meaning whatever the scale (that of exp(e) is arbitrary), cut at `clip`, and
-    brought back to mean 1. A replica whose weights are all zero, or not finite, gets ones.
+    In units of the mean, so that the cap means something whatever the scale (that of exp(e) is arbitrary).
     """
-    mean = raw.mean(-1, keepdim=True)
-    usable = torch.isfinite(mean) & (mean > 0)
-    normalised = torch.where(usable, raw / mean, torch.ones_like(raw))
-    cut = normalised.clamp(max=clip)
-    return cut / cut.mean(-1, keepdim=True), (normalised > clip).float().mean(-1)
+    weights = raw if in_raw_units else normalised(raw)
+    return weights.clamp(max=most), (weights > most).float().mean(-1)
+
+
+def normalised(weights: Tensor) -> Tensor:
+    """Weights [R, N] of mean 1; ones for a replica whose weights are all zero, or not finite."""
+    mean = weights.mean(-1, keepdim=True)
+    return torch.where(torch.isfinite(mean) & (mean > 0), weights / mean, torch.ones_like(weights))
 
 
 def build(settings: Settings, context: Context) -> TransitionOccupancyMatching:

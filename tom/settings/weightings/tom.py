@@ -12,7 +12,10 @@ class Settings:
 
     name: str = part("tom", origin="paper")
     divergence: str = choice(
-        "chi2", ("chi2", "kl", "kl_simplex"), origin="official code", help="f of the dual; kl_simplex is log-mean-exp"
+        "chi2",
+        ("chi2", "chi2_free", "kl", "kl_simplex"),
+        origin="official code",
+        help="f of the dual; kl_simplex is log-mean-exp, chi2_free the released conjugate with relu weights",
     )
     termination: str = choice(
         "restart",
@@ -53,6 +56,27 @@ class Settings:
 
     exact_constant: bool = switch(
         True, origin="ours", help="solve for Q's additive constant before and after the Adam steps, not by them"
+    )
+
+    project: bool = switch(
+        False, origin="ours", help="replace w(s, a, s') by E[w | s, a], so that the weights do not tilt the dynamics"
+    )
+    # What the released code does otherwise, one switch each; `tom_official` in params.yaml sets them all.
+    log_ratio: str = choice(
+        "discriminator", ("discriminator", "recency"), origin="paper", help="recency: 1 for the pool, 0 for other rows"
+    )
+    discriminator_trains: str = choice("all", ("all", "trunk"), origin="paper", help="trunk: encoders stay random")
+    discriminator_normalises: bool = switch(True, origin="ours", help="inputs standardised on the buffer")
+    negative_label: float = number(0.0, low=0.0, high=0.49, origin="paper", help="label of the buffer's rows")
+    penalty_slope: float = number(0.0, low=0.0, high=100.0, origin="ours", help="norm the gradient is drawn to")
+    q_normalises: bool = switch(True, origin="ours", help="Q's inputs standardised on the buffer")
+    q_decays_biases: bool = switch(False, origin="ours", help="weight decay on biases too")
+    buffer_view: str = choice(
+        "whole", ("whole", "bootstrap"), origin="paper", help="bootstrap: as many rows, drawn with replacement"
+    )
+    clip_raw: bool = switch(False, origin="ours", help="cut the raw weights, not the normalised ones")
+    rollout_starts: str = choice(
+        "uniform", ("uniform", "weighted"), origin="paper", help="weighted: model rollouts start in proportion to w"
     )
 
     def contradictions(self) -> Iterator[str]:

@@ -1,0 +1,49 @@
+"""The verdicts of `pipeline.fidelity`: what is inside a bound, and what a missed one does to the exit code."""
+
+import math
+
+import pytest
+import torch
+
+from pipeline import fidelity
+from pipeline.calibration import gaussian_rows
+from pipeline.fidelity import SPREADS, SPREADS_OF_ACTIONS, Check
+from tom.settings.fields import SettingsError
+
+
+@pytest.mark.parametrize(("value", "met"), [(0.5, True), (0.7, True), (0.71, False), (0.49, False), (math.nan, False)])
+def test_a_bound_belongs_to_its_range(value: float, met: bool) -> None:
+    check = Check("correlation", value, 0.5, 0.7)
+    assert check.met is met
+    assert str(check).endswith("MISSED") is not met
+
+
+@pytest.mark.parametrize(("capacity", "pendulum", "code"), [(1.0, 1000.0, 0), (3.0, 1000.0, 1), (1.0, 20.0, 1)])
+def test_a_missed_bound_is_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capacity: float, pendulum: float, code: int
+) -> None:
+    monkeypatch.setattr(fidelity, "capacity_checks", lambda: iter([Check("small", capacity, high=2.0)]))
+    monkeypatch.setattr(fidelity, "discriminator_checks", lambda: iter([]))
+    monkeypatch.setattr(fidelity, "train_missing", lambda *arguments: {})
+    returns = iter([pendulum, 1000.0, pendulum])
+    monkeypatch.setattr(fidelity, "score", lambda cell: next(returns))
+    assert fidelity.main(["jobs=1"]) == code
+
+
+def test_arguments_that_cannot_be_used_are_refused() -> None:
+    assert fidelity.main(["jobs=none"]) == 2
+    with pytest.raises(SettingsError):
+        fidelity.key_values(["seeds=3"], ("jobs",))
+
+
+def test_the_log_ratio_is_that_of_the_two_densities() -> None:
+    """E_q exp(r) = 1, and r is below log 10: a tenth of the buffer cannot be denser than ten times the buffer."""
+    spreads = torch.tensor([*SPREADS, *SPREADS_OF_ACTIONS, *SPREADS])
+    rows, log_ratio = gaussian_rows(0.5, 0, spreads)
+    assert rows.shape == (10_000, 28)
+    assert float(log_ratio.exp().mean()) == pytest.approx(1.0, abs=0.02)
+    assert float(log_ratio.max()) < math.log(10.0)
+    old = rows[:9_000, :25]
+    torch.testing.assert_close(old.std(0), spreads, rtol=0.05, atol=0.0)
+    moved = (rows[-1_000:, 0].mean() - old[:, 0].mean()) / spreads[0]
+    assert float(moved) == pytest.approx(0.5, abs=0.1)
