@@ -8,7 +8,7 @@ SCALE ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test learns bench lint clean
+.PHONY: help setup repro test learns fidelity bench lint clean
 
 help:    ## this list
 	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +28,9 @@ test: $(STAMP)    ## the tests, minutes
 
 learns: $(STAMP)    ## does it learn? minutes
 	python -m pipeline.learns
+
+fidelity: $(STAMP)    ## numbers whose answer is known, minutes
+	python -m pipeline.fidelity
 
 bench: $(STAMP)    ## seconds per part of a run
 	python -m pipeline.bench

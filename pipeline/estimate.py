@@ -4,7 +4,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,18 +16,29 @@ from pipeline.run_folder import Cell
 def estimate_hours(cells: Sequence[Cell], jobs: int, root: Path = ROOT) -> str:
     """The time that the cells take with `jobs` at once, in words.
 
-    A cell is taken to be as fast as the recorded ones of its scale, method and environment; where there is none, the
-    parts of its training are timed here, which takes some seconds for each method and environment.
+    A cell is taken to be as fast as the recorded ones of its scale that are most like it. For a scale without any, the
+    parts of one cell's training are timed here for each method, which takes some seconds.
     """
     recorded = recorded_speeds(root)
-    seconds = sum(
-        speed * cell.config["train"]["total_env_steps"]
-        if (speed := recorded.get((cell.scale, cell.method, cell.env))) is not None
-        else timed(json.dumps(cell.config, sort_keys=True))
-        for cell in cells
-    )
+    seconds = 0.0
+    for cell in cells:
+        speed = _most_alike(cell, recorded)
+        if speed is None:
+            like = next(other for other in cells if (other.method, other.scale) == (cell.method, cell.scale))
+            speed = timed(json.dumps(like.config, sort_keys=True)) / like.config["train"]["total_env_steps"]
+        seconds += speed * cell.config["train"]["total_env_steps"]
     hours = seconds / 3600 / max(1, min(jobs, len(cells)))
     return f"{hours:.1f} h" if hours >= 1 else f"{max(1, round(hours * 60))} min"
+
+
+def _most_alike(cell: Cell, recorded: Mapping[tuple[str, ...], float]) -> float | None:
+    """Mean speed of the recorded cells of the same scale, method and env; else scale and method; else scale."""
+    names = (cell.scale, cell.method, cell.env)
+    for length in (3, 2, 1):
+        found = [speed for known, speed in recorded.items() if known[:length] == names[:length]]
+        if found:
+            return sum(found) / len(found)
+    return None
 
 
 def recorded_speeds(root: Path) -> dict[tuple[str, ...], float]:

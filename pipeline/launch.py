@@ -62,7 +62,9 @@ def launch(params: Params, jobs: int) -> int:
     cells = [read_cell(m, e, s, params.scale) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
     stale = [cell for cell in cells if not _is_trained(cell)]
     print(
-        f"{len(cells)} cells at scale {params.scale}: {len(stale)} to train, {min(jobs, len(stale))} at a time", end=""
+        f"{len(cells)} cells at scale {params.scale}: {len(stale)} to train, {min(jobs, len(stale))} at a time",
+        end="",
+        flush=True,
     )
     print(f", about {estimate_hours(stale, jobs)}" if stale else "", flush=True)
     failed = train_all(stale, jobs)

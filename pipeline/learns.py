@@ -37,6 +37,12 @@ def score(cell: Cell) -> float:
     return max(returns[-LAST:])
 
 
+def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Trains the cells that runs/ lacks, with overrides that their settings hold; the reason of each that failed."""
+    untrained = [cell for cell in cells if state(run_folder(cell, ROOT), cell) is not State.FINISHED]
+    return train_all(untrained, jobs, lambda cell: ["pipeline.train", *words_of(cell), *overrides, "tracking=off"])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0 if every method learns; the table says which seeds did not."""
     try:
@@ -46,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2
-    untrained = [cell for cell in wanted if state(run_folder(cell, ROOT), cell) is not State.FINISHED]
-    failed = train_all(untrained, jobs, lambda cell: ["pipeline.train", *words_of(cell), "tracking=off"])
+    failed = train_missing(wanted, jobs)
     if failed:
         print("\n".join(failed.values()), file=sys.stderr)
         return 1
