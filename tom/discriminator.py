@@ -91,5 +91,5 @@ def cross_entropy(positive: Tensor, negative: Tensor, negative_label: float = 0.
 
 
 def squared_distance(squared_norm: Tensor, norm: float) -> Tensor:
-    """(|x| - norm)^2 from |x|^2."""
-    return squared_norm if norm == 0.0 else (squared_norm.sqrt() - norm).square()
+    """(|x| - norm)^2 from |x|^2; the square root is kept away from 0, where it has no gradient."""
+    return squared_norm if norm == 0.0 else (squared_norm.clamp(min=1e-12).sqrt() - norm).square()

@@ -27,6 +27,11 @@ def conjugate(divergence: str, y: Tensor, probability: Tensor) -> Tensor:
     return torch.logsumexp(y + probability.log(), -1)
 
 
+def slope(divergence: str, y: Tensor, probability: Tensor) -> Tensor:
+    """The derivative of the conjugate by each row's y, over its probability: the weight, unless that is cut off."""
+    return y + 1.0 if divergence == "chi2_free" else weight(divergence, y, probability)
+
+
 def weight(divergence: str, y: Tensor, probability: Tensor) -> Tensor:
     """(f*_+)'(y), the ratio d / q of each row [..., N]; `probability` matters to kl_simplex alone."""
     if divergence in ("chi2", "chi2_free"):

@@ -10,7 +10,7 @@ the direction Q = constant vanishes: E_q[w (1 - g (1 - terminated))] = 1 - g wit
 import torch
 from torch import Tensor
 
-from tom.divergences import conjugate, weight
+from tom.divergences import conjugate, slope
 from tom.networks import Normaliser, Policy, StackedMLP, descend
 from tom.replay import RESETS_KEPT, Replay, Transitions, take
 from tom.settings.weightings.tom import Settings
@@ -65,14 +65,14 @@ def constant_direction(terminated: Tensor, discount: float, termination: str) ->
 def best_constant(error: Tensor, direction: Tensor, divergence: str) -> Tensor:
     """The b that minimises the dual along e + b * direction, by bisection: rows [R, N] -> [R, 1].
 
-    The dual is convex in b, and stationary where E_q[w(e + b direction) direction] = 1, the mass identity.
+    The dual is convex in b, and stationary where E_q[f*'(e + b direction) direction] = 1, the mass identity.
     """
     probability = torch.full_like(error, 1.0 / error.shape[-1])
     low = -1.0 - error.amax(-1, keepdim=True) - direction.mean(-1, keepdim=True).log()
     low, high = low.clamp(max=0.0), (-error.amin(-1, keepdim=True)).clamp(min=0.0)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2.0
-        mass = (weight(divergence, error + middle * direction, probability) * direction).mean(-1, keepdim=True)
+        mass = (slope(divergence, error + middle * direction, probability) * direction).mean(-1, keepdim=True)
         low, high = torch.where(mass < 1.0, middle, low), torch.where(mass < 1.0, high, middle)
     return (low + high) / 2.0
 
@@ -104,8 +104,6 @@ class OccupancyQ:
         """
         batch, samples = self.settings.q_batch, self.settings.action_samples
         rows = replay.all()
-        if self.settings.q_normalises:
-            self.normalise.fit(rows.obs_action)
         table = torch.cat([rows.data, log_ratio[..., None]], -1)
         table = table if seen is None else take(table, seen)
         losses, parameters = log_ratio.new_zeros(log_ratio.shape[0]), list(self.net.parameters())
@@ -120,6 +118,11 @@ class OccupancyQ:
                 descend(self.optimizer, loss, parameters)
                 losses += loss.detach() / updates
         return losses
+
+    def observe(self, replay: Replay) -> None:
+        """Settles the units of Q's inputs for a round: the moments of the stored rows."""
+        if self.settings.q_normalises:
+            self.normalise.fit(replay.all().obs_action)
 
     def loss(self, rows: Transitions, log_ratio: Tensor, reset_obs: Tensor, policy: Policy, noise: Tensor) -> Tensor:
         """Eq. 16 on a batch: log_ratio [R, B], reset_obs [R, B, O], noise [R, K + 1, B, A] -> [R].

@@ -12,11 +12,15 @@ HIDDEN, UPDATES, BATCH, LEARNING_RATE = 64, 300, 256, 1e-3  # ours
 
 
 def project(weights: Tensor, rows: Transitions, stream: Stream) -> Tensor:
-    """Least-squares regression of weights [R, N] on (s, a) by a small MLP with a softplus output: [R, N] >= 0."""
+    """Least-squares regression of weights [R, N] on (s, a) by a small MLP with a softplus output: [R, N] >= 0.
+
+    In units of their mean, so that the answer scales with the weights.
+    """
+    scale = weights.mean(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     inputs = rows.obs_action
     normalise = Normaliser(weights.shape[0], inputs.shape[-1], inputs.device)
     normalise.fit(inputs)
-    table = torch.cat([normalise(inputs), weights[..., None]], -1)
+    table = torch.cat([normalise(inputs), (weights / scale)[..., None]], -1)
     net = StackedMLP((weights.shape[0],), (inputs.shape[-1], HIDDEN, HIDDEN, 1), torch.relu_, stream)
     parameters = list(net.parameters())
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
@@ -25,4 +29,4 @@ def project(weights: Tensor, rows: Transitions, stream: Stream) -> Tensor:
         error = F.softplus(net(batch[..., :-1])[..., 0]) - batch[..., -1]
         descend(optimizer, error.square().mean(-1), parameters)
     with torch.no_grad():
-        return F.softplus(net(table[..., :-1])[..., 0])
+        return scale * F.softplus(net(table[..., :-1])[..., 0])

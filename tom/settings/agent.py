@@ -24,6 +24,11 @@ class AgentSettings:
         """One sentence per value that is out of range or contradicts another."""
         for key in ("train", *KINDS):
             yield from problems(getattr(self, key), key)
+        if not self.backbone.uses_model and self.weighting.name != "uniform":
+            yield (
+                f"weighting={self.weighting.name} has no model to weigh data for with backbone={self.backbone.name}; "
+                "nearest valid choice: weighting=uniform"
+            )
         losses = getattr(self.dynamics, "losses", (self.loss.name,))  # a model without the attribute takes any
         if self.loss.name not in losses:
             yield (

@@ -41,6 +41,7 @@ class TransitionOccupancyMatching(Weighting):
         stream, rows = view.stream.fork(), view.replay.all()
         seen = bootstrap(view.replay, stream) if self.settings.buffer_view == "bootstrap" else None
         log_ratio, held_out = self.log_ratio(view, seen, stream)
+        self.q.observe(view.replay)
         if self.settings.exact_constant:
             self.errors(view, log_ratio, stream)  # centres Q for this round's log-ratio
         dual = self.q.fit(view.replay, log_ratio, view.policy, stream, seen)

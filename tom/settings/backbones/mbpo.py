@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tom.settings.backbones import sac
 from tom.settings.fields import choice, number, part
@@ -10,6 +11,8 @@ from tom.settings.fields import choice, number, part
 @dataclass
 class Settings(sac.Settings):
     """SAC on mixed real and model transitions."""
+
+    uses_model: ClassVar[bool] = True
 
     name: str = part("mbpo", origin="paper")
     real_fraction: float = number(

@@ -1,6 +1,7 @@
 """Settings of SAC (Haarnoja et al., 2018), alone or within MBPO."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tom.settings.fields import number, part
 
@@ -8,6 +9,8 @@ from tom.settings.fields import number, part
 @dataclass
 class Settings:
     """Who acts and improves: soft actor-critic."""
+
+    uses_model: ClassVar[bool] = False
 
     name: str = part("sac", origin="ours")
     discount: float = number(0.99, low=0.0, high=0.9999, origin="official code", help="gamma")
