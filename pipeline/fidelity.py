@@ -25,6 +25,7 @@ from tom.settings.fields import SettingsError
 from tom.settings.weightings.tom import Settings
 
 SEEDS = range(3)
+CHOICES = range(8)  # of the dimensions that shift
 # Standard deviations of the 5,000 rows that `method=mbpo env=hopper seed=0 scale=quick` stores: angles, velocities.
 SPREADS = (0.148, 0.076, 0.298, 0.228, 0.330, 0.722, 0.784, 1.288, 1.636, 1.650, 2.632)
 SPREADS_OF_ACTIONS = (0.554, 0.599, 0.592)
@@ -63,6 +64,16 @@ def discriminator_checks() -> Iterator[Check]:
         for shift in (0.5, 1.0):
             correlation = calibration(settings, shift, SEEDS, spreads)[0]
             yield Check(f"{name}: correlation with the log-ratio, shift {shift}", correlation, low, high)
+        correlation = statistics.mean(
+            calibration(settings, 0.5, [seed], spreads, any_four(seed))[0] for seed in CHOICES
+        )
+        yield Check(f"{name}: the same at 0.5, any four dimensions, mean", correlation)
+
+
+def any_four(seed: int) -> list[int]:
+    """Four dimensions of a transition, each as likely as any other."""
+    width = 2 * len(SPREADS) + len(SPREADS_OF_ACTIONS)
+    return torch.randperm(width, generator=torch.Generator().manual_seed(seed))[:4].tolist()
 
 
 def capacity_checks() -> Iterator[Check]:

@@ -90,9 +90,9 @@ def test_sac_alone_draws_all_stored_rows_of_its_own_replica() -> None:
 )
 def test_rollouts_grow_as_in_mbpo(env: str, lengths: dict[int, int]) -> None:
     """int(first + share of the way * (last - first)), the share between 0 and 1: 1 + 65 / 130 * 14 = 8."""
-    values = compose_cell("mbpo", env, "janner")["backbone"]
-    settings = settings_class("backbone", "mbpo")(**values)
-    assert {epoch: rollout_length(settings, 1_000 * epoch) for epoch in lengths} == lengths
+    cell = compose_cell("mbpo", env, "janner")
+    settings, warmup = settings_class("backbone", "mbpo")(**cell["backbone"]), cell["train"]["warmup_env_steps"]
+    assert {epoch: rollout_length(settings, warmup + 1_000 * epoch) for epoch in lengths} == lengths
 
 
 def test_the_published_length_stays() -> None:

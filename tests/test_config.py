@@ -198,6 +198,11 @@ WRONG_ARGUMENTS = [
     ("--multirun method=tom,mbpo env=hopper weighting.clip=5", "weighting.clip=5 is not a setting"),
     ("--multirun method=tom env=hopper seed=0,-1", "seed=-1 is outside"),
     (
+        "method=sac env=hopper loss=vagram",
+        "loss=vagram has no model to fit with backbone=sac; nearest valid choice: loss=nll",
+    ),
+    ("method=tom env=hopper backbone=sac", "weighting=tom has no model to fit with backbone=sac"),
+    (
         "method=tom env=hopper weighting.divergence=kl_simplex weighting.termination=mask",
         "nearest valid choice: termination=restart",
     ),

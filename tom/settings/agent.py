@@ -8,6 +8,8 @@ from tom.settings import KINDS, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError, problems
 
+WITHOUT_MODEL = {"weighting": "uniform", "loss": "nll"}  # what a backbone that fits no model is named with
+
 
 @dataclass
 class AgentSettings:
@@ -24,11 +26,12 @@ class AgentSettings:
         """One sentence per value that is out of range or contradicts another."""
         for key in ("train", *KINDS):
             yield from problems(getattr(self, key), key)
-        if not self.backbone.uses_model and self.weighting.name != "uniform":
-            yield (
-                f"weighting={self.weighting.name} has no model to weigh data for with backbone={self.backbone.name}; "
-                "nearest valid choice: weighting=uniform"
-            )
+        for key, only in {} if self.backbone.uses_model else WITHOUT_MODEL.items():
+            if (name := getattr(self, key).name) != only:
+                yield (
+                    f"{key}={name} has no model to fit with backbone={self.backbone.name}; "
+                    f"nearest valid choice: {key}={only}"
+                )
         losses = getattr(self.dynamics, "losses", (self.loss.name,))  # a model without the attribute takes any
         if self.loss.name not in losses:
             yield (
