@@ -19,6 +19,7 @@ class ReplicaAdam(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": learning_rate, "betas": (0.9, 0.999), "eps": 1e-8, "fused": True})
         self.replicas = replicas
         self.awake: Sequence[int] = range(replicas)
+        self._views: dict[tuple[int, ...], tuple[list[Tensor], ...]] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -26,14 +27,14 @@ class ReplicaAdam(torch.optim.Optimizer):
         assert closure is None
         for group in self.param_groups:
             learnt = [parameter for parameter in group["params"] if parameter.grad is not None]
-            states = [self._state_of(parameter) for parameter in learnt]
+            parameters, means, squares, steps = self._persistent(learnt)
             adam(
-                self._parts(learnt),
+                parameters,
                 self._parts([parameter.grad for parameter in learnt]),
-                self._parts([state["exp_avg"] for state in states]),
-                self._parts([state["exp_avg_sq"] for state in states]),
+                means,
+                squares,
                 [],
-                [part[0] for part in self._parts([state["step"] for state in states])],
+                steps,
                 fused=True,
                 amsgrad=False,
                 beta1=group["betas"][0],
@@ -44,6 +45,22 @@ class ReplicaAdam(torch.optim.Optimizer):
                 maximize=False,
             )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As of any optimiser."""
+        super().load_state_dict(state_dict)
+        self._views.clear()
+
+    def _persistent(self, learnt: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
+        """Parts of the parameters, both moments and counts. Making views costs as much as a small network's step."""
+        key = (*self.awake, *map(id, learnt))
+        if key not in self._views:
+            self._views.clear()  # who rests changes rarely
+            states = [self._state_of(parameter) for parameter in learnt]
+            moments = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+            *wide, steps = (self._parts(tensors) for tensors in (learnt, *moments))
+            self._views[key] = (*wide, [part[0] for part in steps])
+        return self._views[key]
+
     def _state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         state = self.state[parameter]
         if not state:
@@ -53,5 +70,7 @@ class ReplicaAdam(torch.optim.Optimizer):
 
     def _parts(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Views of each tensor's rows that belong to one replica, for the replicas that are awake."""
+        if self.replicas == 1:
+            return list(tensors) if self.awake else []
         chunks = [tensor.chunk(self.replicas) for tensor in tensors]
         return [parts[replica] for parts in chunks for replica in self.awake]

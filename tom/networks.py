@@ -141,5 +141,5 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: Sequence
     """
     gradients = torch.autograd.grad(loss.sum(), parameters, materialize_grads=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        parameter.grad = gradient.contiguous()  # fused Adam would read past an expanded gradient (torch 2.13)
     optimizer.step()

@@ -5,6 +5,7 @@ softplus(raw) + softplus(noise), where `noise` is learned and shared by all dime
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,48 @@ from tom.context import Context
 from tom.dynamics.base import Dynamics
 from tom.networks import StackedMLP
 from tom.settings.dynamics.mdn import Settings
+
+
+class MixtureLogDensity(torch.autograd.Function):
+    """log p(y) = log sum_k a_k N(y; m_k, v_k), a = softmax(logits), v = softplus(raw) + softplus(noise).
+
+    Parameters [..., 3, D, K] (logits, m, raw), noise [..., 1, 1, 1] and y [..., D] -> [..., D]. With the responsibility
+    r_k of component k the derivatives are r - a, r (y - m) / v and r ((y - m)^2 / v - 1) / 2 v (Bishop, 1994,
+    Eqs. 35-37), in fewer passes over [..., D, K] than the chain rule takes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, parameters: Tensor, noise: Tensor, targets: Tensor) -> Tensor:
+        logits, mean, raw = (part.contiguous() for part in parameters.unbind(-3))
+        precision = F.softplus(raw).add_(F.softplus(noise)).reciprocal_()
+        error = targets[..., None].expand_as(mean).contiguous().sub_(mean)  # broadcasting would loop over K alone
+        scaled = error * precision
+        joint = torch.addcmul(precision.log(), error, scaled, value=-1.0).mul_(0.5).add_(logits)  # up to a constant
+        (responsibility, total), (prior, prior_total) = softmax_and_total(joint), softmax_and_total(logits)
+        ctx.save_for_backward(raw, noise, precision, scaled, responsibility, prior)
+        return total - prior_total - 0.5 * math.log(2.0 * math.pi)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        raw, noise, precision, scaled, responsibility, prior = ctx.saved_tensors
+        outer = gradient[..., None].expand_as(raw).contiguous()
+        found = raw.new_empty(*raw.shape[:-2], 3, *raw.shape[-2:])
+        for_logits, for_mean, for_raw = found.unbind(-3)
+        weighted = responsibility * outer
+        torch.addcmul(weighted, prior, outer, value=-1.0, out=for_logits)
+        torch.mul(weighted, scaled, out=for_mean)
+        for_variance = torch.addcmul(precision, scaled, scaled, value=-1.0).mul_(weighted).mul_(-0.5)
+        torch.mul(for_variance, raw.sigmoid(), out=for_raw)
+        for_targets = -for_mean.sum(-1) if ctx.needs_input_grad[2] else None
+        return found, for_variance.sum_to_size(noise.shape) * noise.sigmoid(), for_targets
+
+
+def softmax_and_total(x: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax(x) over the last axis, and log sum exp(x) without it."""
+    most = x.amax(-1, keepdim=True)
+    exponentials = (x - most).exp_()
+    total = exponentials.sum(-1, keepdim=True)
+    return exponentials.div_(total), (most + total.log())[..., 0]
 
 
 class MixtureDensityNetwork(Dynamics):
@@ -36,21 +79,20 @@ class MixtureDensityNetwork(Dynamics):
 
     def mixture(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, means and raw variances, each [R, B, 1 + O, K]."""
-        shape = (*inputs.shape[:-1], 3, self.outputs, self.components)
-        logits, mean, raw = self.net(inputs).view(shape).unbind(-3)
+        logits, mean, raw = self.parameters_of(inputs).unbind(-3)
         return logits, mean, raw
+
+    def parameters_of(self, inputs: Tensor) -> Tensor:
+        """The same as one tensor [R, B, 3, 1 + O, K]."""
+        return self.net(inputs).view(*inputs.shape[:-1], 3, self.outputs, self.components)
 
     def mean(self, inputs: Tensor) -> Tensor:
         logits, mean, _ = self.mixture(inputs)
         return (logits.softmax(-1) * mean).sum(-1)
 
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        logits, mean, raw = self.mixture(inputs)
-        variance = F.softplus(raw) + F.softplus(self.noise)
-        repeated = targets[..., None].expand_as(mean).contiguous()  # broadcasting over K would loop over ten at a time
-        deviance = torch.addcdiv(variance.log(), (repeated - mean).square(), variance)  # -2 log N, up to a constant
-        joint = torch.logsumexp(torch.add(logits, deviance, alpha=-0.5), -1) - torch.logsumexp(logits, -1)
-        return joint - 0.5 * math.log(2.0 * math.pi)
+        density: Tensor = MixtureLogDensity.apply(self.parameters_of(inputs), self.noise, targets)
+        return density
 
     def sample_normalised(self, inputs: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
         logits, mean, raw = self.mixture(inputs)
