@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.run_folder import Cell, Refused, State, copy_run, locked, run_folder, state
 from pipeline.sources import source_digest, source_digests
 from tom.settings.fields import SettingsError
@@ -68,15 +69,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if set(given) != {"method", "env", "seed", "scale"} or not given["seed"].isdigit():
         print("usage: python -m pipeline.cell method=M env=E seed=N scale=S [--train-only]", file=sys.stderr)
         return 2
+    die_with_parent()
     no_training = "--no-training" in argv or NO_TRAINING in os.environ
     try:
         cell = read_cell(given["method"], given["env"], int(given["seed"]), given["scale"])
         print(record(cell, "--train-only" in argv, no_training), flush=True)
-    except (Refused, SettingsError, ArithmeticError) as error:
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
+    except (Refused, SettingsError, ArithmeticError, RuntimeError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the cell starts over next time", file=sys.stderr)
+        print("stopped; the cell goes on from its last checkpoint next time", file=sys.stderr)
         return 130
     return 0
 

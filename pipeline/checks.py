@@ -8,7 +8,7 @@ from typing import Any
 from tom import envs as environments
 from tom.settings.fields import SettingsError, nearest, refusal
 
-LARGEST_SEED = 2**31 - 1
+LARGEST = 2**31 - 1
 Section = Mapping[str, Any]
 
 
@@ -25,14 +25,14 @@ def check_env(name: str) -> str:
     return one_of("envs", name, environments.names())
 
 
-def check_seed(value: Any, key: str = "seed") -> int:
-    """The seed, if it is a whole number that is not negative."""
+def check_whole(value: Any, key: str = "seed") -> int:
+    """The value, if it is a whole number that is not negative."""
     if isinstance(value, bool) or not isinstance(value, int):
-        close = round(value) if isinstance(value, float) and abs(value) < LARGEST_SEED else 0
+        close = round(value) if isinstance(value, float) and abs(value) < LARGEST else 0
         raise SettingsError(f"{key}={value} is not a whole number; nearest valid value: {max(close, 0)}")
-    if not 0 <= value <= LARGEST_SEED:
-        limit = min(max(value, 0), LARGEST_SEED)
-        raise SettingsError(f"{key}={value} is outside [0, {LARGEST_SEED}]; nearest valid value: {limit}")
+    if not 0 <= value <= LARGEST:
+        limit = min(max(value, 0), LARGEST)
+        raise SettingsError(f"{key}={value} is outside [0, {LARGEST}]; nearest valid value: {limit}")
     return value
 
 

@@ -2,8 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -12,14 +13,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Sweep
 from hydra.errors import HydraException
 
-from pipeline.checks import check_seed, check_value, one_line, one_of
+from pipeline.checks import check_value, check_whole, one_line, one_of
 from pipeline.config import DEVICES, compose_command
 from pipeline.params import TRACKING, Params
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError, nearest
 
-RUN_KEYS = ("method", "env", "scale", "seed", "device", "tracking", "run_dir")
+RUN_KEYS = ("method", "env", "scale", "seed", "device", "tracking", "run_dir", "resume", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -107,13 +108,11 @@ def _check_selection(selection: dict[str, Any], params: Params) -> None:
         if key not in selection:
             raise SettingsError(f"{key}= is missing; valid choices: {', '.join(_options(key, params))}")
     for key, value in selection.items():
-        if key == "seed":
-            check_seed(value)
-        elif _options(key, params):
+        if _options(key, params):
             one_of(key, value, _options(key, params))
     for key, value in selection.items():
-        if key == "run_dir":
-            check_run_dir(value)
+        if key in RUN_CHECKS:
+            RUN_CHECKS[key](value)
         elif key not in RUN_KEYS and key not in KINDS:
             _check_setting(key, value, selection, params)
 
@@ -134,9 +133,23 @@ def _check_setting(key: str, value: Any, selection: dict[str, Any], params: Para
     check_value(key, classes[section], name, value)
 
 
+def check_resume(value: Any) -> None:
+    """Refuses what is neither true nor false."""
+    if not isinstance(value, bool):
+        raise SettingsError(f"resume={value} is not true or false; nearest valid choice: resume=true")
+
+
 def check_run_dir(value: Any) -> None:
     """Refuses a run_dir that cannot become a folder."""
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"run_dir={value!r} is not a folder's path; nearest valid choice: run_dir=runs/mine")
     if os.path.exists(value) and not os.path.isdir(value):
         raise SettingsError(f"run_dir={value} is a file; nearest valid choice: run_dir={value}_run")
+
+
+RUN_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "seed": check_whole,
+    "run_dir": check_run_dir,
+    "resume": check_resume,
+    "checkpoint_every": partial(check_whole, key="checkpoint_every"),
+}

@@ -51,6 +51,8 @@ class Command:
     device: str = "auto"
     tracking: str = "off"
     run_dir: str | None = None
+    resume: bool = True
+    checkpoint_every: int = 0
     train: train_settings.Settings = field(default_factory=train_settings.Settings)
     weighting: Any = MISSING
     loss: Any = MISSING

@@ -19,6 +19,8 @@ seed      a whole number, 0 or more (default 0)
 device    {devices} (default auto)
 tracking  {tracking} (default {default_tracking})
 run_dir   where to train (default runs/SCALE-METHOD-ENV-sSEED/FINGERPRINT)
+resume    true, false: go on from the last checkpoint of an interrupted run (default true)
+checkpoint_every  env steps between checkpoints (default 0: as often as 2 % of the time allows)
 {parts}
 With --multirun a key can take several values: method={some} seed=0,1.
 

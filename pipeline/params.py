@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from pipeline.checks import Section, check_env, check_name, check_seed, check_value, known, mapping, one_line, one_of
+from pipeline.checks import Section, check_env, check_name, check_value, check_whole, known, mapping, one_line, one_of
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError
@@ -80,13 +80,14 @@ def _params(text: str) -> Params:
     try:
         raw = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
     except (YAMLError, OmegaConfBaseException, OSError) as error:
-        raise SettingsError(one_line(error)) from None
+        found = one_line(error).replace('in "<unicode string>", ', "at ")
+        raise SettingsError(f"{found}; write valid YAML with plain values") from None
     fields = [field.name for field in dataclasses.fields(Params)]
     top = mapping(raw, "the file")
     known(top, fields, "")
     for key in ("scale", "grid", "methods", "envs", "scales"):
         if top.get(key) is None:
-            raise SettingsError(f"{key} is missing")
+            raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
     methods = {check_name(name, "methods"): _method(section, name) for name, section in _named(top, "methods")}
     envs = {
         check_env(check_name(name, "envs")): _section(section, f"envs.{name}") for name, section in _named(top, "envs")
@@ -119,7 +120,7 @@ def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str]) -> Grid:
     return Grid(
         methods=tuple(one_of("grid.methods", name, methods) for name in lists["methods"]),
         envs=tuple(one_of("grid.envs", name, envs) for name in lists["envs"]),
-        seeds=tuple(check_seed(seed, "grid.seeds") for seed in lists["seeds"]),
+        seeds=tuple(check_whole(seed, "grid.seeds") for seed in lists["seeds"]),
     )
 
 

@@ -5,13 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.interruptions import DIES_WITH_PARENT
 from pipeline.params import ROOT
 
 
 def environment(**extra: str) -> dict[str, str]:
     """This environment with its own Python first on PATH, where DVC looks `python` up, and one thread each."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **extra}
+    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1", **extra}
 
 
 def dvc(*arguments: str, **extra: str) -> int:

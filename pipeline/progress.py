@@ -13,11 +13,17 @@ QUIET_S = 30.0  # without a terminal: at most one line in this time
 class Progress:
     """The env steps of one run, with its latest return, speed and the time left, on stderr."""
 
-    def __init__(self, name: str, total_env_steps: int) -> None:
-        self._name, self._total = name, total_env_steps
+    def __init__(self, name: str, total_env_steps: int, begun: int = 0) -> None:
+        """`begun` env steps were done by an earlier process."""
+        self._name, self._total, self._begun = name, total_env_steps, begun
         self._start = self._said = time.perf_counter()
         self._bar = tqdm(
-            total=total_env_steps, desc=name, unit=" env steps", disable=not sys.stderr.isatty(), leave=False
+            total=total_env_steps,
+            initial=begun,
+            desc=name,
+            unit=" env steps",
+            disable=not sys.stderr.isatty(),
+            leave=False,
         )
 
     def __enter__(self) -> Self:
@@ -38,9 +44,9 @@ class Progress:
         self.at(env_steps)
         self._bar.set_postfix_str(f"return {mean_return:.0f}")
         now = time.perf_counter()
-        if self._bar.disable and now - self._said >= QUIET_S and env_steps:
+        if self._bar.disable and now - self._said >= QUIET_S and env_steps > self._begun:
             self._said = now
-            rate = env_steps / (now - self._start)
+            rate = (env_steps - self._begun) / (now - self._start)
             left = (self._total - env_steps) / rate
             print(
                 f"{self._name}: {env_steps}/{self._total} env steps, return {mean_return:.0f}, "

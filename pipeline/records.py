@@ -10,20 +10,24 @@ from typing import IO, Any, Self
 
 import numpy as np
 
+TABLES = ("evals.csv", "train.csv", "timing.csv")
 EVALS = ("env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean")
+EVAL = "eval/"  # before the names of an evaluation's numbers where they are tracked
 TIMING = ("env_steps", "wall_s", "env_steps_per_s")
 
 
 class Writer:
     """Writes evals.csv, train.csv, timing.csv and policy.npz into a folder; what a clock says is in timing.csv only."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, folder: Path, wall_s: float = 0.0, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Goes on with the tables that are there; `wall_s` seconds have gone into them."""
         self._folder, self._clock = folder, clock
         self._evals = _Table(folder / "evals.csv", EVALS)
         self._timing = _Table(folder / "timing.csv", TIMING)
-        self._train: _Table | None = None
-        self._start = clock()
-        self._last = (0, 0.0)
+        self._train = _Table(folder / "train.csv") if (folder / "train.csv").exists() else None
+        self._start = clock() - wall_s
+        self.last_return = (self._evals.last(int, float) or (0, math.nan))[1]
+        self._last = self._timing.last(int, float) or (0, 0.0)
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +48,7 @@ class Writer:
         spread = (returns.mean(), returns.std(ddof=0), returns.min(), returns.max())
         row = dict(zip(EVALS[1:], map(float, (*spread, np.mean(lengths, dtype=np.float64))), strict=True))
         self._evals.add([env_steps, *row.values()])
+        self.last_return = row["return_mean"]
         self._time(env_steps)
         return row
 
@@ -64,14 +69,36 @@ class Writer:
         self._last = (env_steps, wall)
 
 
-class _Table:
-    """A CSV file that is on disk up to its last row."""
+def rows_so_far(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """What was tracked of a run, in order: environment step and numbers; of two at one step, the evaluation first."""
+    rows = []
+    for order, (name, prefix) in enumerate((("evals.csv", EVAL), ("train.csv", ""))):
+        if (folder / name).exists():
+            with (folder / name).open(newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    env_steps = int(row.pop("env_steps"))
+                    numbers = {prefix + key: float(text) if text else math.nan for key, text in row.items()}
+                    rows.append((env_steps, order, numbers))
+    return [(env_steps, numbers) for env_steps, _, numbers in sorted(rows, key=lambda row: row[:2])]
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.columns = tuple(columns)
-        self._file: IO[str] = path.open("w", newline="", encoding="utf-8")
+
+class _Table:
+    """A CSV file that holds every row it was given; one that is there already is gone on with."""
+
+    def __init__(self, path: Path, columns: Sequence[str] = ()) -> None:
+        self._file: IO[str] = path.open("a+", newline="", encoding="utf-8")
+        self._file.seek(0)
+        self._found = list(csv.reader(self._file))
+        self.columns = tuple(self._found[0]) if self._found else tuple(columns)
         self._rows = csv.writer(self._file, lineterminator="\n")
-        self.add(self.columns)
+        if not self._found:
+            self.add(self.columns)
+
+    def last(self, *kinds: Callable[[str], Any]) -> tuple[Any, ...] | None:
+        """The first values of the last row that was found, each as its kind; None if there was no row."""
+        if len(self._found) < 2:
+            return None
+        return tuple(kind(text) for kind, text in zip(kinds, self._found[-1], strict=False))
 
     def add(self, row: Sequence[Any]) -> None:
         self._rows.writerow([_text(value) for value in row])

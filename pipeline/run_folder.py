@@ -1,7 +1,7 @@
 """Where a run lives and whether it is finished: runs/<cell>/<fingerprint>, one process at a time.
 
 A run trains in `<folder>.partial` and gets its name when it is complete, so a folder without `.partial` is a finished
-run. A `.partial` that is found was interrupted: it is started over (a seed decides every number, so nothing differs).
+run. A `.partial` that is found was interrupted: it goes on from its last checkpoint (pipeline/checkpoints.py).
 """
 
 import fcntl
@@ -17,7 +17,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", "provenance.json")
+PROVENANCE = "provenance.json"
+FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PROVENANCE)
+
+CHECKPOINTS, FAILURE = "checkpoints", "failure.json"
+WORK = (CHECKPOINTS, FAILURE, "wandb")  # beside FILES in the folder of a run that is not finished
 
 
 class Refused(RuntimeError):
@@ -76,7 +80,7 @@ def provenance(folder: Path) -> dict[str, Any]:
     if not all((folder / name).is_file() for name in FILES):
         return {}
     try:
-        found = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -101,22 +105,22 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
 
 @contextmanager
 def new_run(folder: Path) -> Iterator[Path]:
-    """Yields an empty `<folder>.partial` that becomes `folder` when the block ends, in place of an older run there."""
+    """Yields `<folder>.partial`, which becomes `folder` when the block ends, in place of an older run there."""
     partial, old = beside(folder, ".partial"), beside(folder, ".old.tmp")
     if partial.exists() and not _is_ours(partial):
         raise Refused(f"{partial} is in the way and was not made by a run; move it or give another run_dir")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True, exist_ok=True)
     yield partial
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(partial, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    for done_with in (old, folder / CHECKPOINTS):  # last: as long as the run lacks its name, it can go on
+        shutil.rmtree(done_with, ignore_errors=True)
 
 
 def _is_ours(partial: Path) -> bool:
-    return partial.is_dir() and all(path.name in (*FILES, "wandb") for path in partial.iterdir())
+    return partial.is_dir() and all(path.name in (*FILES, *WORK) for path in partial.iterdir())
 
 
 def copy_run(source: Path, target: Path) -> None:
@@ -133,3 +137,9 @@ def copy_run(source: Path, target: Path) -> None:
 def beside(folder: Path, ending: str) -> Path:
     """A neighbour of the folder, its name and an ending."""
     return folder.with_name(folder.name + ending)
+
+
+def sha256(path: Path) -> str:
+    """The hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -66,6 +66,7 @@ class _Wandb(Tracker):
 
     def __init__(self) -> None:
         self._run: Any = None
+        self._rows = 0
 
     def start(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
         def init() -> None:
@@ -83,8 +84,9 @@ class _Wandb(Tracker):
 
     def log(self, numbers: Mapping[str, float], env_steps: int) -> None:
         if self._run is not None:
-            run, row = self._run, {**numbers, "env_steps": env_steps}
-            self._guarded(lambda: run.log(row), SERVICE_TIMEOUT_S)
+            run, row, step = self._run, {**numbers, "env_steps": env_steps}, self._rows
+            self._guarded(lambda: run.log(row, step=step), SERVICE_TIMEOUT_S)
+        self._rows += 1
 
     def finish(self, exit_code: int) -> None:
         if self._run is not None:
@@ -155,5 +157,6 @@ def _description(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
         "group": f"{cell.scale}/{cell.method}/{cell.env}",
         "job_type": "train",
         "tags": [cell.scale, cell.method, cell.env],
+        "resume": "allow",  # online: rows that are there already have their number and are dropped
         "config": {**config, "method_name": cell.method, "env_name": cell.env, "scale": cell.scale, "seed": cell.seed},
     }

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.checks import one_line
+from pipeline.interruptions import DIES_WITH_PARENT, Stopped, die_with_parent
 from pipeline.params import ROOT, load_params
 from pipeline.run_folder import Cell, Refused, run_folder
 from pipeline.sources import source_digest, source_digests
@@ -38,6 +39,8 @@ class Failed(RuntimeError):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 0; 1 for a run that failed or was refused; 2, with one sentence, for input that cannot be used."""
+    if DIES_WITH_PARENT in os.environ:
+        die_with_parent()
     try:
         return _main(sys.argv[1:] if argv is None else list(argv))
     except SettingsError as error:
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failed:
         return 1
     except KeyboardInterrupt:
-        print("stopped; the run starts over next time", file=sys.stderr)
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
 
 
@@ -89,8 +92,12 @@ def run(command: DictConfig) -> None:
         code = source_digest(source_digests(config, ROOT))
         cell = Cell(command.method, command.env, command.seed, command.scale, config, code)
         folder = Path(command.run_dir).absolute() if command.run_dir else run_folder(cell, ROOT)
-        print(ensure_trained(cell, folder, Options(device=command.device, tracking=command.tracking)), flush=True)
-    except (Refused, SettingsError, ArithmeticError, OSError) as error:
+        names = ("device", "tracking", "resume", "checkpoint_every")
+        print(ensure_trained(cell, folder, Options(**{name: command[name] for name in names})), flush=True)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.code)
+    except (Refused, SettingsError, ArithmeticError, RuntimeError, OSError) as error:
         print(one_line(error), file=sys.stderr)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise Failed from error  # the other runs go on

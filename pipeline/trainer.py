@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.interruptions import Interruptions
 from pipeline.params import ROOT
-from pipeline.progress import Progress
-from pipeline.records import Writer
-from pipeline.run_folder import Cell, Refused, State, locked, new_run, state
+from pipeline.records import rows_so_far
+from pipeline.run import Clocks, Run
+from pipeline.run_folder import FILES, PROVENANCE, Cell, Refused, State, locked, new_run, sha256, state
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
 
@@ -28,6 +29,8 @@ class Options:
     device: str = "auto"
     tracking: str = "off"
     wait: bool = False  # for a process that trains the same cell; else refuse
+    resume: bool = True  # from the last checkpoint of an interrupted run
+    checkpoint_every: int = 0  # env steps; 0: as often as 2 % of the time allows
 
 
 def ensure_trained(cell: Cell, folder: Path, options: Options) -> str:
@@ -59,53 +62,59 @@ def shown(path: Path) -> str:
 def _train(cell: Cell, folder: Path, options: Options) -> str:
     from omegaconf import OmegaConf
 
+    from pipeline.checkpoints import Checkpoints
     from pipeline.tracking import tracker  # after the checks: what follows takes seconds to import
 
-    started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
-    names = {"method": cell.method, "env": cell.env, "seed": cell.seed, "scale": cell.scale}
-    OmegaConf.save(OmegaConf.create({**names, **cell.config}), folder / "config.yaml")
-    about = {**names, "fingerprint": cell.fingerprint}
-    with _device(options.device) as device, tracker(options.tracking, cell, cell.config, folder) as tracking:
-        last = _write_records(cell, folder, device, tracking)
-    seconds = time.perf_counter() - wall
+    with _device(options.device) as device, Interruptions() as interruptions:
+        checkpoints = Checkpoints(folder, _identity(cell, device), options.checkpoint_every)
+        found = checkpoints.latest() if options.resume else None
+        if found is None:
+            checkpoints.clear()
+        else:
+            checkpoints.restore_tables(found)
+            print(f"{cell.name}: goes on from env step {found.state['env_steps']}", file=sys.stderr, flush=True)
+        clocks = Clocks(found.wall_s, found.cpu_s) if found else Clocks(0.0, 0.0)
+        OmegaConf.save(OmegaConf.create({**_names(cell), **cell.config}), folder / "config.yaml")
+        with tracker(options.tracking, cell, cell.config, folder) as tracking:
+            for env_steps, numbers in rows_so_far(folder):
+                tracking.log(numbers, env_steps)
+            run = Run(cell, folder, tracking, checkpoints, interruptions, clocks)
+            last = run.train(device, found.state if found else None)
+    _write_provenance(cell, folder, device, clocks)
+    env_steps = cell.config["train"]["total_env_steps"]
+    return f"trained {env_steps} env steps in {clocks.wall_s:.0f} s, return {last:.1f}"
+
+
+def _names(cell: Cell) -> dict[str, Any]:
+    return {"method": cell.method, "env": cell.env, "seed": cell.seed, "scale": cell.scale}
+
+
+def _identity(cell: Cell, device: str) -> dict[str, str]:
+    """What a checkpoint must have in common with the run that goes on from it."""
+    return {
+        "fingerprint": cell.fingerprint,
+        "source_digest": cell.source_digest,
+        "torch": version("torch"),
+        "device": device,
+    }
+
+
+def _write_provenance(cell: Cell, folder: Path, device: str, clocks: Clocks) -> None:
     made = {
-        **about,
+        **_names(cell),
+        "fingerprint": cell.fingerprint,
         "source_digest": cell.source_digest,
         "git_commit": _commit(),
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
         "device": device,
         "cpu": cpu_model(),
-        "started": started.isoformat(timespec="seconds"),
-        "wall_s": round(seconds, 1),
-        "cpu_s": round(time.process_time() - cpu, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_s": round(clocks.wall_s, 1),
+        "cpu_s": round(clocks.cpu_s, 1),
+        "sha256": {name: sha256(folder / name) for name in FILES if name != PROVENANCE},
     }
-    (folder / "provenance.json").write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    env_steps = cell.config["train"]["total_env_steps"]
-    return f"trained {env_steps} env steps in {seconds:.0f} s, return {last['return_mean']:.1f}"
-
-
-def _write_records(cell: Cell, folder: Path, device: str, tracking: Any) -> dict[str, float]:
-    """Runs the science and writes its records; returns the numbers of the last evaluation."""
-    from tom.settings.agent import agent_settings
-    from tom.train import Evaluation, Round, train
-
-    last: dict[str, float] = {}
-    total = cell.config["train"]["total_env_steps"]
-    with Writer(folder) as writer, Progress(cell.name, total) as progress:
-        for record in train(agent_settings(cell.config), [cell.seed], device):
-            if isinstance(record, Evaluation):
-                last = writer.evaluation(record.env_steps, record.returns[0], record.lengths[0])
-                tracking.log({f"eval/{name}": value for name, value in last.items()}, record.env_steps)
-                progress.evaluated(record.env_steps, last["return_mean"])
-            elif isinstance(record, Round):
-                numbers = {name: float(values[0]) for name, values in record.numbers.items()}
-                writer.round(record.env_steps, numbers)
-                tracking.log(numbers, record.env_steps)
-                progress.at(record.env_steps)
-            else:
-                writer.policy({name: values[0] for name, values in record.policy.items()})
-    return last
+    (folder / PROVENANCE).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextmanager

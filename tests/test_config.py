@@ -174,6 +174,15 @@ WRONG_ARGUMENTS = [
     ("", "method= is missing"),
     ("method=tom env=hopper seed=-1", "seed=-1 is outside"),
     ("method=tom env=hopper seed=1.5", "seed=1.5 is not a whole number; nearest valid value: 2"),
+    ("method=tom env=hopper resume=maybe", "resume=maybe is not true or false; nearest valid choice: resume=true"),
+    ("method=tom env=hopper resume=1", "resume=1 is not true or false"),
+    ("method=tom env=hopper checkpoint_every=-1", "checkpoint_every=-1 is outside"),
+    (
+        "method=tom env=hopper checkpoint_every=2.6",
+        "checkpoint_every=2.6 is not a whole number; nearest valid value: 3",
+    ),
+    ("method=tom env=hopper checkpoint_every=often", "checkpoint_every=often is not a whole number"),
+    ("method=tom env=hopper resum=false", "nearest valid choice: resume"),
     ("method=tom env=hopper device=gpu", "device=gpu does not exist"),
     ("method=tom env=hopper tracking=on", "tracking=on does not exist"),
     ("method=tom env=hopper weighting=tomm", "weighting=tomm does not exist; nearest valid choice: tom"),
@@ -225,6 +234,7 @@ def test_wrong_arguments_are_refused_in_one_line(words: str, message: str) -> No
         ("--multirun method=tom,mbpo env=hopper seed=range(0,3)", 6),
         ("-m method=glob(*) env=hopper", len(PARAMS.methods)),
         ("method=mbpo env=hopper weighting=tom weighting.clip=5", 1),
+        ("method=tom env=hopper resume=false checkpoint_every=250", 1),
         ("method=tom env=hopper hydra.verbose=true", 1),
     ],
 )

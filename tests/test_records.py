@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import Writer, _text
+from pipeline.records import Writer, _text, rows_so_far
 
 
 def write(folder: Path) -> None:
@@ -53,6 +53,59 @@ def test_a_killed_run_keeps_its_rows(tmp_path: Path) -> None:
     assert (tmp_path / "train.csv").read_text().count("\n") == 2
     with writer:
         pass
+
+
+def test_tables_that_are_there_are_gone_on_with(tmp_path: Path) -> None:
+    """Half of it by one process and half by another that begins with 0.5 s on the clock: the bytes of one process."""
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    for folder in (whole, halves):
+        folder.mkdir()
+    write(whole)
+    with Writer(halves, clock=itertools.count(0, 0.5).__next__) as writer:
+        writer.evaluation(0, np.array([1.0, 3.0]), np.array([10, 20]))
+        writer.round(250, {"model/loss": 0.1, "weighting/clipped": float("nan"), "count": 3.0})
+    with Writer(halves, wall_s=0.5, clock=itertools.count(70, 0.5).__next__) as writer:
+        assert writer.last_return == 2.0
+        writer.round(500, {"count": 4.0, "model/loss": 1e-9, "weighting/clipped": 1 / 3})
+        writer.evaluation(500, np.array([0.1 + 0.2]), np.array([7]))
+        writer.policy({"0.weight": np.eye(2, dtype=np.float32)})
+        assert writer.last_return == 0.1 + 0.2
+    for name in ("evals.csv", "train.csv", "timing.csv", "policy.npz"):
+        assert (halves / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_a_run_that_goes_on_before_its_first_round_gets_its_columns_then(tmp_path: Path) -> None:
+    writer = Writer(tmp_path)
+    writer.evaluation(0, np.array([1.0]), np.array([1]))  # killed here
+    with Writer(tmp_path) as writer:
+        writer.round(250, {"loss": 1.0})
+    assert (tmp_path / "train.csv").read_text() == "env_steps,loss\n250,1.0\n"
+    assert (tmp_path / "evals.csv").read_text().count("env_steps") == 1
+
+
+def test_before_the_first_evaluation_the_last_return_is_unknown(tmp_path: Path) -> None:
+    for _ in range(2):  # the second time with headers alone
+        with Writer(tmp_path) as writer:
+            assert np.isnan(writer.last_return)
+    assert (tmp_path / "timing.csv").read_text() == "env_steps,wall_s,env_steps_per_s\n"
+
+
+def test_rows_so_far_are_in_the_order_in_which_they_were_tracked(tmp_path: Path) -> None:
+    assert rows_so_far(tmp_path) == []
+    with Writer(tmp_path) as writer:
+        for env_steps in (0, 500, 1_000):
+            told = [writer.evaluation(env_steps, np.array([1.0, env_steps]), np.array([3, 4]))]
+            if env_steps:
+                writer.round(env_steps, {"loss": 0.1 + 0.2, "clipped": float("nan")})
+                writer.round(env_steps + 250, {"loss": 1e-9, "clipped": float("inf")})
+    rows = rows_so_far(tmp_path)
+    assert [(env_steps, "loss" in numbers) for env_steps, numbers in rows] == [
+        (0, False), (500, False), (500, True), (750, True), (1_000, False), (1_000, True), (1_250, True),
+    ]  # fmt: skip
+    assert rows[4][1] == {f"eval/{name}": value for name, value in told[-1].items()}
+    np.testing.assert_equal(rows[2][1], {"loss": 0.1 + 0.2, "clipped": float("nan")})
+    assert rows[3][1] == {"loss": 1e-9, "clipped": float("inf")}
+    assert all(isinstance(env_steps, int) for env_steps, _ in rows)
 
 
 def test_a_run_without_a_round_has_an_empty_table(tmp_path: Path) -> None:

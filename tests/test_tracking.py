@@ -1,13 +1,17 @@
 """The mirror never changes, stops, holds up or leaks from a run. All tests run wandb itself, without an account."""
 
+import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from wandb.proto.wandb_internal_pb2 import Record
 
 from pipeline.tracking import tracker
 
@@ -71,6 +75,43 @@ assert (random.getstate(), np.random.get_state()[1].tolist()) == before
     written = (folder / "run-smoke-tom-hopper-s1-f00d.wandb").read_bytes()
     for text in (b"eval/return_mean", b"smoke/tom/hopper", b"tom hopper s1", b"method_name"):
         assert text in written
+
+
+def tracked(folder: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Number and values of every row in the one offline run below a folder: a log of short records (LevelDB's)."""
+    (path,) = folder.rglob("*.wandb")
+    data, place, rows = path.read_bytes(), 7, []
+    while place < len(data):
+        _, size, whole = struct.unpack("<IHB", data[place : place + 7])
+        assert whole == 1, "the record lies in one piece"
+        record = Record.FromString(data[place + 7 : place + 7 + size])
+        place += 7 + size
+        if record.WhichOneof("record_type") == "history":
+            values = {
+                (item.key or ".".join(item.nested_key)): json.loads(item.value_json) for item in record.history.item
+            }
+            rows.append((record.history.step.num, {name: values[name] for name in values if name[0] != "_"}))
+    return rows
+
+
+def test_rows_are_numbered_from_zero_whatever_their_env_steps(tmp_path: Path) -> None:
+    program = "with track() as run:\n for n, step in enumerate((0, 300, 300, 600)): run.log({'n': n}, step)"
+    done = run(tmp_path, program)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = enumerate((0, 300, 300, 600))
+    assert tracked(tmp_path) == [(number, {"n": number, "env_steps": step}) for number, step in expected]
+
+
+def test_rows_that_are_there_already_are_not_tracked_twice(tmp_path: Path) -> None:
+    """A run that goes on tells all its rows again; here W&B has the first three of them."""
+    program = """
+with track() as run:
+    for n in (0, 1, 2): run._run.log({"n": n, "env_steps": 300 * n}, step=n)
+    for n in (0, 1, 2, 3): run.log({"n": n}, 300 * n)
+"""
+    done = run(tmp_path, program)
+    assert done.returncode == 0, done.stderr
+    assert tracked(tmp_path) == [(n, {"n": n, "env_steps": 300 * n}) for n in range(4)]
 
 
 def test_key_reaches_no_file(tmp_path: Path) -> None:

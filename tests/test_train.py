@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from tom.settings.agent import AgentSettings, agent_settings
-from tom.train import Evaluation, Final, Record, Round, Trainer, train
+from tom.train import Evaluation, Final, Record, Round, Step, Trainer, train
 
 SEEDS = (0, 1)
 CONFIG: dict[str, Any] = {
@@ -60,6 +61,11 @@ def settings_of(weighting: dict[str, Any], **changes: Any) -> AgentSettings:
     return agent_settings({**config, **{key: config[key] | value for key, value in changes.items()}})
 
 
+def records_of(settings: AgentSettings, seeds: Sequence[int] = SEEDS) -> list[Record]:
+    """What a run has to say; where it could have stopped is tests/test_resume.py's subject."""
+    return [record for record in train(settings, seeds, "cpu") if not isinstance(record, Step)]
+
+
 def arrays(record: Record) -> dict[str, np.ndarray]:
     """Every array of a record by name."""
     found: dict[str, np.ndarray] = {}
@@ -82,7 +88,7 @@ def digest(records: list[Record]) -> str:
 @pytest.fixture(scope="module")
 def tom_records() -> list[Record]:
     torch.set_num_threads(1)
-    return list(train(settings_of(TOM), SEEDS, "cpu"))
+    return records_of(settings_of(TOM))
 
 
 def test_records_come_in_the_order_of_the_clock(tom_records: list[Record]) -> None:
@@ -92,6 +98,16 @@ def test_records_come_in_the_order_of_the_clock(tom_records: list[Record]) -> No
         ("Evaluation", 0), ("Evaluation", 100), *rounds[:3], ("Evaluation", 200), rounds[3],
         ("Evaluation", 260), ("Final", 260),
     ]  # fmt: skip
+
+
+def test_a_run_can_stop_after_each_env_step_once_all_that_was_due_is_done() -> None:
+    settings = settings_of({"name": "uniform"}, train=SHORT | {"eval_every_env_steps": 50})
+    found = [(type(record).__name__, record.env_steps) for record in train(settings, SEEDS, "cpu")]
+    others = {
+        0: ["Evaluation"], 40: ["Step", "Round"], 50: ["Evaluation", "Step"], 70: ["Step", "Round"],
+        100: ["Evaluation", "Step", "Final"],
+    }  # fmt: skip
+    assert found == [(kind, step) for step in range(101) for kind in others.get(step, ["Step"])]
 
 
 def test_records_hold_a_number_for_each_replica(tom_records: list[Record]) -> None:
@@ -130,15 +146,14 @@ SHORT = {"total_env_steps": 100, "warmup_env_steps": 40, "round_env_steps": 30, 
 SCRIPT = """
 import torch
 torch.set_num_threads({threads})
-from tests.test_train import SEEDS, SHORT, TOM, digest, settings_of
-from tom.train import train
-print(digest(list(train(settings_of(TOM | {{"pool_env_steps": 30}}, train=SHORT), SEEDS, "cpu"))))
+from tests.test_train import SHORT, TOM, digest, records_of, settings_of
+print(digest(records_of(settings_of(TOM | {{"pool_env_steps": 30}}, train=SHORT))))
 """
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_fresh_process_gives_the_same_bytes(threads: int) -> None:
-    here = list(train(settings_of(TOM | {"pool_env_steps": 30}, train=SHORT), SEEDS, "cpu"))
+    here = records_of(settings_of(TOM | {"pool_env_steps": 30}, train=SHORT))
     assert any(np.isfinite(r.numbers["weighting/raw_mean"]).all() for r in here if isinstance(r, Round))
     script = SCRIPT.format(threads=threads)
     environment = os.environ | {"OMP_WAIT_POLICY": "passive"}  # idle threads sleep: a busy machine is no slower for it
@@ -166,7 +181,7 @@ def test_another_seed_gives_another_run(tom_records: list[Record]) -> None:
 @pytest.mark.parametrize("replica", [0, 1])
 def test_a_replica_runs_as_it_would_alone(tom_records: list[Record], replica: int) -> None:
     """To the bit while weights are ones; later within rounding (1e-5 measured): products of stacks sum otherwise."""
-    alone = list(train(settings_of(TOM), SEEDS[replica : replica + 1], "cpu"))
+    alone = records_of(settings_of(TOM), SEEDS[replica : replica + 1])
     for ours, single in zip(tom_records, alone, strict=True):
         expected = arrays(single)
         for name, value in arrays(ours).items():
@@ -176,8 +191,8 @@ def test_a_replica_runs_as_it_would_alone(tom_records: list[Record], replica: in
 
 
 def test_tom_with_a_pool_that_is_never_full_is_mbpo() -> None:
-    empty = list(train(settings_of(TOM | {"pool_env_steps": 10_000}), SEEDS, "cpu"))
-    uniform = list(train(settings_of({"name": "uniform"}), SEEDS, "cpu"))
+    empty = records_of(settings_of(TOM | {"pool_env_steps": 10_000}))
+    uniform = records_of(settings_of({"name": "uniform"}))
 
     def common(records: list[Record]) -> list[dict[str, np.ndarray]]:
         return [{k: v for k, v in arrays(r).items() if not k.startswith("Round/weighting/")} for r in records]
@@ -229,7 +244,7 @@ def test_an_evaluation_disturbs_nothing() -> None:
     """Runs that evaluate more often, on more episodes, train the same policy."""
     finals = []
     for changes in ({"eval_every_env_steps": 1_000}, {"eval_every_env_steps": 70, "eval_episodes": 3}):
-        records = list(train(settings_of(TOM, train=changes), SEEDS, "cpu"))
+        records = records_of(settings_of(TOM, train=changes))
         assert isinstance(records[-1], Final)
         finals.append(records[-1:])
     assert digest(finals[0]) == digest(finals[1])

@@ -6,6 +6,7 @@ terminated, truncated. One row is one gather, and observation and action lie sid
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from tom.streams import Stream
 
+STAMPS = ("env_step", "policy_round")
 RESETS_KEPT = 1_000  # reset states kept per replica (ours; a few hundred describe the initial distribution)
 
 
@@ -96,6 +98,15 @@ class Ring:
         """The rows in slots index [R, ...]."""
         return Transitions(take(self.data, index), self.observation_dim, self.action_dim)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The stored rows and how many there ever were."""
+        return {"rows": self.data[:, : len(self)].clone(), "added": self.added}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Holds what `state_dict` gave, in the same slots."""
+        self.data[:, : state["rows"].shape[1]] = state["rows"].to(self.data.device)
+        self.added = state["added"]
+
     def by_age(self) -> Tensor:
         """Slots from the oldest row to the newest, int64 [N]."""
         first = self.added - len(self)
@@ -146,6 +157,25 @@ class Replay(Ring):
         """Stores the first observation [O] of an episode."""
         self.resets[replica, self.reset_count[replica] % RESETS_KEPT] = observation
         self.reset_count[replica] += 1
+
+    def actions_since(self, replica: int, steps: int) -> Tensor:
+        """The last actions of a replica, the oldest first: [steps, A]."""
+        slots = self.by_age()[len(self) - steps :]
+        return self.all().obs_action[replica, slots, self.observation_dim :]
+
+    def state_dict(self) -> dict[str, Any]:
+        stamps = {name: getattr(self, name)[: len(self)].clone() for name in STAMPS}
+        kept = max(self.resets_kept())
+        return (
+            super().state_dict() | stamps | {"resets": self.resets[:, :kept].clone(), "reset_count": self.reset_count}
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        for name in STAMPS:
+            getattr(self, name)[: len(self)] = state[name].to(self.data.device)
+        self.resets[:, : state["resets"].shape[1]] = state["resets"].to(self.data.device)
+        self.reset_count = list(state["reset_count"])
 
     def resets_kept(self) -> list[int]:
         """How many reset states each replica has."""

@@ -1,6 +1,7 @@
 """Soft actor-critic with automatic temperature (Haarnoja et al., 2018, arXiv 1812.05905), R replicas at once."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from tom.networks import Policy, TwinCritic, descend
 from tom.replay import Transitions
 from tom.settings.backbones.sac import Settings
 
+STATEFUL = ("policy", "critic", "target", "actor_optimizer", "critic_optimizer")
 NUMBERS = ("critic_loss", "actor_loss", "q", "entropy", "temperature")
 
 
@@ -32,6 +34,18 @@ class SoftActorCritic:
         self.target_parameters: list[Tensor] = list(self.target.parameters())
         self.actor_optimizer = torch.optim.Adam(self.actor_parameters, lr=settings.learning_rate, fused=True)
         self.critic_optimizer = torch.optim.Adam(self.critic_parameters, lr=settings.learning_rate, fused=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, temperature and optimisers."""
+        parts = {name: getattr(self, name).state_dict() for name in STATEFUL}
+        return parts | {"log_temperature": self.log_temperature.detach().clone()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` gave."""
+        for name in STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
+        self.log_temperature.copy_(state["log_temperature"])
 
     def update(self, batch: Transitions, next_noise: Tensor, noise: Tensor) -> Tensor:
         """One update of everything on rows [R, B, W] with noise [R, B, A]; returns NUMBERS, [R, 5]."""

@@ -41,6 +41,15 @@ class Stream:
         """`count` seeds for each replica, as plain integers."""
         return self.below(2**31, count).tolist()
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Where every generator is, bytes [R, n]."""
+        return {"generators": torch.stack([generator.get_state() for generator in self.generators])}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Goes back to where `state_dict` was taken."""
+        for generator, place in zip(self.generators, state["generators"].unbind(), strict=True):
+            generator.set_state(place.clone())
+
     def fork(self) -> "Stream":
         """A fresh stream that depends on this one's state; how much is drawn from it does not affect this one."""
         return Stream([torch.Generator(self.device).manual_seed(seed) for (seed,) in self.seeds(1)])

@@ -1,12 +1,15 @@
 """The training loop: a generator of records, and the only place where the parts of an agent meet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tom.checkpoint import restore, state_of
 from tom.context import Context, View, build
 from tom.dynamics.diagnostics import model_errors
 from tom.dynamics.fit import fit
@@ -18,6 +21,8 @@ from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
 from tom.streams import streams
 from tom.weightings.base import summary
+
+SUM = "sum of "  # what must be finite is summed up, and looked at when a round's numbers reach the host anyway
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,23 @@ class Final:
     policy: dict[str, np.ndarray]
 
 
-Record = Evaluation | Round | Final
+@dataclass(frozen=True)
+class Step:
+    """An environment step is done, and with it all that was due: a run can stop here and go on later."""
+
+    env_steps: int
+    state: Callable[[], dict[str, Any]]  # what `train(..., state=)` goes on from; to be saved before the next step
+
+
+Record = Evaluation | Round | Step | Final
+
+
+class Diverged(ArithmeticError):
+    """Numbers that are not finite: the message says where; `numbers` are those of the round."""
+
+    def __init__(self, env_steps: int, where: Sequence[str], numbers: dict[str, np.ndarray]):
+        super().__init__(f"diverged: {', '.join(where)} not finite at env step {env_steps}")
+        self.env_steps, self.where, self.numbers = env_steps, list(where), numbers
 
 
 def pick_device(word: str) -> torch.device:
@@ -53,15 +74,21 @@ def pick_device(word: str) -> torch.device:
     return torch.device("cuda" if word == "auto" and torch.cuda.is_available() else "cpu" if word == "auto" else word)
 
 
-def train(settings: AgentSettings, seeds: Sequence[int], device: str = "auto") -> Iterator[Record]:
+def train(
+    settings: AgentSettings, seeds: Sequence[int], device: str = "auto", state: dict[str, Any] | None = None
+) -> Iterator[Record]:
     """Trains R = len(seeds) independent replicas of one agent; each depends on its own seed alone.
 
-    The clock is the environment step. SettingsError if a part needs what the backbone does not have.
+    The clock is the environment step. With the state of an earlier Step, which is used up, it goes on from there: the
+    records are those that would have followed. SettingsError if a part needs what the backbone does not have; Diverged.
     """
     torch.set_flush_denormal(True)  # products with denormal numbers are several times slower on a CPU
     trainer = Trainer(settings, seeds, pick_device(device))
     loop = settings.train
-    yield trainer.evaluation()
+    if state is None:
+        yield trainer.evaluation()
+    else:
+        restore(trainer, state)
     while trainer.env_steps < loop.total_env_steps:
         since_warmup = trainer.env_steps - loop.warmup_env_steps
         if since_warmup >= 0 and since_warmup % loop.round_env_steps == 0:
@@ -70,7 +97,13 @@ def train(settings: AgentSettings, seeds: Sequence[int], device: str = "auto") -
         trainer.improve()
         if trainer.env_steps % loop.eval_every_env_steps == 0 or trainer.env_steps == loop.total_env_steps:
             yield trainer.evaluation()
+        yield Step(trainer.env_steps, partial(state_of, trainer))
     yield trainer.final()
+
+
+def _diverged(name: str, values: np.ndarray) -> bool:
+    """A sum must be finite; a number of a round may be unknown (NaN), not infinite."""
+    return not np.isfinite(values).all() if name.startswith(SUM) else bool(np.isinf(values).any())
 
 
 class Trainer:
@@ -98,7 +131,7 @@ class Trainer:
         self.envs = Lockstep(self.spec, self.replicas)
         self.eval_envs = Lockstep(self.spec, self.replicas * settings.train.eval_episodes)
         self.observations = torch.zeros(self.replicas, self.spec.observation_dim, device=device)
-        self.episode_steps = np.zeros(self.replicas, dtype=np.int64)
+        self.episode_seeds, self.episode_steps = [0] * self.replicas, np.zeros(self.replicas, dtype=np.int64)
         self.env_steps = self.rounds = 0
         self._check_needs()
         for replica in range(self.replicas):
@@ -115,6 +148,7 @@ class Trainer:
     def _reset(self, replica: int) -> None:
         stream = self.streams["env"]
         seed = int(torch.randint(2**31, (), generator=stream.generators[replica], device=self.device))
+        self.episode_seeds[replica] = seed
         self.observations[replica] = torch.as_tensor(self.envs.reset(replica, seed), dtype=torch.float32)
         self.replay.push_reset(replica, self.observations[replica])
         self.episode_steps[replica] = 0
@@ -151,7 +185,24 @@ class Trainer:
         numbers |= {f"policy/{name}": value for name, value in self.backbone.report().items()}
         numbers["updates_per_env_step"] = self._updates_per_env_step()
         self.rounds += 1
-        return Round(self.env_steps, {name: value.double().cpu().numpy() for name, value in numbers.items()})
+        found = {name: value.double().cpu().numpy() for name, value in (numbers | self._sums()).items()}
+        where = [name.removeprefix(SUM) for name, sums in found.items() if _diverged(name, sums)]
+        kept = {name: found[name] for name in numbers}
+        if where:
+            raise Diverged(self.env_steps, where, kept)
+        return Round(self.env_steps, kept)
+
+    def _sums(self) -> dict[str, Tensor]:
+        """The sum of everything that must be finite, [R] each."""
+        sac, model = self.backbone.sac, self.model
+        parts = {"policy": sac.policy.parameters(), "critics": sac.critic.parameters(), "model": model.parameters()}
+        parts |= {"temperature": [sac.log_temperature], "observations": [self.observations]}
+        if self.backbone.uses_model:
+            parts["model outputs"] = [self.backbone.model_buffer.all().data]
+        return {
+            SUM + name: sum(tensor.detach().reshape(self.replicas, -1).sum(1) for tensor in tensors)
+            for name, tensors in parts.items()
+        }
 
     def fit_model(self) -> dict[str, Tensor]:
         """Weighs the data, refits the model and branches new rollouts from it (Ma et al., 2023, Algorithm 1)."""

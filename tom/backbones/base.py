@@ -1,6 +1,7 @@
 """What every backbone offers: an agent that acts, and improves by bursts of SAC updates that keep up with the steps."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,17 @@ class Backbone:
             self.totals += self.sac.update(rows, noise[:, 0, update], noise[:, 1, update])
         self.updates += self.updates_per_burst
         self.since_report += self.updates_per_burst
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next burst depends on."""
+        counts = {"updates": self.updates, "since_report": self.since_report, "totals": self.totals.clone()}
+        return counts | {"sac": self.sac.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` gave."""
+        self.updates, self.since_report = state["updates"], state["since_report"]
+        self.totals = state["totals"].to(self.totals.device)
+        self.sac.load_state_dict(state["sac"])
 
     def report(self) -> dict[str, Tensor]:
         """Means since the last report, [R] each; NaN when there was no update."""

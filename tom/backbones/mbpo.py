@@ -1,5 +1,7 @@
 """MBPO (Janner et al., 2019, Algorithm 2): SAC on short model rollouts that branch from real states."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -86,6 +88,14 @@ class ModelBasedPolicyOptimisation(Backbone):
         buffer, settings = self.model_buffer, self.settings
         retained = min(len(buffer), settings.rollout_starts * self.length * settings.rounds_retained)
         return (buffer.added - 1 - stream.below(retained, count, rows)) % buffer.capacity
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"model_buffer": self.model_buffer.state_dict(), "length": self.length}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.model_buffer.load_state_dict(state["model_buffer"])
+        self.length = state["length"]
 
     def model_batch_probability(self) -> float:
         """The chance that a batch holds model rows, linear in the environment steps since warm-up until it is full."""

@@ -53,6 +53,17 @@ class Lockstep:
         """Starts a new episode in one environment; its first observation [O]."""
         return self.envs[index].reset(seed=seed)[0]
 
+    def replay(self, index: int, seed: int, actions: np.ndarray) -> np.ndarray:
+        """Brings one environment into the middle of an episode by actions [n, A]; its observation there [O].
+
+        What led there, done again, is exact to the bit. The simulator's state alone is not: the rewards of Ant and
+        Humanoid use positions that lag behind it.
+        """
+        observation = self.reset(index, seed)
+        for action in actions:
+            observation = self.envs[index].step(action)[0]
+        return observation
+
     def step(self, actions: np.ndarray, active: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Steps the active ones with actions [n, A]: observations [n, O], rewards, terminated, truncated [n]."""
         steps = [self.envs[i].step(action)[:4] for i, action in zip(active, actions, strict=True)]

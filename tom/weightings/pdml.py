@@ -24,7 +24,7 @@ class PolicyDistance(Weighting):
     """The policy is frozen at the end of each round, under the stamp of the rows collected meanwhile."""
 
     def __init__(self, settings: Settings, context: Context):
-        self.settings, self.replicas = settings, context.replicas
+        self.settings, self.replicas, self.device = settings, context.replicas, context.device
         self.snapshots: dict[int, dict[str, Tensor]] = {}
         self.current: Tensor | None = None
 
@@ -63,7 +63,10 @@ class PolicyDistance(Weighting):
         return {"snapshots": self.snapshots}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.snapshots = state["snapshots"]
+        self.snapshots = {
+            stamp: {name: tensor.to(self.device) for name, tensor in frozen.items()}
+            for stamp, frozen in state["snapshots"].items()
+        }
 
 
 NUMBERS = ("distance_oldest", "distance_latest")  # of frozen policies from the current one

@@ -1,0 +1,156 @@
+"""Checkpoints of a run: each a folder that is whole or not there, and says whose it is.
+
+`<run>.partial/checkpoints/<env steps>/` holds the state of the science, the tables so far, and manifest.json with the
+run's identity and the SHA-256 of every other file. The state is read with `weights_only`, so nothing is unpickled.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.records import TABLES
+from pipeline.run_folder import CHECKPOINTS, sha256
+
+STATE, MANIFEST = "state.pt", "manifest.json"
+KEPT = 2
+SHARE = 0.02  # of the wall time may go into checkpoints
+UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+FIRST_S = 1.0  # a run that is shorter needs none
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A valid checkpoint as it was read."""
+
+    folder: Path
+    state: dict[str, Any]
+    wall_s: float  # that led to it
+    cpu_s: float
+
+
+class Checkpoints:
+    """The checkpoints of one run, below the folder it trains in."""
+
+    def __init__(
+        self,
+        run: Path,
+        identity: Mapping[str, str],
+        every_env_steps: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """One is due every so many environment steps; with 0 as often as costs SHARE of the time."""
+        self.run, self.folder, self.identity = run, run / CHECKPOINTS, dict(identity)
+        self.every, self.clock = every_env_steps, clock
+        self.cost, self.last = SHARE * FIRST_S, clock()
+
+    def due(self, env_steps: int) -> bool:
+        """Whether it is time for one."""
+        if self.every:
+            return env_steps % self.every == 0
+        return self.clock() - self.last >= self.cost / SHARE
+
+    def save(self, env_steps: int, state: Mapping[str, Any], wall_s: float, cpu_s: float) -> bool:
+        """Writes one and drops all but the newest; False, and a line, where the disk is full."""
+        start, saved = self.clock(), False
+        try:
+            self._write(env_steps, state, {"wall_s": wall_s, "cpu_s": cpu_s})
+            for old in self._newest_first()[KEPT:]:
+                shutil.rmtree(old)
+            saved = True
+        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+            shutil.rmtree(self._unfinished(env_steps), ignore_errors=True)
+            print(f"no checkpoint at env step {env_steps}: {error}", file=sys.stderr, flush=True)
+        self.last = self.clock()
+        self.cost = self.last - start
+        return saved
+
+    def latest(self) -> Checkpoint | None:
+        """The newest valid one; says on stderr which others are not, and why."""
+        for folder in self._newest_first():
+            try:
+                return self._read(folder)
+            except UNREADABLE as error:
+                reason = " ".join(str(error).split())[:120]
+                print(f"checkpoint {folder} cannot be used, trying the one before: {reason}", file=sys.stderr)
+        return None
+
+    def restore_tables(self, checkpoint: Checkpoint) -> None:
+        """Leaves in the run's folder the tables as they were, and nothing else but the checkpoints."""
+        self.clear(keep_checkpoints=True)
+        for name in TABLES:
+            if (checkpoint.folder / name).exists():
+                shutil.copyfile(checkpoint.folder / name, self.run / name)
+
+    def clear(self, keep_checkpoints: bool = False) -> None:
+        """Empties the run's folder."""
+        for path in self.run.iterdir():
+            if path == self.folder and keep_checkpoints:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _write(self, env_steps: int, state: Mapping[str, Any], spent: Mapping[str, float]) -> None:
+        unfinished, final = self._unfinished(env_steps), self.folder / f"{env_steps:09d}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        torch.save(dict(state), unfinished / STATE)
+        for name in TABLES:
+            if (self.run / name).exists():
+                shutil.copyfile(self.run / name, unfinished / name)
+        digests = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
+        manifest = {"identity": self.identity, "sha256": digests, **spent}
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        for path in (*unfinished.iterdir(), unfinished):
+            to_disk(path)
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(unfinished, final)
+        to_disk(self.folder)
+
+    def _read(self, folder: Path) -> Checkpoint:
+        """ValueError if the checkpoint is another run's, or not as it was written."""
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for key, value in self.identity.items():
+            if manifest["identity"].get(key) != value:
+                raise ValueError(f"its {key} is {manifest['identity'].get(key)}, not {value}")
+        for name, digest in manifest["sha256"].items():
+            if sha256(folder / name) != digest:
+                raise ValueError(f"{name} is not as it was written")
+        state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
+        return Checkpoint(folder, state, float(manifest["wall_s"]), float(manifest["cpu_s"]))
+
+    def _unfinished(self, env_steps: int) -> Path:
+        return self.folder / f"{env_steps:09d}.tmp"
+
+    def _newest_first(self) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
+        return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
+
+
+def to_disk(path: Path) -> None:
+    """Waits until a file, or the names in a folder, would survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,84 @@
+"""How a run is stopped from outside: by a signal, which it answers between two steps, or with the process above it."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # schedulers warn with one of these
+SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
+LOOK_S = 0.5
+DIES_WITH_PARENT = "TOM_DIES_WITH_PARENT"  # in the environment: for a process that something else started
+
+
+class Stopped(Exception):
+    """A run that was asked to stop, and has saved where it is."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.code = 128 + number  # as shells and schedulers report an end by a signal
+
+
+class Interruptions:
+    """While this is entered, the first signal is taken note of; the same signal once more acts as it always does."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        signal.signal(number, self._before[number])
+
+
+def die_with_parent() -> None:
+    """Sends this process SIGTERM once the process that started it is gone; shells in between do not count."""
+    watched = [os.getppid()]
+    while _name(watched[-1]) in SHELLS and (above := _parent(watched[-1])) > 1:
+        watched.append(above)
+    births = {pid: birth(pid) for pid in watched}
+
+    def watch() -> None:
+        while all(birth(pid) == born for pid, born in births.items()) and os.getppid() == watched[0]:
+            time.sleep(LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat, the name first; empty where there is no such process, or no /proc."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    return [name, *rest.split()]
+
+
+def _name(pid: int) -> str:
+    return (_stat(pid) or [""])[0]
+
+
+def _parent(pid: int) -> int:
+    return int((_stat(pid) or ["", "", "0"])[2])
+
+
+def birth(pid: int) -> str:
+    """When the process started; empty for one that is gone or a zombie."""
+    fields = _stat(pid)
+    return fields[20] if fields and fields[1] not in "ZX" else ""
