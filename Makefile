@@ -5,10 +5,12 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PYTHON ?= python3
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SCALE ?=
+RERUN ?=
+KILLS ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test learns fidelity bench lint clean
+.PHONY: help setup repro test learns fidelity bench verify drill audit lint clean
 
 help:    ## this list
 	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +36,18 @@ fidelity: $(STAMP)    ## numbers whose answer is known, minutes
 
 bench: $(STAMP)    ## seconds per part of a run
 	python -m pipeline.bench
+
+verify: $(STAMP)    ## are the recorded results as recorded, and do tables and figures follow? (RERUN=2 trains two again)
+	python -m pipeline.verify $(if $(RERUN),rerun=$(RERUN))
+
+drill: $(STAMP)    ## kills, full disks and other faults on real runs, a quarter of an hour (KILLS=100)
+	python -m pipeline.drill $(if $(KILLS),kills=$(KILLS))
+
+audit: $(STAMP)    ## known vulnerabilities of the pinned versions; asks pypi.org
+	python -m pip check
+	test -x $(VENV)/audit/bin/pip-audit || $(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
 
 lint: $(STAMP)    ## style and types
 	ruff format --check .

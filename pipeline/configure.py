@@ -24,18 +24,14 @@ def cell_path(scale: str, method: str, env: str) -> Path:
 
 
 def cell_files(params: Params, root: Path) -> dict[Path, bytes]:
-    """The contents of every file of the grid, by path; SettingsError if any method or environment cannot be used.
-
-    Every method is composed with every environment at the chosen scale, also those the grid leaves out.
-    """
+    """The contents of every file of the grid, by path; SettingsError if one of its cells cannot be composed."""
     files = {}
-    for method, env in product(params.methods, params.envs):
+    for method, env in product(params.grid.methods, params.grid.envs):
         try:
             config = compose_cell(method, env, params.scale)
         except SettingsError as error:
             raise SettingsError(f"{error} (method {method}, env {env}, scale {params.scale})") from None
-        if method in params.grid.methods and env in params.grid.envs:
-            files[cell_path(params.scale, method, env)] = _bytes(config, root)
+        files[cell_path(params.scale, method, env)] = _bytes(config, root)
     return files
 
 

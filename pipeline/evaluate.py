@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.checks import check_env, key_values, one_line, whole_number
 from tom.settings.fields import SettingsError
@@ -69,7 +70,7 @@ def read_run(folder: Path) -> Saved:
         hidden = int(config["backbone"]["hidden"])
         with np.load(folder / "policy.npz", allow_pickle=False) as arrays:  # a pickle could run anything
             return Saved(env, contact_cost, hidden, {name: arrays[name] for name in arrays.files})
-    except (OmegaConfBaseException, KeyError, TypeError, ValueError, OSError) as error:
+    except (YAMLError, OmegaConfBaseException, KeyError, TypeError, ValueError, OSError) as error:
         if isinstance(error, SettingsError):
             raise
         raise SettingsError(f"run_dir={folder} is not a finished run: {one_line(error)}") from error

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pipeline.cell import NO_TRAINING, read_cell, result_folder
 from pipeline.checks import key_values, one_line, one_of, whole_number
+from pipeline.configure import cell_files
 from pipeline.estimate import estimate_hours
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
@@ -56,6 +57,7 @@ def set_scale(scale: str, root: Path) -> Params:
 
 def launch(params: Params, jobs: int) -> int:
     """Configures, trains, records, and prints what became of every cell."""
+    cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
     if dvc("repro", "-q", "configure"):
         return 1
     grid = params.grid

@@ -29,7 +29,7 @@ FIGURES = {
 }
 NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
-ABBREVIATIONS = {"mbpo", "tom", "pmac", "pdml"}  # written in capitals
+SPELLED = {"vagram": "VaGraM"} | {name: name.upper() for name in ("tom", "mbpo", "pmac", "pdml", "sac", "mdn", "kl")}
 STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
 PUBLISHED_WARMUP_ENV_STEPS = 5_000  # the paper's clock starts after the random steps, ours counts them
 COMPARABLE_SHARE = 0.2  # a run shorter than this share of the published one is not held against it
@@ -164,7 +164,7 @@ def _caption(curves: pd.DataFrame, curve: str) -> str:
 
 
 def _name(method: str) -> str:
-    return method.upper() if method in ABBREVIATIONS else method.replace("_", " ")
+    return " ".join(SPELLED.get(word, word) for word in method.split("_"))
 
 
 def plot(root: Path) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 COLUMNS = ["env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean"]
 
@@ -34,7 +35,7 @@ def read_grid(params: Path) -> Grid:
         config: Any = OmegaConf.load(params)
         scale, grid = config["scale"], config["grid"]
         axes = {axis: list(grid[axis]) for axis in ("methods", "envs", "seeds")}
-    except (OSError, KeyError, TypeError, OmegaConfBaseException) as error:
+    except (OSError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
         raise ResultsError(f"{params}: cannot read scale and grid ({str(error).splitlines()[0]})") from error
     for axis, values in axes.items():
         if not values:

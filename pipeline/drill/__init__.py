@@ -1,0 +1,1 @@
+"""The fault drill: everything that can go wrong with a run, done to real runs."""

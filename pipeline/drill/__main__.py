@@ -1,0 +1,51 @@
+"""Nothing is lost: `python -m pipeline.drill [kills=100] [jobs=N] [seed=0]` does to real runs what happens to runs.
+
+Prints a line for every kind of fault: how many of the trials ended as they should. Exit code 0 if all did. Minutes: a
+trial is a run at scale smoke that is disturbed, gone on with, and compared byte for byte with an undisturbed one.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.checks import key_values, one_line, whole_number
+from pipeline.drill.faults import faults
+from pipeline.drill.kills import kills
+from pipeline.drill.rubbish import rubbish
+from pipeline.drill.trial import Outcome
+from pipeline.drill.twice import twice
+from tom.settings.fields import SettingsError
+
+KEYS = ("kills", "jobs", "seed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 if every trial ended as it should, 1 if one did not, 2 for arguments that cannot be used."""
+    try:
+        given = key_values(sys.argv[1:] if argv is None else argv, KEYS)
+        count = whole_number("kills", given.get("kills", "100"), low=0)
+        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
+        seed = whole_number("seed", given.get("seed", "0"), low=0)
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    passed = True
+    with tempfile.TemporaryDirectory(prefix="drill-") as scratch:
+        for outcome in drill(count, jobs, seed, Path(scratch)):
+            print(outcome, flush=True)
+            passed &= outcome.passed == outcome.trials
+    return 0 if passed else 1
+
+
+def drill(count: int, jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
+    """Every part of the drill, the quick ones first."""
+    yield from rubbish(jobs, seed, scratch)
+    yield from faults(scratch)
+    yield from twice(jobs, scratch)
+    yield from kills(count, jobs, seed, scratch)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

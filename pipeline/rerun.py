@@ -1,0 +1,79 @@
+"""Trains recorded results again and compares the bytes: a part of `python -m pipeline.verify`."""
+
+import csv
+import random
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.config import compose_cell
+from pipeline.launch import train_all, words_of
+from pipeline.params import ROOT
+from pipeline.run_folder import Cell, State, provenance, state
+from pipeline.sources import source_digest, source_digests
+from pipeline.trainer import PACKAGES, shown
+from tom.settings.fields import SettingsError
+
+COMPARED = ("evals.csv", "train.csv", "policy.npz")
+MACHINE = ("cpu", "device", *PACKAGES)  # where one of these is another, numbers may differ in their last digits
+
+
+def rerun(results: Sequence[Path], count: int, jobs: int) -> Iterator[str]:
+    """Trains `count` whole results again, `jobs` at a time, and says which.
+
+    Yields what failed and, where the machine and the packages are those of the result, what came out otherwise.
+    """
+    found = {cell.name: (cell, folder) for folder in results if (cell := present_cell(folder))}
+    if len(found) < len(results):
+        print(f"results that cannot be trained again, of other code or settings: {len(results) - len(found)}")
+    names = drawn({name: provenance(folder).get("wall_s", 0.0) for name, (_, folder) in found.items()}, count)
+    print(f"to train again: {', '.join(names) or 'none'}", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def command(cell: Cell) -> list[str]:
+            device = "cpu" if provenance(found[cell.name][1]).get("device") == "cpu" else "auto"
+            words = ("tracking=off", f"device={device}", f"run_dir='{scratch}/{cell.name}'")
+            return ["pipeline.train", *words_of(cell), *words]
+
+        failed = train_all([found[name][0] for name in names], jobs, command)
+        yield from failed.values()
+        for name in (name for name in names if name not in failed):
+            yield from compare(found[name][1], Path(scratch) / name)
+
+
+def present_cell(folder: Path) -> Cell | None:
+    """The cell of a result that the settings and the code here made; None if others did."""
+    scale, method, env, seed = folder.parts[-4:]
+    try:
+        config = compose_cell(method, env, scale)
+        cell = Cell(method, env, int(seed), scale, config, source_digest(source_digests(config, ROOT)))
+    except SettingsError:
+        return None
+    return cell if state(folder, cell) is State.FINISHED else None
+
+
+def drawn(seconds: Mapping[str, float], count: int) -> list[str]:
+    """`count` of the names, or all there are, at random from the half with the fewest seconds; always the same ones."""
+    cheapest = sorted(seconds, key=lambda name: (seconds[name], name))[: max(count, (len(seconds) + 1) // 2)]
+    return sorted(random.Random(0).sample(sorted(cheapest), min(count, len(cheapest))))
+
+
+def compare(recorded: Path, again: Path) -> Iterator[str]:
+    """Which files of a result differ from those of its second run; on another machine only prints by how much."""
+    different = [name for name in COMPARED if (recorded / name).read_bytes() != (again / name).read_bytes()]
+    then, now = provenance(recorded), provenance(again)
+    changes = [f"{key} {then.get(key)} then, {now.get(key)} now" for key in MACHINE if then.get(key) != now.get(key)]
+    if different and changes:
+        print(f"{shown(recorded)}: return_mean differs by up to {largest_difference(recorded, again):g}", end="")
+        print(f" ({'; '.join(changes)})", flush=True)
+        return
+    yield from (f"{shown(recorded / name)}: not what training again gives" for name in different)
+
+
+def largest_difference(recorded: Path, again: Path) -> float:
+    """The largest absolute difference of return_mean between two runs of a cell."""
+    returns = []
+    for folder in (recorded, again):
+        with (folder / "evals.csv").open(newline="", encoding="utf-8") as file:
+            returns.append([float(row["return_mean"]) for row in csv.DictReader(file)])
+    return max(abs(a - b) for a, b in zip(*returns, strict=True))

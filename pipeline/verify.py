@@ -1,0 +1,150 @@
+"""Checks that reports/ is whole: every result as it was recorded, and the tables and figures those that follow from it.
+
+    python -m pipeline.verify [rerun=N] [jobs=N]
+
+With rerun=N it also trains N results again, `jobs` at a time, which have to give the same bytes (pipeline/rerun.py).
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from pipeline.aggregate import aggregate
+from pipeline.checks import key_values, one_line, whole_number
+from pipeline.config import SCIENCE
+from pipeline.params import ROOT, load_params
+from pipeline.plot import plot
+from pipeline.rerun import rerun
+from pipeline.run_folder import FILES, PROVENANCE, Cell, provenance, sha256
+from tom.settings.fields import SettingsError
+
+PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
+MADE = ("reports/tables", "reports/figures")
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException)
+
+
+def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """0 if all is as recorded; 1 if not, with a line for each problem; 2 for arguments that cannot be used."""
+    try:
+        given = key_values(sys.argv[1:] if argv is None else argv, ("rerun", "jobs"))
+        count = whole_number("rerun", given.get("rerun", "0"), low=0)
+        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
+        if count:
+            load_params()
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
+    found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
+    problems = [line for folder in results for line in found[folder]] + list(made_problems(root))
+    if count:
+        problems += rerun([folder for folder in results if not found[folder]], count, jobs)
+    for line in problems:
+        print(line)
+    print(f"{_summary(root, results)}: {f'problems: {len(problems)}' if problems else 'as recorded'}")
+    return 1 if problems else 0
+
+
+def result_problems(folder: Path) -> Iterator[str]:
+    """What is wrong with the result in a folder: each line begins with the name of the file at fault."""
+    there = {path.name for path in folder.iterdir()}
+    for name in sorted(there ^ set(FILES)):
+        yield f"{name}: {'missing' if name in FILES else 'not a file of a result'}"
+    found = provenance(folder)
+    if not found:
+        if there >= set(FILES):
+            yield f"{PROVENANCE}: not the record of a run"
+        return
+    yield from _changed(folder, found.get("sha256"))
+    name = "config.yaml"
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(folder / name))
+        yield from _misplaced(folder, found, config)
+        train, end = config["train"], config["train"]["total_env_steps"]
+        evals = [*range(0, end, train["eval_every_env_steps"]), end]
+        rounds = [*range(train["warmup_env_steps"], end, train["round_env_steps"])]
+        for name, env_steps, empty in (("evals.csv", evals, "nan"), ("train.csv", rounds, "0")):
+            yield from (f"{name}: {line}" for line in _gaps(folder / name, env_steps, empty))
+    except UNREADABLE as error:
+        yield f"{name}: not that of a run ({type(error).__name__}: {one_line(error)})"
+
+
+def made_problems(root: Path) -> Iterator[str]:
+    """Which files of reports/tables and reports/figures are not those that the results give when made again."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = Path(scratch)
+        (fresh / "reports").mkdir()
+        try:
+            shutil.copyfile(root / "params.yaml", fresh / "params.yaml")
+            for part in ("reports/results", "reports/paper"):
+                (fresh / part).symlink_to((root / part).absolute())
+            aggregate(fresh)
+            plot(fresh)
+        except UNREADABLE as error:
+            said = one_line(error).replace(f"{fresh}/", "").replace(f"{root}/", "")
+            yield f"{' and '.join(MADE)}: cannot be made again ({said})"
+        for part in MADE:
+            recorded, again = _contents(root / part), _contents(fresh / part)
+            if not recorded:
+                yield f"{part}: missing"
+            for name in sorted(recorded.keys() | again.keys()) if recorded and again else ():
+                if recorded.get(name) != again.get(name):
+                    yield f"{part}/{name}: {'not what the results give' if name in recorded else 'missing'}"
+
+
+def _summary(root: Path, results: Sequence[Path]) -> str:
+    files = sum(len(_contents(folder)) for folder in results)
+    tables, figures = (len(_contents(root / part)) for part in MADE)
+    return f"{len(results)} results of {files} files, {tables} files of tables, {figures} files of figures"
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _changed(folder: Path, manifest: Any) -> Iterator[str]:
+    if not isinstance(manifest, dict):
+        yield f"{PROVENANCE}: has no SHA-256 manifest"
+        return
+    for name in sorted({*FILES, *manifest} - {PROVENANCE}):
+        if name not in FILES or manifest.get(name) != sha256(folder / name):
+            yield f"{name}: not the file in the manifest of {PROVENANCE}"
+
+
+def _misplaced(folder: Path, found: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    for name, values in ((PROVENANCE, found), ("config.yaml", config)):
+        for key, place in zip(PLACE, folder.parts[-len(PLACE) :], strict=True):
+            if str(values.get(key)) != place:
+                yield f"{name}: {key} is {values.get(key)}, not {place} as the folder says"
+    science = {key: config[key] for key in SCIENCE}
+    if found.get("fingerprint") != Cell("", "", config["seed"], "", science, "").fingerprint:
+        yield f"{PROVENANCE}: the fingerprint does not follow from config.yaml with the MuJoCo installed here"
+
+
+def _gaps(path: Path, env_steps: Sequence[int], empty: str) -> Iterator[str]:
+    """Rows that are missing or not due, and cells that are no finite number, where an empty one counts as `empty`."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    found, due = table["env_steps"].tolist(), [str(step) for step in env_steps]
+    missing, strange = [step for step in due if step not in found], [step for step in found if step not in due]
+    for steps, reason in ((missing, "no row at"), (strange, "a row that is not due at")):
+        if steps:
+            yield f"{reason} env_steps {', '.join(steps)}"
+    if found != due and not (missing or strange):
+        yield "env_steps do not rise from row to row"
+    numbers = table.replace("", empty).astype(float)
+    for row, column in np.argwhere(~np.isfinite(numbers.to_numpy())):
+        yield f"no finite {table.columns[column]} at env_steps {found[row]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
