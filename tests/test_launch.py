@@ -1,0 +1,48 @@
+"""What becomes of a grid of which a cell fails."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import launch
+from pipeline.run_folder import Cell, State
+
+CELLS = [Cell("mbpo", "hopper", seed, "smoke", {}, "") for seed in range(3)]
+
+
+def module_of(cell: Cell) -> list[str]:
+    """The middle one ends with an error; the others print a line and end well."""
+    return ["no_such_module"] if cell.seed == 1 else ["platform"]
+
+
+def test_a_cell_that_fails_is_named_and_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "ROOT", tmp_path)
+    failed = launch.train_all(CELLS, 2, module_of)
+    assert list(failed) == ["smoke-mbpo-hopper-s1"]
+    assert "No module named no_such_module" in failed["smoke-mbpo-hopper-s1"]
+    said = capsys.readouterr().out
+    assert said.count("FAILED") == 1
+    assert "[3/3]" in said
+
+
+def test_the_end_says_what_is_done_failed_and_not_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "state", lambda folder, cell: State.FINISHED if cell.seed == 0 else State.FREE)
+    launch.summarise(CELLS, {"smoke-mbpo-hopper-s1": "smoke-mbpo-hopper-s1: diverged: policy not finite"})
+    assert capsys.readouterr().out.splitlines() == [
+        "failed   smoke-mbpo-hopper-s1: diverged: policy not finite",
+        "not run  smoke-mbpo-hopper-s2",
+        "done 1, failed 1, not run 1",
+    ]
+
+
+@pytest.mark.parametrize(("failed", "code"), [({}, 0), ({"a": "a: why"}, 1)])
+def test_a_failure_is_in_the_exit_code(failed: dict[str, str], code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
+    monkeypatch.setattr(launch, "read_cell", lambda method, env, seed, scale: CELLS[0])
+    monkeypatch.setattr(launch, "estimate_hours", lambda cells, jobs: "a while")
+    monkeypatch.setattr(launch, "train_all", lambda cells, jobs: failed)
+    assert launch.launch(launch.load_params(), jobs=1) == code
