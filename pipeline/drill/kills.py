@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 
 from pipeline.drill.trial import EVERY, Outcome, Target, checkpoints, reference, run, same, start, wait_until, writing
-from pipeline.run_folder import CHECKPOINTS, beside
+from pipeline.run_folder import CHECKPOINTS, beside, provenance
 
 TARGETS = [Target(method, env) for method, env in product(("tom", "mbpo", "vagram_ensemble"), ("hopper", "ant"))]
+OFTEN = f"checkpoint_every={EVERY}"
 IN_A_WRITE = 4  # every fourth kill
 GOES_ON = re.compile(r"goes on from env step (\d+)")
 
@@ -34,9 +35,10 @@ def kills(count: int, jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
     if not count:
         return
     with ThreadPoolExecutor(jobs) as pool:
-        clock = time.monotonic()
         list(pool.map(lambda target: reference(scratch, target), TARGETS))
-        duration = (time.monotonic() - clock) * min(jobs, len(TARGETS)) / len(TARGETS)
+        timed = [scratch / f"timed-{number}" for number in range(jobs)]
+        list(pool.map(lambda folder: run(TARGETS[0].command(folder, OFTEN)), timed))
+        duration = max(provenance(folder)["wall_s"] for folder in timed)  # of the training, without imports
         done = list(pool.map(lambda number: one_kill(number, seed, duration, scratch), range(count)))
     met = Counter(kill.moment for kill in done)
     note = ", ".join(f"{moments} {moment}" for moment, moments in sorted(met.items()))
@@ -47,7 +49,7 @@ def one_kill(number: int, seed: int, duration: float, scratch: Path) -> Kill:
     """Kills a run, looks at what it left, runs the same command again and compares with an undisturbed run."""
     draws = random.Random(f"{seed} {number}")
     target, folder = TARGETS[number % len(TARGETS)], scratch / f"kill-{number}"
-    command = target.command(folder, f"checkpoint_every={EVERY}")
+    command = target.command(folder, OFTEN)
     while not _killed(command, folder, draws, duration, in_a_write=number % IN_A_WRITE == IN_A_WRITE - 1):
         shutil.rmtree(folder, ignore_errors=True)  # the run was faster than the kill
     newest, moment = max(checkpoints(folder), default=None), _moment(folder)
@@ -65,7 +67,8 @@ def _killed(command: list[str], folder: Path, draws: random.Random, duration: fl
         earliest = draws.randrange(500)  # env steps
         wait_until(lambda: max(checkpoints(folder), default=0) >= earliest and writing(folder), process, poll_s=0.0)
     else:
-        time.sleep(draws.uniform(0.1, duration))
+        wait_until((beside(folder, ".partial") / "evals.csv").exists, process)
+        time.sleep(draws.uniform(0.0, duration))
     alive = process.poll() is None
     process.kill()
     process.communicate()
