@@ -89,5 +89,6 @@ class Run:
     def note_failure(self, error: ArithmeticError) -> None:
         """Leaves what is known of numbers that are not finite beside the last good checkpoint."""
         numbers = {name: [str(value) for value in values] for name, values in getattr(error, "numbers", {}).items()}
-        found = {"failure": str(error), "numbers": numbers}
+        known = {"env_steps": getattr(error, "env_steps", None), "not_finite": getattr(error, "where", [])}
+        found = {"failure": str(error), **known, "numbers": numbers}
         (self.folder / FAILURE).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
