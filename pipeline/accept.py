@@ -25,7 +25,7 @@ from pipeline.checks import key_values, one_line, one_of
 from pipeline.config import SCIENCE, compose_cell
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
-from pipeline.run_folder import Refused, State, code_of, provenance, state
+from pipeline.run_folder import Refused, State, code_of, different, provenance, state
 from pipeline.sources import source_digest, source_digests
 from tom.settings import KINDS
 from tom.settings.fields import SettingsError
@@ -137,7 +137,7 @@ def _different(method: str, env: str, scale: str, trees: dict[str, Path], scratc
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise Refused(f"the {side} code does not run method {method} on {env}: {' '.join(reason)}")
-    yield from (name for name in COMPARED if (runs["old"] / name).read_bytes() != (runs["new"] / name).read_bytes())
+    yield from different(runs["old"], runs["new"], COMPARED)
 
 
 def _recorded() -> list[Path]:

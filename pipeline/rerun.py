@@ -9,12 +9,11 @@ from pathlib import Path
 from pipeline.config import compose_cell
 from pipeline.launch import train_all, words_of
 from pipeline.params import ROOT
-from pipeline.run_folder import Cell, State, provenance, state
+from pipeline.run_folder import Cell, State, different, provenance, state
 from pipeline.sources import source_digest, source_digests
 from pipeline.trainer import PACKAGES, shown
 from tom.settings.fields import SettingsError
 
-COMPARED = ("evals.csv", "train.csv", "policy.npz")
 MACHINE = ("cpu", "device", *PACKAGES)  # where one of these is another, numbers may differ in their last digits
 
 
@@ -60,14 +59,14 @@ def drawn(seconds: Mapping[str, float], count: int) -> list[str]:
 
 def compare(recorded: Path, again: Path) -> Iterator[str]:
     """Which files of a result differ from those of its second run; on another machine only prints by how much."""
-    different = [name for name in COMPARED if (recorded / name).read_bytes() != (again / name).read_bytes()]
+    changed = different(recorded, again)
     then, now = provenance(recorded), provenance(again)
     changes = [f"{key} {then.get(key)} then, {now.get(key)} now" for key in MACHINE if then.get(key) != now.get(key)]
-    if different and changes:
+    if changed and changes:
         print(f"{shown(recorded)}: return_mean differs by up to {largest_difference(recorded, again):g}", end="")
         print(f" ({'; '.join(changes)})", flush=True)
         return
-    yield from (f"{shown(recorded / name)}: not what training again gives" for name in different)
+    yield from (f"{shown(recorded / name)}: not what training again gives" for name in changed)
 
 
 def largest_difference(recorded: Path, again: Path) -> float:

@@ -74,11 +74,11 @@ class Run:
 
     def between_steps(self, env_steps: int, state: Callable[[], dict[str, Any]]) -> None:
         """Saves the run when it is time to, or when it was asked to stop; never a state that has diverged."""
-        from tom.checkpoint import is_finite
-
         number = self.interruptions.number
         if number is None and not self.checkpoints.due(env_steps):
             return
+        from tom.checkpoint import is_finite
+
         found = state()
         saved = is_finite(found) and self.checkpoints.save(env_steps, found, self.clocks.wall_s, self.clocks.cpu_s)
         if number is not None:

@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +20,7 @@ from typing import Any
 PROVENANCE = "provenance.json"
 FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PROVENANCE)
 
+SEEDED = ("evals.csv", "train.csv", "policy.npz")  # those that the seed decides to the byte
 CHECKPOINTS, FAILURE = "checkpoints", "failure.json"
 WORK = (CHECKPOINTS, FAILURE, "wandb")  # beside FILES in the folder of a run that is not finished
 
@@ -137,6 +138,11 @@ def copy_run(source: Path, target: Path) -> None:
 def beside(folder: Path, ending: str) -> Path:
     """A neighbour of the folder, its name and an ending."""
     return folder.with_name(folder.name + ending)
+
+
+def different(one: Path, other: Path, names: Sequence[str] = SEEDED) -> list[str]:
+    """Which of the files do not have the same bytes in both runs."""
+    return [name for name in names if (one / name).read_bytes() != (other / name).read_bytes()]
 
 
 def sha256(path: Path) -> str:

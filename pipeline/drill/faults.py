@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.drill.trial import (
-    EVERY,
+    OFTEN,
     Outcome,
     Target,
     checkpoints,
@@ -28,7 +28,6 @@ from pipeline.params import ROOT
 from pipeline.run_folder import CHECKPOINTS, beside, sha256
 
 TARGET = Target()
-OFTEN = f"checkpoint_every={EVERY}"
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"  # bytes: as if the disk had no more
 JUMPS = """
 import itertools, time
@@ -100,7 +99,8 @@ class Payload:
 
 def poison(checkpoint: Path) -> None:
     """The state is a pickle that does something when it is read, and its digest is right."""
-    (checkpoint / "state.pt").write_bytes(pickle.dumps(Payload(checkpoint.parent / "executed")))
+    outside = checkpoint.parents[2]  # of the run: what is inside is cleared when it ends
+    (checkpoint / "state.pt").write_bytes(pickle.dumps(Payload(outside / "executed")))
     manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
     manifest["sha256"]["state.pt"] = sha256(checkpoint / "state.pt")
     (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
@@ -108,14 +108,7 @@ def poison(checkpoint: Path) -> None:
 
 def malicious(folder: Path, undisturbed: Path) -> bool:
     """The pickle is refused like any other torn file, and what it would have done is not done."""
-    executed: list[bool] = []
-
-    def spoil(checkpoint: Path) -> None:
-        poison(checkpoint)
-        executed.append((checkpoint.parent / "executed").exists())
-
-    survived = spoiled(spoil)(folder, undisturbed)
-    return survived and not any(executed) and not list(folder.parent.rglob("executed"))
+    return spoiled(poison)(folder, undisturbed) and not (folder.parent / "executed").exists()
 
 
 def no_room_for_checkpoints(folder: Path, undisturbed: Path) -> bool:

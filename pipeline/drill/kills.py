@@ -13,11 +13,22 @@ from pathlib import Path
 
 import torch
 
-from pipeline.drill.trial import EVERY, Outcome, Target, checkpoints, reference, run, same, start, wait_until, writing
+from pipeline.drill.trial import (
+    EVERY,
+    OFTEN,
+    Outcome,
+    Target,
+    checkpoints,
+    reference,
+    run,
+    same,
+    start,
+    wait_until,
+    writing,
+)
 from pipeline.run_folder import CHECKPOINTS, beside, provenance
 
 TARGETS = [Target(method, env) for method, env in product(("tom", "mbpo", "vagram_ensemble"), ("hopper", "ant"))]
-OFTEN = f"checkpoint_every={EVERY}"
 IN_A_WRITE = 4  # every fourth kill
 GOES_ON = re.compile(r"goes on from env step (\d+)")
 

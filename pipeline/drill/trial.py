@@ -11,10 +11,10 @@ from pathlib import Path
 from pipeline.interruptions import DIES_WITH_PARENT
 from pipeline.params import ROOT
 from pipeline.processes import environment
-from pipeline.run_folder import CHECKPOINTS, beside
+from pipeline.run_folder import CHECKPOINTS, SEEDED, beside, different
 
-SAME = ("evals.csv", "train.csv", "policy.npz")
 EVERY = 30  # env steps between checkpoints, so that a short run has many
+OFTEN = f"checkpoint_every={EVERY}"
 LONGEST_S = 300.0
 
 
@@ -71,8 +71,8 @@ def run(command: list[str], **variables: str) -> "subprocess.CompletedProcess[st
 
 def same(folder: Path, reference: Path) -> bool:
     """Whether two finished runs hold the same bytes, and nothing is left beside the first."""
-    whole = all((folder / name).is_file() for name in SAME) and not beside(folder, ".partial").exists()
-    return whole and all((folder / name).read_bytes() == (reference / name).read_bytes() for name in SAME)
+    whole = all((folder / name).is_file() for name in SEEDED) and not beside(folder, ".partial").exists()
+    return whole and not different(folder, reference)
 
 
 def checkpoints(folder: Path) -> list[int]:
