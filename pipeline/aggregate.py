@@ -1,4 +1,4 @@
-"""`python -m pipeline.aggregate` makes reports/tables/ from the evaluations of the grid's cells, nothing else.
+"""`python -m pipeline.aggregate` makes reports/tables/returns/ from the evaluations of the grid's cells, nothing else.
 
 Same files in, same bytes out. Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
@@ -121,10 +121,10 @@ def tables(evaluations: pd.DataFrame, grid: Grid) -> dict[str, pd.DataFrame]:
 
 
 def aggregate(root: Path) -> Path:
-    """Replaces `root`/reports/tables and returns its path; ResultsError leaves the old tables as they are."""
+    """Replaces `root`/reports/tables/returns and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_grid(root / "params.yaml")
     made = tables(read_results(root / "reports" / "results", grid), grid)
-    target = root / "reports" / "tables"
+    target = root / "reports" / "tables" / "returns"
     with replaced_folder(target) as folder:
         for name, table in made.items():
             table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""`python -m pipeline.plot` draws reports/figures/ from reports/tables/, in the manner of the paper's Figure 3.
+"""`python -m pipeline.plot` draws reports/figures/returns/ from its tables, in the manner of the paper's Figure 3.
 
 Draws numbers and computes none: bands come from the tables. Same tables in, same bytes out.
 """
@@ -39,7 +39,7 @@ BAND_SEEDS = 3  # with two seeds the t interval is 12.7 times their spread: the 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of reports/tables/ that are drawn, and the published curves (Ma et al. 2023, Fig. 3)."""
+    """The tables of reports/tables/returns/ that are drawn, and the published curves (Ma et al. 2023, Fig. 3)."""
 
     by_seed: pd.DataFrame
     curves: pd.DataFrame
@@ -49,7 +49,7 @@ class Tables:
 
 def read(root: Path) -> Tables:
     """The tables under `root`/reports; FileNotFoundError if one is not there."""
-    tables = root / "reports" / "tables"
+    tables = root / "reports" / "tables" / "returns"
     return Tables(
         by_seed=pd.read_csv(tables / "curves_by_seed.csv"),
         curves=pd.read_csv(tables / "curves.csv"),
@@ -168,9 +168,9 @@ def _name(method: str) -> str:
 
 
 def plot(root: Path) -> Path:
-    """Replaces `root`/reports/figures and returns its path; FileNotFoundError if a table is not there."""
+    """Replaces `root`/reports/figures/returns and returns its path; FileNotFoundError if a table is not there."""
     tables = read(root)
-    target = root / "reports" / "figures"
+    target = root / "reports" / "figures" / "returns"
     with replaced_folder(target) as folder:
         for name, choice in FIGURES.items():
             figure = draw(tables, *choice)

@@ -29,7 +29,7 @@ from pipeline.run_folder import FILES, PROVENANCE, Cell, provenance, sha256
 from tom.settings.fields import SettingsError
 
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
-MADE = ("reports/tables", "reports/figures")
+MADE = ("reports/tables/returns", "reports/figures/returns")
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException)
 
 
@@ -80,7 +80,7 @@ def result_problems(folder: Path) -> Iterator[str]:
 
 
 def made_problems(root: Path) -> Iterator[str]:
-    """Which files of reports/tables and reports/figures are not those that the results give when made again."""
+    """Which files of the tables and figures of returns are not those that the results give when made again."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
         (fresh / "reports").mkdir()

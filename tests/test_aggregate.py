@@ -13,7 +13,7 @@ from tests.results_on_disk import HEADER, contents, write_cell, write_results
 
 
 def table(root: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(root / "reports" / "tables" / f"{name}.csv")
+    return pd.read_csv(root / "reports" / "tables" / "returns" / f"{name}.csv")
 
 
 def cell(root: Path) -> Path:
@@ -57,7 +57,7 @@ def test_environment_where_nothing_improved_is_left_out(tmp_path: Path) -> None:
     write_results(tmp_path, lambda method, env, seed, step: -1.0 * step)
     aggregate(tmp_path)
     assert table(tmp_path, "aggregate").empty
-    assert "no scale" in (tmp_path / "reports" / "tables" / "returns.md").read_text()
+    assert "no scale" in (tmp_path / "reports" / "tables" / "returns" / "returns.md").read_text()
 
 
 def test_cumulative_curve_is_of_each_seed_then_averaged(tmp_path: Path) -> None:
@@ -73,10 +73,10 @@ def test_one_seed_gives_empty_cells_and_says_so(tmp_path: Path) -> None:
     write_results(tmp_path, seeds=(3,))
     aggregate(tmp_path)
     assert table(tmp_path, "returns")["final_low"].isna().all()
-    text = "".join(path.read_text() for path in (tmp_path / "reports" / "tables").iterdir())
+    text = "".join(path.read_text() for path in (tmp_path / "reports" / "tables" / "returns").iterdir())
     assert "nan" not in text.lower()
     assert "None" not in text
-    assert "One seed: no interval" in (tmp_path / "reports" / "tables" / "returns.md").read_text()
+    assert "One seed: no interval" in (tmp_path / "reports" / "tables" / "returns" / "returns.md").read_text()
 
 
 def test_page_lists_every_seed(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_unfit_results_are_refused_by_name_and_old_tables_stay(tmp_path: Path, c
         aggregate(tmp_path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert contents(tmp_path / "reports" / "tables") == before
+    assert contents(tmp_path / "reports" / "tables" / "returns") == before
 
 
 @pytest.mark.parametrize(

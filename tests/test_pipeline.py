@@ -66,8 +66,8 @@ def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: C
     assert clone.repro() == everything
     result = clone.bytes("reports/results/smoke/tom/hopper/0")
     assert {"evals.csv", "train.csv", "config.yaml", "policy.npz", "provenance.json", "timing.csv"} == set(result)
-    assert (clone.folder / "reports/tables/returns.csv").is_file()
-    assert (clone.folder / "reports/figures/learning_curves.png").is_file()
+    assert (clone.folder / "reports/tables/returns/returns.csv").is_file()
+    assert (clone.folder / "reports/figures/returns/learning_curves.png").is_file()
     assert clone.repro() == set()
 
     (clone.folder / "README.md").write_text("another text\n")

@@ -107,7 +107,7 @@ def test_without_tables_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main() == 1
-    assert capsys.readouterr().err.startswith("plot: reports/tables/curves_by_seed.csv is missing")
+    assert capsys.readouterr().err.startswith("plot: reports/tables/returns/curves_by_seed.csv is missing")
 
 
 def test_a_method_looks_the_same_in_any_company() -> None:

@@ -205,7 +205,12 @@ def test_a_renamed_folder_is_not_what_its_files_say(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["reports/tables/seeds.csv", "reports/tables/returns.md", "reports/figures/learning_curves.png"]
+    "name",
+    [
+        "reports/tables/returns/seeds.csv",
+        "reports/tables/returns/returns.md",
+        "reports/figures/returns/learning_curves.png",
+    ],
 )
 def test_a_table_or_figure_is_what_the_results_give(root: Path, name: str) -> None:
     (root / name).write_bytes((root / name).read_bytes() + b"\n")
@@ -215,9 +220,9 @@ def test_a_table_or_figure_is_what_the_results_give(root: Path, name: str) -> No
 
 
 def test_a_table_in_excess_and_no_figures(root: Path) -> None:
-    (root / "reports/tables/mine.csv").write_text("")
-    shutil.rmtree(root / "reports/figures")
-    expected = ["reports/tables/mine.csv: not what the results give", "reports/figures: missing"]
+    (root / "reports/tables/returns/mine.csv").write_text("")
+    shutil.rmtree(root / "reports/figures/returns")
+    expected = ["reports/tables/returns/mine.csv: not what the results give", "reports/figures/returns: missing"]
     assert verify(root)[1][:-1] == expected
 
 
