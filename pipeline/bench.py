@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pipeline.trainer import cpu_model
+from pipeline.provenance import cpu_model
 from tom.discriminator import Discriminator
 from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import compose_cell
-from pipeline.launch import train_all, words_of
+from pipeline.launch import batched, train_all, words_of
 from pipeline.params import ROOT
 from pipeline.run_folder import Cell, State, run_folder, state
 from pipeline.sources import source_digest, source_digests
@@ -40,7 +40,9 @@ def score(cell: Cell) -> float:
 def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = ()) -> dict[str, str]:
     """Trains the cells that runs/ lacks, with overrides that their settings hold; the reason of each that failed."""
     untrained = [cell for cell in cells if state(run_folder(cell, ROOT), cell) is not State.FINISHED]
-    return train_all(untrained, jobs, lambda cell: ["pipeline.train", *words_of(cell), *overrides, "tracking=off"])
+    return train_all(
+        batched(untrained, 1), jobs, lambda one: ["pipeline.train", *words_of(one), *overrides, "tracking=off"]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tom.adam import fused_adam
+from tom.graphs import Captured
 from tom.networks import Normaliser, StackedMLP, descend
 from tom.replay import Transitions, take
 from tom.settings.weightings.tom import Settings
@@ -66,14 +68,21 @@ class Discriminator(nn.Module):
         held_out, positives = positives[:, :held], positives[:, held:]
         trained = self if settings.discriminator_trains == "all" else self.trunk
         parameters = list(trained.parameters())
-        optimizer = torch.optim.Adam(parameters, lr=settings.discriminator_learning_rate, fused=True)
+        optimizer = fused_adam(parameters, settings.discriminator_learning_rate)
+
+        def step(*drawn: Tensor) -> Tensor:
+            loss = self.loss(*drawn)
+            descend(optimizer, loss, parameters)
+            return loss.detach()
+
+        update = Captured(step, stream.device)
         for start in range(0, settings.discriminator_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, settings.discriminator_updates - start)
             current_rows = take(positives, stream.below(positives.shape[1], updates, batch)).unbind(1)
             buffer_rows = take(negatives, stream.below(negatives.shape[1], updates, batch)).unbind(1)
             mixtures = stream.uniform(updates, batch, 1).unbind(1)
             for drawn in zip(current_rows, buffer_rows, mixtures, strict=True):
-                descend(optimizer, self.loss(*drawn), parameters)
+                update(*drawn)
         others = take(negatives, stream.below(negatives.shape[1], held))
         with torch.no_grad():
             return cross_entropy(self(held_out), self(others), settings.negative_label)
