@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.run_folder import Cell, Refused, State, copy_run, locked, run_folder, state
-from pipeline.sources import source_digest, source_digests
+from pipeline.sources import code_digest
 from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +34,7 @@ def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -
         config, then = content["config"], content["source_digest"]
     except (ValueError, KeyError):
         raise Refused(f"{path.relative_to(root)} is broken; run `dvc repro -f configure`") from None
-    now = source_digest(source_digests(config, root))
+    now = code_digest(config, root)
     if then != now:
         raise Refused(f"{path.relative_to(root)} was written for other code; run `dvc repro configure`")
     return Cell(method, env, seed, scale, config, now)

@@ -19,12 +19,13 @@ from itertools import product
 from pathlib import Path
 
 from pipeline.cell import NO_TRAINING, read_cell, result_folder
+from pipeline.cells import is_trained
 from pipeline.checks import key_values, one_line, one_of, whole_number
 from pipeline.configure import cell_files
 from pipeline.estimate import estimate_hours
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
-from pipeline.run_folder import Cell, Refused, State, run_folder, state
+from pipeline.run_folder import Cell, Refused, State, state
 from tom.settings.fields import SettingsError
 
 
@@ -65,7 +66,7 @@ def launch(params: Params, jobs: int, batch: int | None = None) -> int:
         return 1
     grid = params.grid
     cells = [read_cell(m, e, s, params.scale) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
-    stale = [cell for cell in cells if not _is_trained(cell)]
+    stale = [cell for cell in cells if not is_trained(cell)]
     batches = batched(stale, batch or default_batch(stale))
     print(f"{len(cells)} cells at scale {params.scale}: {len(stale)} to train", end="", flush=True)
     if batches:
@@ -122,7 +123,7 @@ def train_all(
             for done, future in enumerate(as_completed(running), start=1):
                 batch, (code, line) = running[future], future.result()
                 if code:
-                    failed |= {cell.name: line for cell in batch if len(batch) == 1 or not _is_trained(cell)}
+                    failed |= {cell.name: line for cell in batch if len(batch) == 1 or not is_trained(cell)}
                 left = (time.monotonic() - start) / done * (len(batches) - done)
                 said = f"{'FAILED ' if code else ''}{line} ({left / 60:.0f} min left)"
                 print(f"[{done}/{len(batches)}] {said}", flush=True)
@@ -141,10 +142,6 @@ def summarise(cells: Sequence[Cell], failed: dict[str, str]) -> None:
     print(f"done {len(cells) - len(missing)}, failed {len(failed)}, not run {max(not_run, 0)}")
     if not missing:
         print("tables in reports/tables, figures in reports/figures")
-
-
-def _is_trained(cell: Cell) -> bool:
-    return any(state(folder, cell) is State.FINISHED for folder in (result_folder(cell), run_folder(cell, ROOT)))
 
 
 def _train(batch: Batch, module: list[str]) -> tuple[int, str]:

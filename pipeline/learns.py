@@ -10,12 +10,11 @@ import statistics
 import sys
 from collections.abc import Sequence
 
+from pipeline.cells import cell_of
 from pipeline.checks import key_values, one_line, whole_number
-from pipeline.config import compose_cell
 from pipeline.launch import batched, train_all, words_of
 from pipeline.params import ROOT
 from pipeline.run_folder import Cell, State, run_folder, state
-from pipeline.sources import source_digest, source_digests
 from tom.settings.fields import SettingsError
 
 METHODS, ENV, SCALE, SEEDS = ("mbpo", "tom"), "halfcheetah", "quick", range(6)
@@ -25,9 +24,7 @@ LAST = 3  # evaluations
 
 def cells() -> list[Cell]:
     """The runs this question needs."""
-    configs = {method: compose_cell(method, ENV, SCALE) for method in METHODS}
-    codes = {method: source_digest(source_digests(config, ROOT)) for method, config in configs.items()}
-    return [Cell(method, ENV, seed, SCALE, configs[method], codes[method]) for method in METHODS for seed in SEEDS]
+    return [cell_of(method, ENV, seed, SCALE) for method in METHODS for seed in SEEDS]
 
 
 def score(cell: Cell) -> float:

@@ -6,12 +6,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.config import compose_cell
+from pipeline.cells import cell_of
 from pipeline.launch import Batch, train_all, words_of
-from pipeline.params import ROOT
 from pipeline.provenance import PACKAGES
 from pipeline.run_folder import Cell, State, different, provenance, state
-from pipeline.sources import source_digest, source_digests
 from pipeline.trainer import shown
 from tom.settings.fields import SettingsError
 
@@ -51,8 +49,7 @@ def present_cell(folder: Path) -> Cell | None:
     """The cell of a result that the settings and the code here made; None if others did."""
     scale, method, env, seed = folder.parts[-4:]
     try:
-        config = compose_cell(method, env, scale)
-        cell = Cell(method, env, int(seed), scale, config, source_digest(source_digests(config, ROOT)))
+        cell = cell_of(method, env, int(seed), scale)
     except SettingsError:
         return None
     return cell if state(folder, cell) is State.FINISHED else None

@@ -20,7 +20,7 @@ from pipeline.checks import one_line
 from pipeline.interruptions import DIES_WITH_PARENT, Stopped, die_with_parent
 from pipeline.params import ROOT, load_params
 from pipeline.run_folder import Cell, Refused, run_folder
-from pipeline.sources import source_digest, source_digests
+from pipeline.sources import code_digest
 from tom.settings.fields import SettingsError
 
 HYDRA = (  # no folders, no log files
@@ -90,7 +90,7 @@ def run(command: DictConfig) -> None:
 
     config = science(command)
     try:
-        code = source_digest(source_digests(config, ROOT))
+        code = code_digest(config, ROOT)
         seeds = command.seeds or [command.seed]
         cells = [Cell(command.method, command.env, seed, command.scale, config, code) for seed in seeds]
         jobs = [Job(cell, _folder(cell, command)) for cell in cells]

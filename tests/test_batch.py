@@ -133,7 +133,7 @@ def test_a_seed_that_diverges_ends_and_the_others_go_on(
         if trainer.replicas == len(SEEDS):
             trainer.backbone.sac.critic.net.weights.detach()[2] = np.nan  # twins: the second replica's first
 
-    monkeypatch.setattr(Trainer, "improve", acting(320, poison))
+    monkeypatch.setattr(Trainer, "improve", acting(350, poison))
     jobs = jobs_in(tmp_path)
     with pytest.raises(ArithmeticError, match=r"^diverged: .*critics.* not finite at env step 350$"):
         ensure_all_trained(jobs, OPTIONS)
