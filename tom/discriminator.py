@@ -59,10 +59,10 @@ class Discriminator(nn.Module):
 
         A share of the current rows is held out; returned is the cross-entropy on it, [R] (chance is 2 log 2).
         """
-        settings, batch = self.settings, self.settings.discriminator_batch
+        settings, batch, count = self.settings, self.settings.discriminator_batch, buffer.data.shape[1]
         if settings.discriminator_normalises:
             self.normalise.fit(features(buffer))
-        positives, negatives = self.normalise(features(current)), self.normalise(features(buffer))
+        positives = self.normalise(features(current))
         positives = take(positives, stream.permutation(positives.shape[1]))
         held = max(1, int(positives.shape[1] * settings.discriminator_holdout))
         held_out, positives = positives[:, :held], positives[:, held:]
@@ -79,13 +79,18 @@ class Discriminator(nn.Module):
         for start in range(0, settings.discriminator_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, settings.discriminator_updates - start)
             current_rows = take(positives, stream.below(positives.shape[1], updates, batch)).unbind(1)
-            buffer_rows = take(negatives, stream.below(negatives.shape[1], updates, batch)).unbind(1)
+            negatives = self.drawn(buffer, stream.below(count, updates, batch).flatten(1))
+            buffer_rows = negatives.unflatten(1, (updates, batch)).unbind(1)
             mixtures = stream.uniform(updates, batch, 1).unbind(1)
             for drawn in zip(current_rows, buffer_rows, mixtures, strict=True):
                 update(*drawn)
-        others = take(negatives, stream.below(negatives.shape[1], held))
+        others = self.drawn(buffer, stream.below(count, held))
         with torch.no_grad():
             return cross_entropy(self(held_out), self(others), settings.negative_label)
+
+    def drawn(self, rows: Transitions, index: Tensor) -> Tensor:
+        """The normalised features of the rows index [R, B]: [R, B, 2 O + A]."""
+        return self.normalise(features(rows.like(take(rows.data, index))))
 
     @torch.no_grad()
     def log_ratio(self, rows: Transitions) -> Tensor:

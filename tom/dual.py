@@ -106,24 +106,23 @@ class OccupancyQ:
         Batches come from the rows `seen` (int64 [R, M]) if given, else from all.
         """
         batch, samples = self.settings.q_batch, self.settings.action_samples
-        rows = replay.all()
-        table = torch.cat([rows.data, log_ratio[..., None]], -1)
-        table = table if seen is None else take(table, seen)
         losses = log_ratio.new_zeros(log_ratio.shape[0])
         for start in range(0, self.settings.q_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, self.settings.q_updates - start)
-            batches = take(table, stream.below(len(replay), updates, batch)).unbind(1)
+            index = stream.below(len(replay), updates, batch)
+            index = index if seen is None else take(seen[..., None], index)[..., 0]
+            batches, ratios = replay.rows(index).data.unbind(1), take(log_ratio[..., None], index).unbind(1)
             resets = take(replay.resets, stream.below(replay.resets_kept(), updates, batch)).unbind(1)
             noise = stream.normal(updates, samples + 1, batch, self.action_dim).unbind(1)
             losses.zero_()
-            for drawn in zip(batches, resets, noise, strict=True):
+            for drawn in zip(batches, ratios, resets, noise, strict=True):
                 losses += self.update(*drawn, policy=policy) / updates
         return losses
 
-    def _update(self, drawn: Tensor, reset_obs: Tensor, noise: Tensor, policy: Policy) -> Tensor:
-        """One Adam step on rows with their log-ratio in the last column, [R, B, W + 1]; returns the loss [R]."""
-        rows = Transitions(drawn[..., :-1], reset_obs.shape[-1], self.action_dim)
-        loss = self.loss(rows, drawn[..., -1], reset_obs, policy, noise)
+    def _update(self, drawn: Tensor, log_ratio: Tensor, reset_obs: Tensor, noise: Tensor, policy: Policy) -> Tensor:
+        """One Adam step on rows [R, B, W] and their log-ratio [R, B, 1]; returns the loss [R]."""
+        rows = Transitions(drawn, reset_obs.shape[-1], self.action_dim)
+        loss = self.loss(rows, log_ratio[..., 0], reset_obs, policy, noise)
         descend(self.optimizer, loss, list(self.net.parameters()))
         return loss.detach()
 

@@ -60,6 +60,9 @@ class Transitions:
 def take(rows: Tensor, index: Tensor) -> Tensor:
     """rows [R, N, W] at index [R, ...] (int64), each replica in its own rows: [R, ..., W]."""
     replicas, count, width = rows.shape
+    if not rows.is_contiguous():  # part of a ring: to flatten it would copy it
+        each = torch.arange(replicas, device=rows.device).view(-1, *[1] * (index.dim() - 1))
+        return rows[each, index]
     offsets = torch.arange(replicas, device=rows.device).view(-1, *[1] * (index.dim() - 1)) * count
     return rows.reshape(-1, width).index_select(0, (index + offsets).flatten()).view(*index.shape, width)
 
