@@ -161,7 +161,8 @@ def dual_part(made: Trainer) -> Part:
 def discriminator_part(made: Trainer) -> Part:
     settings, spec, stream = made.settings.weighting, made.spec, made.streams["weighting"]
     per_env_step = settings.discriminator_updates / made.settings.train.round_env_steps
-    settings.discriminator_updates = UPDATES
+    # As many as in a round, since moments of the whole buffer come before the first; of many seeds a share of them.
+    settings.discriminator_updates = max(UPDATES, settings.discriminator_updates // made.replicas)
     batch, half, one = settings.discriminator_batch, settings.discriminator_hidden // 2, made.replicas
     inputs = (spec.observation_dim, spec.action_dim, spec.observation_dim)
     nets = [*((size, half) for size in inputs), (3 * half, settings.discriminator_hidden, 1)]
@@ -175,7 +176,7 @@ def discriminator_part(made: Trainer) -> Part:
     rows = made.replay.all()
     newest = rows.like(rows.data[:, -settings.pool_env_steps :])
     run = lambda: discriminator.fit(newest, rows, stream)  # noqa: E731
-    return Part("discriminator step", run, UPDATES, products, per_env_step)
+    return Part("discriminator step", run, settings.discriminator_updates, products, per_env_step)
 
 
 def pass_part(made: Trainer) -> Part:
