@@ -114,7 +114,7 @@ def test_the_same_numbers_twice_and_each_seed_its_own(weighting: str) -> None:
 
 def test_fewer_transitions_than_a_batch_are_refused() -> None:
     few = replace(DATA, random_transitions=0, experts=1, expert_transitions=5)
-    with pytest.raises(SettingsError, match="^5 transitions are fewer than one batch of 16; nearest valid value: 16$"):
+    with pytest.raises(SettingsError, match=r"^5 transitions are fewer than one batch of 16; nearest valid value: 16$"):
         made("uniform", few)
 
 

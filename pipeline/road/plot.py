@@ -149,7 +149,7 @@ def _sensitivity(ax: Axes, tables: Tables) -> None:
 
 def _weights(figure: Figure, ax: Axes, title: str, rows: pd.DataFrame, world: Mapping[str, Any]) -> None:
     """A dot per node, as published, and the road's outline."""
-    dots = ax.scatter(rows["x"], rows["y"], c=rows["weight"], cmap="viridis", s=9, marker="s", linewidths=0, vmin=0.0)
+    dots = ax.scatter(rows["x"], rows["y"], c=rows["weight"], cmap="viridis", s=13, marker="s", linewidths=0, vmin=0.0)
     _outline(ax, world, fill=False, edgecolor="red", linewidth=1.4)
     _square(ax, title)
     figure.colorbar(dots, ax=ax, shrink=0.82, pad=0.02)

@@ -63,6 +63,13 @@ def agent_of(params: Params, method: str, data: offline.Settings) -> AgentSettin
         if FOOTPRINT in fields:
             config[kind][FOOTPRINT] = data.expert_transitions
     try:
-        return agent_settings(config)
+        agent = agent_settings(config)
     except SettingsError as error:
         raise SettingsError(f"params.yaml: road with method {method}: {error}") from None
+    updates, burst = data.updates_per_round, agent.backbone.updates_per_burst
+    if rest := updates % burst:
+        raise SettingsError(
+            f"params.yaml: road.offline.updates_per_round={updates} is not a multiple of updates_per_burst={burst}; "
+            f"nearest valid value: {updates + burst - rest}"
+        )
+    return agent

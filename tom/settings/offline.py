@@ -38,5 +38,5 @@ class Settings:
         help="enough to learn to drive home without rocks",
     )
     test_rows: int = number(
-        10_000, low=1, high=10_000_000, unit="rows", origin="ours", help="fresh transitions for the one-step error"
+        2_000, low=1, high=10_000_000, unit="rows", origin="ours", help="fresh transitions for the one-step error"
     )
