@@ -35,6 +35,14 @@ SPARE = (
 )
 
 
+SPELLED = {"vagram": "VaGraM"} | {name: name.upper() for name in ("tom", "mbpo", "pmac", "pdml", "sac", "mdn", "kl")}
+
+
+def spelled(method: str) -> str:
+    """The method's name as text shows it."""
+    return " ".join(SPELLED.get(word, word) for word in method.split("_"))
+
+
 def looks(methods: Iterable[str]) -> dict[str, Look]:
     """A look for each method, in the given order. A name not in KNOWN gets a spare one chosen by its own letters.
 

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {"hydra", "omegaconf", "dvc", "wandb", "pandas", "seaborn", "matplotlib", "pipeline"}
-FIGURES = ("stats", "results", "summary", "aggregate", "looks", "plot", "swap")
+FIGURES = ("stats", "results", "summary", "aggregate", "looks", "plot", "swap", "road/summary", "road/plot")
 PARTS = ("weightings", "losses", "dynamics", "backbones")
 
 
@@ -49,7 +49,8 @@ def test_tables_and_figures_know_no_science(module: str) -> None:
 
 
 def test_nothing_loaded_for_tables_and_figures_knows_the_science() -> None:
-    program = "import sys, pipeline.aggregate, pipeline.plot; print({'torch', 'tom', 'gymnasium'} & set(sys.modules))"
+    modules = "pipeline.aggregate, pipeline.plot, pipeline.road.plot"
+    program = f"import sys, {modules}; print({{'torch', 'tom', 'gymnasium'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
