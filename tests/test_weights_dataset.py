@@ -16,7 +16,7 @@ from pipeline.evaluate import read_run
 from pipeline.interruptions import Stopped
 from pipeline.params import ROOT, Params, load_params
 from pipeline.run_folder import Cell, Refused
-from pipeline.weights import dataset
+from pipeline.weights import accept, dataset
 from pipeline.weights.cell import is_recorded, record, result_folder
 from pipeline.weights.launch import set_scale
 from pipeline.weights.suite import COLLECTOR, cell_files, read_cell, resolved, sources, suite_of
@@ -29,7 +29,9 @@ CLOCKS = ("timing.csv", "manifest.json")
 
 def at_smoke() -> Params:
     params = load_params()
-    return dataclasses.replace(params, weights=dataclasses.replace(suite_of(params), scale="smoke"))
+    suite = suite_of(params)
+    grid = dataclasses.replace(suite.grid, envs=("hopper",))  # composing settings takes a while
+    return dataclasses.replace(params, weights=dataclasses.replace(suite, scale="smoke", grid=grid))
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +197,24 @@ def test_the_scale_of_the_suite_is_written_where_it_stands(tmp_path: Path) -> No
     (tmp_path / "params.yaml").write_text(text.replace("\nweights:", "\n'weights':", 1), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"weights.scale is not in the line below `weights:`"):
         set_scale("smoke", tmp_path)
+
+
+def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:
+    for tree in ("old", "new"):
+        for name in ("tom", "pipeline"):
+            shutil.copytree(ROOT / name, tmp_path / tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    new, old = tmp_path / "new", tmp_path / "old"
+    ((path, content),) = cell_files(at_smoke(), old).items()
+    (new / path).parent.mkdir(parents=True)
+    (new / path).write_bytes(content)
+    folder = new / "reports/weights/smoke/hopper/0"
+    folder.mkdir(parents=True)
+    digest = json.loads(content)["source_digest"]
+    (folder / "provenance.json").write_text(json.dumps({"source_digest": digest}))
+    assert list(accept.mark(old, new)) == []  # the same code: nothing to mark
+    with (new / "tom/curated.py").open("a") as file:
+        file.write("\nUNUSED = 1\n")
+    assert list(accept.mark(old, new)) == [folder / "provenance.json"]
+    found = json.loads((folder / "provenance.json").read_text())
+    assert found["source_digest"] == digest and len(found["accepted_source_digests"]) == 1
+    assert list(accept.mark(old, new)) == []
