@@ -4,6 +4,7 @@ Draws the numbers of its tables and computes none. Same tables in, same bytes ou
 """
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -14,6 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -25,12 +27,20 @@ from pipeline.weights.page import PUBLISHED
 GREY = "0.55"
 
 
+@dataclass(frozen=True)
+class Fill:
+    """How bars are filled and, where they have one, edged: what was published is no method."""
+
+    colour: str
+    edge: str = "none"
+
+
 def draw(bars: pd.DataFrame) -> Figure:
     """A column per environment; a row for the published bars and one per method, with the spread over seeds."""
     envs = list(bars.loc[bars["method"] != PUBLISHED, "env"].unique())
     methods = list(bars.loc[bars["method"] != PUBLISHED, "method"].unique())
     rows = [*methods, PUBLISHED]
-    colours = {method: look.colour for method, look in looks(methods).items()} | {PUBLISHED: GREY}
+    fills = {method: Fill(look.colour) for method, look in looks(methods).items()} | {PUBLISHED: Fill("0.85", "0.35")}
     with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.0):
         size = (max(2.6 * len(envs) + 0.6, 5.2), 1.45 * len(rows) + 1.1)
         figure, axes = plt.subplots(
@@ -38,29 +48,33 @@ def draw(bars: pd.DataFrame) -> Figure:
         )
         for row, method in zip(axes, rows, strict=True):
             for ax, env in zip(row, envs, strict=True):
-                _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], colours[method])
+                _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], fills[method])
             row[0].set_ylabel(method if method == PUBLISHED else spelled(method))
         for ax, env in zip(axes[0], envs, strict=True):
             ax.set_title(env)
         for ax in axes[-1]:
             ax.set_xlabel("random  |  SAC's replay, in order")
         seeds, scale = bars["n_seeds"].min(), bars["scale"].iloc[0]
-        spread = f"mean of {seeds} seeds and standard deviation" if seeds > 1 else "one seed: no spread"
-        figure.suptitle(
-            f"mean weight of each twentieth of the buffer, in units of the buffer's mean; scale “{scale}”, {spread}",
-            fontsize="small",
-            color="0.35",
-        )
+        spread = f"mean of {seeds} seeds and their standard deviation" if seeds > 1 else "one seed: no spread"
+        caption = f"mean weight of each twentieth of the buffer, over the mean of all\nscale “{scale}”, {spread}"
+        figure.suptitle(caption, fontsize="small", color="0.35")
     return figure
 
 
-def _panel(ax: Axes, bars: pd.DataFrame, colour: str) -> None:
+def _panel(ax: Axes, bars: pd.DataFrame, fill: Fill) -> None:
     """One bar per chunk, paler where the transitions are random; empty where nothing was published."""
     if bars.empty:
         ax.text(0.5, 0.5, "not published", ha="center", va="center", color=GREY, transform=ax.transAxes)
     for part, alpha in (("random", 0.4), ("replay", 0.95)):
         chunks = bars[bars["part"] == part]
-        ax.bar(chunks["chunk"], chunks["weight"], width=0.85, color=colour, alpha=alpha, linewidth=0)
+        ax.bar(
+            chunks["chunk"],
+            chunks["weight"],
+            width=0.85,
+            color=to_rgba(fill.colour, alpha),
+            edgecolor=fill.edge,
+            linewidth=0.7,
+        )
     spread = bars[bars["spread"].notna()]
     ax.errorbar(spread["chunk"], spread["weight"], spread["spread"], fmt="none", ecolor="0.25", elinewidth=0.7)
     ax.set(ylim=(0, None), xticks=[])
