@@ -82,7 +82,7 @@ def older_table(seeds: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (method, env), cells in seeds.groupby(["method", "env"], sort=False):
         for name in SHARES:
-            mean, low, high = bootstrap_interval(cells[name])
+            mean, low, high = bootstrap_interval(cells[name].to_numpy())
             rows.append((method, env, name, len(cells), mean, low, high))
     return pd.DataFrame(rows, columns=["method", "env", "share", "n_seeds", "mean", "low", "high"])
 

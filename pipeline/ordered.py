@@ -1,7 +1,9 @@
 """Statistics of values that come in an order, and their interval over seeds."""
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 SEED = 2023  # of the bootstrap: a table must not depend on luck
@@ -21,16 +23,22 @@ def share_falling(values: ArrayLike) -> float:
 
 
 def bootstrap_interval(
-    values: ArrayLike, resamples: int = 4_000, level: float = 0.95
+    values: ArrayLike,
+    statistic: Callable[[NDArray[np.float64]], float] = float,
+    resamples: int = 4_000,
+    level: float = 0.95,
 ) -> tuple[float, float | None, float | None]:
-    """Mean, low and high of the percentile bootstrap over independent values; low and high are None for a single one.
+    """A statistic of the mean over independent values [S] or rows [S, N], and its percentile bootstrap over them.
 
-    For what no t interval suits, such as a rank correlation near 1. With 4 normal values it covers 73 to 82 %, not
-    95 %: read it as a lower bound of the spread.
+    Low and high are None for a single one. For what no t interval suits, such as a rank correlation near 1. With 4
+    normal values it covers 73 to 82 %, not 95 %: read it as a lower bound of the spread.
     """
     sample = np.asarray(values, dtype=np.float64)
-    if sample.size < 2:
-        return float(sample.mean()), None, None
-    means = sample[np.random.default_rng(SEED).integers(sample.size, size=(resamples, sample.size))].mean(-1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(sample.mean()), float(low), float(high)
+    found = statistic(sample.mean(0))
+    if len(sample) < 2:
+        return found, None, None
+    drawn = np.random.default_rng(SEED).integers(len(sample), size=(resamples, len(sample)))
+    means, place = np.unique(sample[drawn].mean(1), axis=0, return_inverse=True)  # few seeds: few different means
+    redrawn = np.array([statistic(mean) for mean in means])[place.ravel()]
+    low, high = np.quantile(redrawn, [(1 - level) / 2, (1 + level) / 2])
+    return found, float(low), float(high)

@@ -218,3 +218,12 @@ def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:
     found = json.loads((folder / "provenance.json").read_text())
     assert found["source_digest"] == digest and len(found["accepted_source_digests"]) == 1
     assert list(accept.mark(old, new)) == []
+
+
+def test_what_the_suite_changes_for_one_environment_is_its_own() -> None:
+    params = at_smoke()
+    suite = suite_of(params)
+    smoke = {**suite.scales["smoke"], "envs": {"hopper": {"train": {"total_env_steps": 500}}}}
+    params = dataclasses.replace(params, weights=dataclasses.replace(suite, scales={"smoke": smoke}))
+    length = {env: resolved(params, env)[COLLECTOR]["train"]["total_env_steps"] for env in ("hopper", "ant")}
+    assert length == {"hopper": 500, "ant": TOTAL}

@@ -61,6 +61,8 @@ def test_statistics_of_values_in_order() -> None:
     assert spearman([1.0, 3.0, 2.0, 4.0]) == pytest.approx(1 - 6 * 2 / (4 * 15))  # 1 - 6 sum d^2 / (n (n^2 - 1))
     assert share_falling([1.0, 3.0, 2.0, 2.0]) == pytest.approx(1 / 3)
     assert bootstrap_interval([4.0]) == (4.0, None, None)
+    rows = [[1.0, 2.0, 9.0], [1.0, 6.0, 3.0]]  # their mean rises, as the first does; the second falls at the end
+    assert bootstrap_interval(rows, spearman) == (1.0, 0.5, 1.0)
     assert bootstrap_interval([1.0, 3.0]) == (2.0, 1.0, 3.0)  # a quarter of the resamples is [1, 1], a quarter [3, 3]
     assert bootstrap_interval([1.0, 2.0, 4.0]) == bootstrap_interval([1.0, 2.0, 4.0])
 
@@ -69,19 +71,25 @@ def test_a_weight_that_rises_with_the_stage(tmp_path: Path) -> None:
     write_suite(tmp_path)
     found = statistics(tmp_path)
     row = found.loc[("hopper", "tom")]
-    assert row.loc["spearman", ["mean", "low", "high", "n_seeds"]].tolist() == [1.0, 1.0, 1.0, 2]
-    assert row.loc["replay_over_random", "mean"] == 6.5
-    assert row.loc["last_quarter_over_random", "mean"] == 9.0
-    assert row.loc["falling", "mean"] == 0.0
+    assert row.loc["spearman", ["of_bars", "low", "high", "mean_of_seeds", "n_seeds"]].tolist() == [
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+        2,
+    ]
+    assert row.loc["replay_over_random", "of_bars"] == 6.5
+    assert row.loc["last_quarter_over_random", "of_bars"] == 9.0
+    assert row.loc["falling", "of_bars"] == 0.0
 
 
 def test_weights_that_are_all_alike_have_no_correlation(tmp_path: Path) -> None:
     write_suite(tmp_path)
     row = statistics(tmp_path).loc[("hopper", "even")]
-    assert np.isnan(row.loc["spearman", "mean"])
-    assert row.loc["replay_over_random", "mean"] == 1.0
+    assert np.isnan(row.loc["spearman", "of_bars"])
+    assert row.loc["replay_over_random", "of_bars"] == 1.0
     page = (tmp_path / "reports/tables/weights/weights.md").read_text()
-    assert "| hopper | 1.00 [1.00, 1.00] |  |" in page
+    assert "| hopper | 1.00 [1.00, 1.00]; 1.00 |  |" in page
 
 
 def test_the_unit_is_the_mean_of_the_chunks(tmp_path: Path) -> None:
@@ -96,8 +104,8 @@ def test_published_bars_stand_beside_ours(tmp_path: Path) -> None:
     found = statistics(tmp_path)
     raw = pd.read_csv(ROOT / PUBLISHED).query("env == 'Walker'")["weight_mean"].to_numpy()
     published = found.loc[("walker2d", "published")]
-    assert published.loc["replay_over_random", "mean"] == pytest.approx(raw[10:].mean() / raw[:10].mean())
-    assert published.loc["falling", "mean"] == pytest.approx((np.diff(raw[10:]) < 0).mean())
+    assert published.loc["replay_over_random", "of_bars"] == pytest.approx(raw[10:].mean() / raw[:10].mean())
+    assert published.loc["falling", "of_bars"] == pytest.approx((np.diff(raw[10:]) < 0).mean())
     assert published["low"].isna().all() and (published["n_seeds"] == 0).all()
     assert ("humanoid", "published") not in found.index
 

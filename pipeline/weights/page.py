@@ -32,12 +32,12 @@ def markdown(made: dict[str, pd.DataFrame], grid: Grid) -> str:
 
 
 def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
+    yield "Statistics of the bars, which are means over seeds, as the published ones are."
     yield f"{count} seed{'s' if count > 1 else ''}; brackets: " + (
-        "percentile bootstrap of the mean over seeds, nominally 95 %, with so few seeds less."
+        "bootstrap over seeds, nominally 95 %, with so few seeds less; last: mean of each seed's own statistic."
         if count > 1
         else "none, since one seed gives no interval."
     )
-    yield "Published: from the digitised bars, which are means over its seeds."
     yield "SAC's return, mean over seeds of its first and its best evaluation:"
     for env, runs in made["sac"].groupby("env", sort=False):
         first = runs[runs["env_steps"] == 0]["return_mean"].mean()
@@ -46,5 +46,5 @@ def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
 
 
 def _cell(row: pd.Series) -> str:
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
-    return "" if pd.isna(row["mean"]) else f"{row['mean']:.2f}{interval}"
+    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]; {row['mean_of_seeds']:.2f}"
+    return "" if pd.isna(row["of_bars"]) else f"{row['of_bars']:.2f}{interval}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ from pipeline.swap import replaced_folder
 from pipeline.weights.page import PUBLISHED, STATISTICS, markdown
 
 SPELLED = {"walker": "walker2d"}  # environments in the published figure, where they are not spelled as here
+Array = NDArray[np.float64]
 DIGITS = "%.10g"
 
 
@@ -86,49 +88,81 @@ def bars_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     ].astype({"n_seeds": "Int64"})
 
 
-def statistics_of(bars: pd.DataFrame) -> dict[str, float]:
-    """STATISTICS of one cell's chunks, which are in their order."""
-    random, replay = (bars.loc[bars["part"] == part, "weight"].to_numpy() for part in ("random", "replay"))
-    base = float(random.mean())
-    return {
-        "spearman": spearman(replay),
-        "replay_over_random": float(replay.mean()) / base if base else float("inf"),
-        "last_quarter_over_random": float(replay[len(replay) // 2 :].mean()) / base if base else float("inf"),
-        "falling": share_falling(replay),
-    }
+def spearman_of_replay(weights: Array) -> float:
+    """Of a cell's chunks [20], in their order: the correlation over SAC's half."""
+    return spearman(_halves(weights)[1])
 
 
-def seeds_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """STATISTICS of every cell and, without a seed, of the published bars."""
-    cells = [chunks, published.assign(method=PUBLISHED, seed=pd.NA)]
-    rows = [
-        {"env": env, "method": method, "seed": seed, **statistics_of(bars)}
-        for table in cells
-        for (env, method, seed), bars in table.groupby(["env", "method", "seed"], sort=False, dropna=False)
-    ]
-    return pd.DataFrame(rows).astype({"seed": "Int64"})
+def replay_over_random(weights: Array) -> float:
+    """Mean of SAC's half over that of the random one."""
+    random, replay = _halves(weights)
+    return _ratio(replay, random)
 
 
-def statistics_table(seeds: pd.DataFrame) -> pd.DataFrame:
-    """Per environment, method and statistic its mean over seeds and bootstrap interval (empty with one seed)."""
+def last_quarter_over_random(weights: Array) -> float:
+    """Mean of the last quarter of the buffer over that of the random half."""
+    random, replay = _halves(weights)
+    return _ratio(replay[len(replay) // 2 :], random)
+
+
+def falling(weights: Array) -> float:
+    """The share of steps within SAC's half that go down."""
+    return share_falling(_halves(weights)[1])
+
+
+def _halves(weights: Array) -> tuple[Array, Array]:
+    return weights[: len(weights) // 2], weights[len(weights) // 2 :]
+
+
+def _ratio(weights: Array, base: Array) -> float:
+    return float(weights.mean() / base.mean()) if base.any() else float("inf")
+
+
+MEASURES = dict(
+    zip(STATISTICS, (spearman_of_replay, replay_over_random, last_quarter_over_random, falling), strict=True)
+)
+
+
+def matrix(cells: pd.DataFrame) -> Array:
+    """The weights of one environment and method, [seeds, chunks]."""
+    return np.asarray(cells.pivot(index="seed", columns="chunk", values="weight").to_numpy(), dtype=np.float64)
+
+
+def statistics_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Per environment, method and statistic: of the bars (means over seeds) with its bootstrap interval over seeds.
+
+    Beside it the mean over seeds of each seed's own statistic. The interval is empty with one seed, and for the
+    published bars, of which only the means are known.
+    """
     rows = []
-    for (env, method), cells in seeds.groupby(["env", "method"], sort=False):
-        for name in STATISTICS:
-            mean, low, high = bootstrap_interval(cells[name])
-            n_seeds = int(cells["seed"].notna().sum())
-            rows.append((env, method, name, n_seeds, mean, low, high))
-    return pd.DataFrame(rows, columns=["env", "method", "statistic", "n_seeds", "mean", "low", "high"])
+    for table in (chunks, published.assign(method=PUBLISHED, seed=0)):
+        for (env, method), cells in table.groupby(["env", "method"], sort=False):
+            weights = matrix(cells)
+            n_seeds = 0 if method == PUBLISHED else len(weights)
+            for name, measure in MEASURES.items():
+                of_seeds = np.mean([measure(row) for row in weights]) if n_seeds else np.nan
+                rows.append((env, method, name, n_seeds, *bootstrap_interval(weights, measure), of_seeds))
+    columns = ["env", "method", "statistic", "n_seeds", "of_bars", "low", "high", "mean_of_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def seeds_table(chunks: pd.DataFrame) -> pd.DataFrame:
+    """The statistics of every cell."""
+    rows = []
+    for (env, method, seed), cell in chunks.groupby(["env", "method", "seed"], sort=False):
+        (weights,) = matrix(cell)
+        rows.append({"env": env, "method": method, "seed": seed, **{n: f(weights) for n, f in MEASURES.items()}})
+    return pd.DataFrame(rows)
 
 
 def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
     """Every table by its file name without ending; each has the scale as its first column."""
     chunks, published = read_chunks(root, grid), read_published(root, grid.envs)
-    seeds = seeds_table(chunks, published)
     made = {
         "bars": bars_table(chunks, published),
         "bars_by_seed": chunks,
-        "statistics": statistics_table(seeds),
-        "seeds": seeds,
+        "statistics": statistics_table(chunks, published),
+        "seeds": seeds_table(chunks),
         "numbers": read_results(root, grid, "numbers.csv", ("method", "number", "value")),
         "sac": read_results(root, grid, "returns.csv", ("env_steps", "return_mean", "length_mean")),
     }
