@@ -42,7 +42,7 @@ def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
     for env, runs in made["sac"].groupby("env", sort=False):
         first = runs[runs["env_steps"] == 0]["return_mean"].mean()
         best = runs.groupby("seed")["return_mean"].max().mean()
-        yield f"{env} {first:.0f} and {best:.0f} in {runs['env_steps'].max():,} steps."
+        yield f"{env} {round(first)} and {round(best)} in {runs['env_steps'].max():,} steps."
 
 
 def _cell(row: pd.Series) -> str:

@@ -54,7 +54,7 @@ def draw(bars: pd.DataFrame) -> Figure:
             ax.set_title(env)
         for ax in axes[-1]:
             ax.set_xlabel("random  |  SAC's replay, in order")
-        seeds, scale = bars["n_seeds"].min(), bars["scale"].iloc[0]
+        seeds, scale = int(bars["n_seeds"].min()), bars["scale"].iloc[0]
         spread = f"mean of {seeds} seeds and their standard deviation" if seeds > 1 else "one seed: no spread"
         caption = f"mean weight of each twentieth of the buffer, over the mean of all\nscale “{scale}”, {spread}"
         figure.suptitle(caption, fontsize="small", color="0.35")
