@@ -51,7 +51,7 @@ def write_suite(
 
 
 def statistics(root: Path) -> pd.DataFrame:
-    return pd.read_csv(tables.make_tables(root) / "statistics.csv").set_index(["env", "method", "statistic"])
+    return pd.read_csv(tables.make_tables(root) / "statistics.csv").set_index(["env", "method", "statistic"]).sort_index()
 
 
 def test_statistics_of_values_in_order() -> None:
