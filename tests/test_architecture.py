@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {"hydra", "omegaconf", "dvc", "wandb", "pandas", "seaborn", "matplotlib", "pipeline"}
 FIGURES = ("stats", "results", "summary", "aggregate", "looks", "plot", "swap", "road/summary", "road/plot")
+FIGURES += ("age", "age_plot", "ordered", "weights/__init__", "weights/page", "weights/plot", "weights/tables")
 PARTS = ("weightings", "losses", "dynamics", "backbones")
 
 
