@@ -189,7 +189,7 @@ def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
 def _road(given: Any, methods: Iterable[str]) -> Section:
     """The section of Figure 2: its methods, seeds and strengths, its world, data and training, and the parts."""
     section = mapping(given, "road")
-    known(section, ["methods", "seeds", "strengths", *ROAD, *KINDS], "road.")
+    known(section, ["methods", "seeds", "compared", "strengths", *ROAD, *KINDS], "road.")
     grid = {key: section[key] for key in ("methods", "seeds", "compared", "strengths") if key in section}
     for key, entries in grid.items():
         if not isinstance(entries, list) or not entries or len(entries) != len(set(map(str, entries))):
