@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {"hydra", "omegaconf", "dvc", "wandb", "pandas", "seaborn", "matplotlib", "pipeline"}
-FIGURES = ("stats", "results", "summary", "aggregate", "looks", "plot", "swap")
+FIGURES = ("stats", "coverage", "results", "summary", "aggregate", "looks", "plot", "swap")
 PARTS = ("weightings", "losses", "dynamics", "backbones")
 
 
