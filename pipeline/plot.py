@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from pipeline.looks import Look, looks
+from pipeline.looks import Look, looks, spelled
 from pipeline.swap import replaced_folder
 
 # Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
@@ -29,7 +29,6 @@ FIGURES = {
 }
 NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
-SPELLED = {"vagram": "VaGraM"} | {name: name.upper() for name in ("tom", "mbpo", "pmac", "pdml", "sac", "mdn", "kl")}
 STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
 PUBLISHED_WARMUP_ENV_STEPS = 5_000  # the paper's clock starts after the random steps, ours counts them
 COMPARABLE_SHARE = 0.2  # a run shorter than this share of the published one is not held against it
@@ -121,9 +120,9 @@ def _aggregate(ax: Axes, table: pd.DataFrame, styles: dict[str, Look]) -> None:
             )
         ax.plot(row.iqm, place, color=look.colour, marker=look.marker, markersize=7)
     covered = table["coverage_normal"].min()
-    about = "" if pd.isna(covered) else f"\nbar: interval that covers {covered:.0%}, not 95 %"
+    about = "" if pd.isna(covered) else f"\nbar: nominal 95 % interval, covers {covered:.0%}"
     ax.set(title="All environments", xlabel=f"normalised, interquartile mean{about}", ylim=(len(table) - 0.4, -0.6))
-    ax.set_yticks(range(len(table)), [_name(method) for method in table["method"]])
+    ax.set_yticks(range(len(table)), [spelled(method) for method in table["method"]])
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
     ax.grid(visible=False, axis="y")
     sns.despine(ax=ax, left=True)
@@ -146,7 +145,7 @@ def _published(ax: Axes, published: pd.DataFrame, by_seed: pd.DataFrame, styles:
 
 def _legend(figure: Figure, styles: dict[str, Look], published: bool) -> None:
     handles = [
-        Line2D([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=_name(method))
+        Line2D([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=spelled(method))
         for method, look in styles.items()
     ]
     if published:
@@ -161,10 +160,6 @@ def _caption(curves: pd.DataFrame, curve: str) -> str:
     lines = {1: "one seed per curve: no interval", 2: "thin: each of 2 seeds; thick: their mean; too few for a band"}
     band = f"thin: each of {count} seeds; thick: their mean; band: 95 % t interval of the mean"
     return f"{what}, scale “{scale}”\n{lines.get(count, band)}"
-
-
-def _name(method: str) -> str:
-    return " ".join(SPELLED.get(word, word) for word in method.split("_"))
 
 
 def plot(root: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {"hydra", "omegaconf", "dvc", "wandb", "pandas", "seaborn", "matplotlib", "pipeline"}
-FIGURES = ("stats", "coverage", "results", "summary", "aggregate", "looks", "plot", "swap")
+FIGURES = ("stats", "coverage", "results", "summary", "aggregate", "looks", "plot", "swap", "claims")
 PARTS = ("weightings", "losses", "dynamics", "backbones")
 
 
@@ -48,8 +48,14 @@ def test_tables_and_figures_know_no_science(module: str) -> None:
     assert not top_level(ROOT / "pipeline" / f"{module}.py") & {"torch", "tom", "gymnasium", "mujoco"}
 
 
+@pytest.mark.parametrize("path", files("pipeline/report"), ids=name)
+def test_the_report_knows_no_science(path: Path) -> None:
+    assert not top_level(path) & {"torch", "tom", "gymnasium", "mujoco"}
+
+
 def test_nothing_loaded_for_tables_and_figures_knows_the_science() -> None:
-    program = "import sys, pipeline.aggregate, pipeline.plot; print({'torch', 'tom', 'gymnasium'} & set(sys.modules))"
+    modules = "pipeline.aggregate, pipeline.plot, pipeline.report.scores, pipeline.report.figures, pipeline.report.page"
+    program = f"import sys, {modules}; print({{'torch', 'tom', 'gymnasium'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
