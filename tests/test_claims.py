@@ -151,7 +151,7 @@ def test_claims_about_other_suites_read_their_tables() -> None:
     assert verdict("road_return", ours) == NOT_RUN  # no offline MBPO in it
     four = [(env, seed) for env in ENVS[:4] for seed in range(4)]
     envs, seeds = zip(*four, strict=True)
-    rising = suite(env=envs, seed=seeds, spearman=[0.9 + 0.01 * seed for seed in seeds], replay_to_random=0.5)
+    rising = suite(env=envs, seed=seeds, spearman=[0.9 + 0.01 * seed for seed in seeds], replay_over_random=0.5)
     assert verdict("weights_rise", rising) == SUPPORTED
     assert verdict("weights_random_low", rising) == CONTRADICTED
 
@@ -231,6 +231,9 @@ def test_a_gap_in_a_table_is_refused_by_name(copy: Path) -> None:
     table.drop(columns="seed").to_csv(path, index=False)
     with pytest.raises(ResultsError, match="has no column seed"):
         read_ours(copy)
+    table = pd.read_csv(ROOT / "reports/tables/returns/curves_by_seed.csv")
+    pd.concat([table, table.tail(1).assign(method="published", seed=None)]).to_csv(path, index=False)
+    assert len(read_ours(copy).curves) == len(table)  # rows of published numbers are no runs
     path.unlink()
     with pytest.raises(ResultsError, match=r"is missing: run python -m pipeline\.aggregate"):
         read_ours(copy)

@@ -17,9 +17,10 @@ RETURNS = ("method", "env", "seed", "env_steps", "cumulative_max")
 # The tables of the other suites, one row per seed: file below reports/tables, and the columns that claims read.
 TABLES = {
     "road": ("road/summary.csv", ("method", "seed", "final_return", "weight_ratio")),
-    "weights": ("weights/summary.csv", ("scale", "method", "env", "seed", "spearman", "replay_to_random")),
-    "age": ("age/summary.csv", ("scale", "method", "env", "seed", "share_older_heavier")),
+    "weights": ("weights/seeds.csv", ("scale", "method", "env", "seed", "spearman", "replay_over_random")),
+    "age": ("age/seeds.csv", ("scale", "method", "env", "seed", "pairs")),
 }
+NOT_OURS = "published"  # the method of rows that repeat the paper's numbers beside ours
 SPELLED = {"walker": "walker2d"}  # an environment of the digitised Figure 4 under our name
 OFFLINE = {"offline_mbpo": "mbpo"}  # a method of the digitised Figure 2 under our name
 
@@ -75,7 +76,7 @@ def _weights(paper: Path) -> pd.DataFrame:
         spearman = replay["chunk_index"].corr(replay["weight_mean"], method="spearman")
         ratio = replay["weight_mean"].mean() / random["weight_mean"].mean()
         name = SPELLED.get(str(env).lower(), str(env).lower())
-        rows.append({"method": "tom", "env": name, "seed": 0, "spearman": spearman, "replay_to_random": ratio})
+        rows.append({"method": "tom", "env": name, "seed": 0, "spearman": spearman, "replay_over_random": ratio})
     return pd.DataFrame(rows)
 
 
@@ -86,6 +87,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
     for column in columns:
         if column not in table:
             raise ResultsError(f"{path} has no column {column}")
+    table = table[table["method"] != NOT_OURS].reset_index(drop=True)
     numbers = table[[name for name in columns if pd.api.types.is_numeric_dtype(table[name])]]
     texts = table[[name for name in columns if name not in numbers]]
     for row, column in np.argwhere(~np.isfinite(numbers.to_numpy(dtype=float))):
