@@ -48,6 +48,7 @@ def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
         row |= {
             "check": claim.needs is None,
             "measure": claim.measure,
+            "quantity": claim.quantity,
             "region_low": claim.region[0],
             "region_high": claim.region[1],
         }

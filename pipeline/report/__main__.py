@@ -55,7 +55,7 @@ def one(row: Any, parts: pd.DataFrame, width: int) -> Iterator[str]:
     yield f"{row.verdict.upper()}: {row.id} ({row.place})"
     yield from _wrapped(row.claim, width)
     yield from _wrapped(
-        f"{row.measure} in [{row.region_low:g}, {row.region_high:g}], {row.in_envs} of {row.envs}", width
+        f"{row.quantity} in [{row.region_low:g}, {row.region_high:g}], {row.in_envs} of {row.envs}", width
     )
     yield from _wrapped(" ".join(filter(None, (row.reason and f"Why: {row.reason}.", row.remark))), width)
     columns = ["env", "estimate", "low", "high", "n_seeds", "holds", "published", "published_holds"]

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from pipeline.looks import spelled
 from pipeline.results import ResultsError
 
 
@@ -38,6 +39,18 @@ class Claim:
     table: str | None = None
     column: str | None = None
     needs: Needs | None = None
+
+    @property
+    def quantity(self) -> str:
+        """What is measured, in a few words."""
+        others = ", ".join(spelled(method) for method in self.against)
+        words = {
+            "lead": f"return of {spelled(self.method)} − that of the best of {others}",
+            "ratio": f"return of {spelled(self.method)} / {others}",
+            "normalised_average": f"return of {spelled(self.method)} / {others}, mean over environments",
+            "column": f"{self.column} of {spelled(self.method)}" + (f" − {others}" if others else ""),
+        }
+        return words.get(self.measure, self.measure.replace("_", " "))
 
     @property
     def methods(self) -> tuple[str, ...]:

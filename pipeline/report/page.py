@@ -181,6 +181,13 @@ def returns(tables: Path) -> list[dict[str, Any]]:
     return found
 
 
+def coverage(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per interval, a column per kind of scores and number of seeds."""
+    table = table.assign(study=table["scores"] + ", " + table["n_seeds"].astype(str) + " seeds")
+    wide = table.pivot(index="interval", columns="study", values="coverage")
+    return rows_of(wide.loc[table["interval"].unique(), table["study"].unique()].reset_index())
+
+
 def provenance(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """What was recorded with the runs, over all of them: commits, machines, versions and hours."""
     texts = [("commits of the code", [str(commit)[:12] for commit in runs["git_commit"].unique()])]
@@ -225,7 +232,7 @@ def render(root: Path) -> str:
         absent=absent,
         returns=returns(tables),
         aggregate=rows_of(pd.read_csv(tables / "returns" / "aggregate.csv")),
-        coverage=rows_of(pd.read_csv(tables / "coverage" / "coverage.csv")),
+        coverage=coverage(pd.read_csv(tables / "coverage" / "coverage.csv")),
         settings=rows_of(pd.read_csv(tables / "report" / "settings.csv", dtype=str)),
         deviations=deviations(root / "README.md"),
         provenance=provenance(runs),
