@@ -3,6 +3,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 PYTHON ?= python3
+BATCH ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SCALE ?=
 RERUN ?=
@@ -10,7 +11,7 @@ KILLS ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test learns fidelity bench verify drill look audit lint clean
+.PHONY: help setup repro test learns fidelity plan bench verify drill look audit lint clean
 
 help:    ## this list
 	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,8 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 	python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 SCALE=paper)
-	python -m pipeline.launch jobs=$(JOBS) $(if $(SCALE),scale=$(SCALE))
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper)
+	python -m pipeline.launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE))
 
 test: $(STAMP)    ## the tests, minutes
 	python -m pytest -q
@@ -34,7 +35,10 @@ learns: $(STAMP)    ## does it learn? minutes
 fidelity: $(STAMP)    ## numbers whose answer is known, minutes
 	python -m pipeline.fidelity
 
-bench: $(STAMP)    ## seconds per part of a run
+plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper)
+	python -m pipeline.plan jobs=$(JOBS) $(if $(SCALE),scale=$(SCALE))
+
+bench: $(STAMP)    ## times of a step's parts beside their matrix products, ten minutes
 	python -m pipeline.bench
 
 verify: $(STAMP)    ## are the recorded results as recorded, and do tables and figures follow? (RERUN=2 trains two again)

@@ -26,7 +26,7 @@ from pipeline.config import SCIENCE, compose_cell
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
 from pipeline.run_folder import Refused, State, code_of, different, provenance, state
-from pipeline.sources import source_digest, source_digests
+from pipeline.sources import code_digest, source_digests
 from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
@@ -86,7 +86,7 @@ def mark(folder: Path, old: Path, tested: set[tuple[str, ...]]) -> bool:
         return False
     config = {key: config[key] for key in SCIENCE}
     try:
-        before, now = (source_digest(source_digests(config, tree)) for tree in (old, ROOT))
+        before, now = (code_digest(config, tree) for tree in (old, ROOT))
     except SettingsError:  # a part that one of them does not have
         return False
     if before not in code_of(found) or now in code_of(found):

@@ -1,9 +1,11 @@
 """DVC stage `train`: one cell of the grid, trained or found, copied to where it is recorded.
 
     python -m pipeline.cell method=tom env=hopper seed=0 scale=quick [--train-only]
+    python -m pipeline.cell method=tom env=hopper seed=0,1,2,3 scale=paper --train-only
 
-Reads the cell's resolved settings from reports/cells/ and nothing else, so a cell that is finished costs no imports.
-With --train-only it stops when runs/ has the run; with --no-training it fails where a run is missing.
+Several seeds are trained together, as replicas in one process. Reads the cell's resolved settings from reports/cells/
+and nothing else, so a cell that is finished costs no imports. With --train-only it stops when runs/ has the run; with
+--no-training it fails where a run is missing.
 """
 
 import json
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.run_folder import Cell, Refused, State, copy_run, locked, run_folder, state
-from pipeline.sources import source_digest, source_digests
+from pipeline.sources import code_digest
 from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +34,7 @@ def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -
         config, then = content["config"], content["source_digest"]
     except (ValueError, KeyError):
         raise Refused(f"{path.relative_to(root)} is broken; run `dvc repro -f configure`") from None
-    now = source_digest(source_digests(config, root))
+    now = code_digest(config, root)
     if then != now:
         raise Refused(f"{path.relative_to(root)} was written for other code; run `dvc repro configure`")
     return Cell(method, env, seed, scale, config, now)
@@ -53,7 +55,7 @@ def record(cell: Cell, train_only: bool = False, no_training: bool = False, root
     elif no_training:
         raise Refused(f"{cell.name}: no finished run in {run.relative_to(root)}")
     else:
-        line = _trained(cell, run)
+        (line,) = _trained([(cell, run)])
     if train_only:
         return line
     _refuse_changed(cell, run, root)
@@ -62,18 +64,28 @@ def record(cell: Cell, train_only: bool = False, no_training: bool = False, root
     return line
 
 
+def train_together(cells: Sequence[Cell], root: Path = ROOT) -> list[str]:
+    """Makes runs/ have the run of every cell; they differ in their seed alone. Returns a line for each."""
+    return _trained([(cell, run_folder(cell, root)) for cell in cells])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when the cell is recorded, 1 when it failed, 2 for arguments that cannot be used."""
     argv = sys.argv[1:] if argv is None else list(argv)
     given = dict(argument.partition("=")[::2] for argument in argv if argument not in FLAGS)
-    if set(given) != {"method", "env", "seed", "scale"} or not given["seed"].isdigit():
-        print("usage: python -m pipeline.cell method=M env=E seed=N scale=S [--train-only]", file=sys.stderr)
+    seeds = given.get("seed", "").split(",")
+    names_one = set(given) == {"method", "env", "seed", "scale"} and all(map(str.isdigit, seeds))
+    if not names_one or (len(seeds) > 1 and "--train-only" not in argv):
+        print("usage: python -m pipeline.cell method=M env=E seed=N[,N...] scale=S [--train-only]", file=sys.stderr)
         return 2
     die_with_parent()
     no_training = "--no-training" in argv or NO_TRAINING in os.environ
     try:
-        cell = read_cell(given["method"], given["env"], int(given["seed"]), given["scale"])
-        print(record(cell, "--train-only" in argv, no_training), flush=True)
+        cells = [read_cell(given["method"], given["env"], int(seed), given["scale"]) for seed in seeds]
+        if len(cells) > 1:
+            print("\n".join(train_together(cells)), flush=True)
+        else:
+            print(record(cells[0], "--train-only" in argv, no_training), flush=True)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
@@ -86,11 +98,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _trained(cell: Cell, run: Path) -> str:
+def _trained(pairs: Sequence[tuple[Cell, Path]]) -> list[str]:
     from pipeline.params import load_params  # not needed, and not paid for, where a run is found
-    from pipeline.trainer import Options, ensure_trained
+    from pipeline.trainer import Job, Options, ensure_all_trained
 
-    return ensure_trained(cell, run, Options(tracking=load_params().tracking, wait=True))
+    options = Options(tracking=load_params().tracking, wait=True)
+    return ensure_all_trained([Job(cell, run) for cell, run in pairs], options)
 
 
 def _refuse_changed(cell: Cell, run: Path, root: Path) -> None:

@@ -10,7 +10,7 @@ import pickle
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,13 @@ class Checkpoints:
         identity: Mapping[str, str],
         every_env_steps: int = 0,
         clock: Callable[[], float] = time.perf_counter,
+        together: int = 1,
     ) -> None:
-        """One is due every so many environment steps; with 0 as often as costs SHARE of the time."""
+        """One is due every so many environment steps; with 0 as often as costs SHARE of the time.
+
+        `together` is the number of runs that are saved when this one is.
+        """
+        self.together = together
         self.run, self.folder, self.identity = run, run / CHECKPOINTS, dict(identity)
         self.every, self.clock = every_env_steps, clock
         self.cost, self.last = SHARE * FIRST_S, clock()
@@ -79,18 +84,27 @@ class Checkpoints:
             shutil.rmtree(self._unfinished(env_steps), ignore_errors=True)
             print(f"no checkpoint at env step {env_steps}: {error}", file=sys.stderr, flush=True)
         self.last = self.clock()
-        self.cost = self.last - start
+        self.cost = self.together * (self.last - start)
         return saved
 
     def latest(self) -> Checkpoint | None:
         """The newest valid one; says on stderr which others are not, and why."""
-        for folder in self._newest_first():
-            try:
-                return self._read(folder)
-            except UNREADABLE as error:
-                reason = " ".join(str(error).split())[:120]
-                print(f"checkpoint {folder} cannot be used, trying the one before: {reason}", file=sys.stderr)
-        return None
+        found = latest_of_all([self])
+        return found[0] if found else None
+
+    def steps(self) -> set[str]:
+        """The names of those there are."""
+        return {folder.name for folder in self._newest_first()}
+
+    def read(self, name: str) -> Checkpoint | None:
+        """The one with this name; None, and a line on stderr, if it is not valid."""
+        try:
+            return self._read(self.folder / name)
+        except UNREADABLE as error:
+            reason = " ".join(str(error).split())[:120]
+            place = self.folder / name
+            print(f"checkpoint {place} cannot be used, trying the one before: {reason}", file=sys.stderr)
+            return None
 
     def restore_tables(self, checkpoint: Checkpoint) -> None:
         """Leaves in the run's folder the tables as they were, and nothing else but the checkpoints."""
@@ -145,6 +159,15 @@ class Checkpoints:
         if not self.folder.is_dir():
             return []
         return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
+
+
+def latest_of_all(runs: Sequence[Checkpoints]) -> list[Checkpoint] | None:
+    """The checkpoint of each run at the last environment step where all of them have a valid one."""
+    for name in sorted(set.intersection(*(checkpoints.steps() for checkpoints in runs)), reverse=True):
+        found = [checkpoint for checkpoints in runs if (checkpoint := checkpoints.read(name))]
+        if len(found) == len(runs):
+            return found
+    return None
 
 
 def to_disk(path: Path) -> None:

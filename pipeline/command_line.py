@@ -20,7 +20,20 @@ from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError, nearest
 
-RUN_KEYS = ("method", "env", "scale", "seed", "device", "tracking", "run_dir", "resume", "checkpoint_every")
+RUN_KEYS = (
+    "method",
+    "env",
+    "scale",
+    "seed",
+    "seeds",
+    "device",
+    "tracking",
+    "run_dir",
+    "resume",
+    "checkpoint_every",
+    "threads",
+    "graphs",
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,9 @@ def check(arguments: Arguments, params: Params) -> list[dict[str, Any]]:
     runs = [dict(zip(keys, values, strict=True)) for values in product(*options)]
     for selection in runs:
         _check_selection(selection, params)
-        compose_command([f"{key}={value}" for key, value in selection.items() if key not in ("seed", "run_dir")])
+        compose_command(
+            [f"{key}={value}" for key, value in selection.items() if key not in ("seed", "seeds", "run_dir")]
+        )
     return runs
 
 
@@ -107,6 +122,8 @@ def _check_selection(selection: dict[str, Any], params: Params) -> None:
     for key in ("method", "env"):
         if key not in selection:
             raise SettingsError(f"{key}= is missing; valid choices: {', '.join(_options(key, params))}")
+    if {"seed", "seeds"} <= selection.keys():
+        raise SettingsError("seed and seeds are both given; nearest valid choice: seeds alone")
     for key, value in selection.items():
         if _options(key, params):
             one_of(key, value, _options(key, params))
@@ -133,10 +150,20 @@ def _check_setting(key: str, value: Any, selection: dict[str, Any], params: Para
     check_value(key, classes[section], name, value)
 
 
-def check_resume(value: Any) -> None:
+def check_switch(value: Any, key: str) -> None:
     """Refuses what is neither true nor false."""
     if not isinstance(value, bool):
-        raise SettingsError(f"resume={value} is not true or false; nearest valid choice: resume=true")
+        raise SettingsError(f"{key}={value} is not true or false; nearest valid choice: {key}=true")
+
+
+def check_seeds(value: Any) -> None:
+    """Refuses what is not a list of different seeds."""
+    if not isinstance(value, list) or not value:
+        raise SettingsError(f"seeds={value} is not a list; valid example: seeds=[0,1,2,3]")
+    for seed in value:
+        check_whole(seed, key="seeds")
+    if len(set(value)) < len(value):
+        raise SettingsError(f"seeds={value} names a seed twice; nearest valid choice: seeds={sorted(set(value))}")
 
 
 def check_run_dir(value: Any) -> None:
@@ -150,6 +177,9 @@ def check_run_dir(value: Any) -> None:
 RUN_CHECKS: dict[str, Callable[[Any], Any]] = {
     "seed": check_whole,
     "run_dir": check_run_dir,
-    "resume": check_resume,
+    "seeds": check_seeds,
+    "resume": partial(check_switch, key="resume"),
+    "graphs": partial(check_switch, key="graphs"),
+    "threads": partial(check_whole, key="threads"),
     "checkpoint_every": partial(check_whole, key="checkpoint_every"),
 }

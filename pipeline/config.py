@@ -48,11 +48,14 @@ class Command:
     env: str = MISSING
     scale: str = MISSING
     seed: int = 0
+    seeds: list[int] | None = None
     device: str = "auto"
     tracking: str = "off"
     run_dir: str | None = None
     resume: bool = True
     checkpoint_every: int = 0
+    threads: int = 0
+    graphs: bool = True
     train: train_settings.Settings = field(default_factory=train_settings.Settings)
     weighting: Any = MISSING
     loss: Any = MISSING

@@ -1,4 +1,4 @@
-"""How long cells will take: from how long recorded ones took, else from timing the parts of a run on this core."""
+"""How long cells will take: from how long recorded ones took on this processor, else from timing their parts here."""
 
 import csv
 import json
@@ -10,25 +10,36 @@ from pathlib import Path
 
 from pipeline.params import ROOT
 from pipeline.processes import environment
-from pipeline.run_folder import Cell
+from pipeline.provenance import cpu_model
+from pipeline.run_folder import Cell, provenance
 
 
 def estimate_hours(cells: Sequence[Cell], jobs: int, root: Path = ROOT) -> str:
-    """The time that the cells take with `jobs` at once, in words.
+    """The time that the cells take with `jobs` at once, in words."""
+    return in_words(sum(seconds_of_cells(cells, root)) / max(1, min(jobs, len(cells))))
 
-    A cell is taken to be as fast as the recorded ones of its scale that are most like it. For a scale without any, the
-    parts of one cell's training are timed here for each method, which takes some seconds.
+
+def in_words(seconds: float) -> str:
+    """Hours, or minutes where it is less than one."""
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"
+
+
+def seconds_of_cells(cells: Sequence[Cell], root: Path = ROOT) -> list[float]:
+    """Wall seconds of each cell on one core.
+
+    A cell is taken to be as fast as those of its scale, recorded on this processor, that are most like it. Where there
+    is none, the parts of one cell's training are timed here for each method and environment, which takes some seconds.
     """
     recorded = recorded_speeds(root)
-    seconds = 0.0
-    for cell in cells:
-        speed = _most_alike(cell, recorded)
-        if speed is None:
-            like = next(other for other in cells if (other.method, other.scale) == (cell.method, cell.scale))
-            speed = timed(json.dumps(like.config, sort_keys=True)) / like.config["train"]["total_env_steps"]
-        seconds += speed * cell.config["train"]["total_env_steps"]
-    hours = seconds / 3600 / max(1, min(jobs, len(cells)))
-    return f"{hours:.1f} h" if hours >= 1 else f"{max(1, round(hours * 60))} min"
+    return [_speed(cell, recorded) * cell.config["train"]["total_env_steps"] for cell in cells]
+
+
+def _speed(cell: Cell, recorded: Mapping[tuple[str, ...], float]) -> float:
+    """Seconds per environment step."""
+    known = _most_alike(cell, recorded)
+    if known is not None:
+        return known
+    return timed(json.dumps(cell.config, sort_keys=True)) / float(cell.config["train"]["total_env_steps"])
 
 
 def _most_alike(cell: Cell, recorded: Mapping[tuple[str, ...], float]) -> float | None:
@@ -42,9 +53,11 @@ def _most_alike(cell: Cell, recorded: Mapping[tuple[str, ...], float]) -> float 
 
 
 def recorded_speeds(root: Path) -> dict[tuple[str, ...], float]:
-    """Mean wall seconds per env step of the recorded runs, by (scale, method, env)."""
+    """Mean wall seconds per env step of the runs recorded on a processor like this, by (scale, method, env)."""
     speeds: dict[tuple[str, ...], list[float]] = {}
     for path in sorted((root / "reports/results").glob("*/*/*/*/timing.csv")):
+        if provenance(path.parent).get("cpu") != cpu_model():
+            continue
         with path.open(newline="", encoding="utf-8") as file:
             last = list(csv.DictReader(file))[-1:]
         if last and float(last[0]["env_steps"]):

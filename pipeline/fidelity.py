@@ -15,12 +15,11 @@ import torch
 
 from pipeline.calibration import calibration
 from pipeline.capacity import fitted
+from pipeline.cells import cell_of
 from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import compose_cell
 from pipeline.learns import score, train_missing
-from pipeline.params import ROOT
 from pipeline.run_folder import Cell
-from pipeline.sources import source_digest, source_digests
 from tom.settings.fields import SettingsError
 from tom.settings.weightings.tom import Settings
 
@@ -87,9 +86,7 @@ def capacity_checks() -> Iterator[Check]:
 def pendulum_cells() -> list[Cell]:
     """The runs of MBPO on InvertedPendulum."""
     method, env, scale = PENDULUM
-    config = compose_cell(method, env, scale, OVERRIDES)
-    code = source_digest(source_digests(config, ROOT))
-    return [Cell(method, env, seed, scale, config, code) for seed in SEEDS]
+    return [cell_of(method, env, seed, scale, OVERRIDES) for seed in SEEDS]
 
 
 def pendulum_check(cells: Sequence[Cell]) -> Check:

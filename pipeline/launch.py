@@ -1,8 +1,10 @@
 """Trains every stale cell of the grid, several at a time, then records them and makes the tables and figures.
 
-    python -m pipeline.launch [jobs=N] [scale=smoke|quick|paper]
+    python -m pipeline.launch [jobs=N] [batch=N] [scale=smoke|quick|paper]
 
-`jobs` is the number of cells trained at once (default: the number of cores). `scale` is written into params.yaml first.
+`jobs` is the number of processes at once (default: the number of cores); each trains `batch` seeds of one method and
+environment side by side (default: 1 on a CPU, where it saves nothing; on a GPU all of them). `scale` is written into
+params.yaml first.
 A cell that fails does not stop the others; what is finished stays finished, so the same command goes on after a stop.
 """
 
@@ -17,24 +19,26 @@ from itertools import product
 from pathlib import Path
 
 from pipeline.cell import NO_TRAINING, read_cell, result_folder
+from pipeline.cells import is_trained
 from pipeline.checks import key_values, one_line, one_of, whole_number
 from pipeline.configure import cell_files
 from pipeline.estimate import estimate_hours
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
-from pipeline.run_folder import Cell, Refused, State, run_folder, state
+from pipeline.run_folder import Cell, Refused, State, state
 from tom.settings.fields import SettingsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every cell of the grid is recorded and tables and figures are made; 1 if not; 2 for bad input."""
     try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs", "scale"))
+        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs", "batch", "scale"))
         jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
         params = load_params()
         if given.get("scale", params.scale) != params.scale:
             params = set_scale(one_of("scale", given["scale"], params.scales), ROOT)
-        return launch(params, jobs)
+        batch = whole_number("batch", given["batch"], low=1) if "batch" in given else None
+        return launch(params, jobs, batch)
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2
@@ -55,49 +59,74 @@ def set_scale(scale: str, root: Path) -> Params:
     return load_params(root)
 
 
-def launch(params: Params, jobs: int) -> int:
+def launch(params: Params, jobs: int, batch: int | None = None) -> int:
     """Configures, trains, records, and prints what became of every cell."""
     cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
     if dvc("repro", "-q", "configure"):
         return 1
     grid = params.grid
     cells = [read_cell(m, e, s, params.scale) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
-    stale = [cell for cell in cells if not _is_trained(cell)]
-    print(
-        f"{len(cells)} cells at scale {params.scale}: {len(stale)} to train, {min(jobs, len(stale))} at a time",
-        end="",
-        flush=True,
-    )
-    print(f", about {estimate_hours(stale, jobs)}" if stale else "", flush=True)
-    failed = train_all(stale, jobs)
+    stale = [cell for cell in cells if not is_trained(cell)]
+    batches = batched(stale, batch or default_batch(stale))
+    print(f"{len(cells)} cells at scale {params.scale}: {len(stale)} to train", end="", flush=True)
+    if batches:
+        together = len(batches[0])
+        print(f", {min(jobs, len(batches))} at a time", end=f" with {together} seeds each" if together > 1 else "")
+        print(f", about {estimate_hours(stale, jobs)}", end="")
+    print(flush=True)
+    failed = train_all(batches, jobs)
     code = dvc("repro", "-q", "--keep-going", **{NO_TRAINING: "1"})
     summarise(cells, failed)
     return 1 if failed or code else 0
 
 
-def stage_command(cell: Cell) -> list[str]:
-    """Trains the cell as `configure` wrote it down."""
-    return ["pipeline.cell", *words_of(cell), "--train-only"]
+Batch = Sequence[Cell]  # cells that differ in their seed alone
 
 
-def words_of(cell: Cell) -> list[str]:
-    """The cell on a command line."""
-    return [f"method={cell.method}", f"env={cell.env}", f"seed={cell.seed}", f"scale={cell.scale}"]
+def batched(cells: Sequence[Cell], size: int) -> list[Batch]:
+    """The cells in groups of at most `size` that can train together."""
+    alike: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault((cell.method, cell.env, cell.scale, cell.source_digest), []).append(cell)
+    return [group[start : start + size] for group in alike.values() for start in range(0, len(group), size)]
 
 
-def train_all(cells: Sequence[Cell], jobs: int, command: Callable[[Cell], list[str]] = stage_command) -> dict[str, str]:
-    """Trains the cells, `jobs` at a time; returns the reason of each that failed, by name."""
+def default_batch(cells: Sequence[Cell]) -> int:
+    """All seeds at once on a GPU, where a kernel costs its launch; one on a CPU, where it costs its arithmetic."""
+    if len(cells) < 2:
+        return 1
+    import torch  # takes a second
+
+    return len(cells) if torch.cuda.is_available() else 1
+
+
+def stage_command(batch: Batch) -> list[str]:
+    """Trains the cells as `configure` wrote them down."""
+    return ["pipeline.cell", *words_of(batch), "--train-only"]
+
+
+def words_of(batch: Batch) -> list[str]:
+    """The cells on a command line."""
+    cell, seeds = batch[0], ",".join(str(cell.seed) for cell in batch)
+    return [f"method={cell.method}", f"env={cell.env}", f"seed={seeds}", f"scale={cell.scale}"]
+
+
+def train_all(
+    batches: Sequence[Batch], jobs: int, command: Callable[[Batch], list[str]] = stage_command
+) -> dict[str, str]:
+    """Trains the cells, `jobs` processes at a time; returns the reason of each that failed, by name."""
     failed: dict[str, str] = {}
     start = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(_train, cell, command(cell)): cell for cell in cells}
+        running = {pool.submit(_train, batch, command(batch)): batch for batch in batches}
         try:
             for done, future in enumerate(as_completed(running), start=1):
-                cell, (code, line) = running[future], future.result()
+                batch, (code, line) = running[future], future.result()
                 if code:
-                    failed[cell.name] = line
-                left = (time.monotonic() - start) / done * (len(cells) - done)
-                print(f"[{done}/{len(cells)}] {'FAILED ' if code else ''}{line} ({left / 60:.0f} min left)", flush=True)
+                    failed |= {cell.name: line for cell in batch if len(batch) == 1 or not is_trained(cell)}
+                left = (time.monotonic() - start) / done * (len(batches) - done)
+                said = f"{'FAILED ' if code else ''}{line} ({left / 60:.0f} min left)"
+                print(f"[{done}/{len(batches)}] {said}", flush=True)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
@@ -115,12 +144,9 @@ def summarise(cells: Sequence[Cell], failed: dict[str, str]) -> None:
         print("tables in reports/tables, figures in reports/figures")
 
 
-def _is_trained(cell: Cell) -> bool:
-    return any(state(folder, cell) is State.FINISHED for folder in (result_folder(cell), run_folder(cell, ROOT)))
-
-
-def _train(cell: Cell, module: list[str]) -> tuple[int, str]:
-    """Exit code and last line of the cell's own process; all it said is in runs/<cell>/log.txt."""
+def _train(batch: Batch, module: list[str]) -> tuple[int, str]:
+    """Exit code and last line of the process of its own; all it said is in runs/<first cell>/log.txt."""
+    cell = batch[0]
     log = ROOT / "runs" / cell.name / "log.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:

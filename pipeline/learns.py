@@ -10,12 +10,11 @@ import statistics
 import sys
 from collections.abc import Sequence
 
+from pipeline.cells import cell_of
 from pipeline.checks import key_values, one_line, whole_number
-from pipeline.config import compose_cell
-from pipeline.launch import train_all, words_of
+from pipeline.launch import batched, train_all, words_of
 from pipeline.params import ROOT
 from pipeline.run_folder import Cell, State, run_folder, state
-from pipeline.sources import source_digest, source_digests
 from tom.settings.fields import SettingsError
 
 METHODS, ENV, SCALE, SEEDS = ("mbpo", "tom"), "halfcheetah", "quick", range(6)
@@ -25,9 +24,7 @@ LAST = 3  # evaluations
 
 def cells() -> list[Cell]:
     """The runs this question needs."""
-    configs = {method: compose_cell(method, ENV, SCALE) for method in METHODS}
-    codes = {method: source_digest(source_digests(config, ROOT)) for method, config in configs.items()}
-    return [Cell(method, ENV, seed, SCALE, configs[method], codes[method]) for method in METHODS for seed in SEEDS]
+    return [cell_of(method, ENV, seed, SCALE) for method in METHODS for seed in SEEDS]
 
 
 def score(cell: Cell) -> float:
@@ -40,7 +37,9 @@ def score(cell: Cell) -> float:
 def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = ()) -> dict[str, str]:
     """Trains the cells that runs/ lacks, with overrides that their settings hold; the reason of each that failed."""
     untrained = [cell for cell in cells if state(run_folder(cell, ROOT), cell) is not State.FINISHED]
-    return train_all(untrained, jobs, lambda cell: ["pipeline.train", *words_of(cell), *overrides, "tracking=off"])
+    return train_all(
+        batched(untrained, 1), jobs, lambda one: ["pipeline.train", *words_of(one), *overrides, "tracking=off"]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,15 +6,19 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.config import compose_cell
-from pipeline.launch import train_all, words_of
-from pipeline.params import ROOT
+from pipeline.cells import cell_of
+from pipeline.launch import Batch, train_all, words_of
+from pipeline.provenance import PACKAGES
 from pipeline.run_folder import Cell, State, different, provenance, state
-from pipeline.sources import source_digest, source_digests
-from pipeline.trainer import PACKAGES, shown
+from pipeline.trainer import shown
 from tom.settings.fields import SettingsError
 
-MACHINE = ("cpu", "device", *PACKAGES)  # where one of these is another, numbers may differ in their last digits
+MACHINE = (
+    "cpu",
+    "device",
+    "replicas",
+    *PACKAGES,
+)  # where one of these is another, numbers may differ in their last digits
 
 
 def rerun(results: Sequence[Path], count: int, jobs: int) -> Iterator[str]:
@@ -29,12 +33,13 @@ def rerun(results: Sequence[Path], count: int, jobs: int) -> Iterator[str]:
     print(f"to train again: {', '.join(names) or 'none'}", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
 
-        def command(cell: Cell) -> list[str]:
+        def command(batch: Batch) -> list[str]:
+            (cell,) = batch
             device = "cpu" if provenance(found[cell.name][1]).get("device") == "cpu" else "auto"
             words = ("tracking=off", f"device={device}", f"run_dir='{scratch}/{cell.name}'")
-            return ["pipeline.train", *words_of(cell), *words]
+            return ["pipeline.train", *words_of(batch), *words]
 
-        failed = train_all([found[name][0] for name in names], jobs, command)
+        failed = train_all([[found[name][0]] for name in names], jobs, command)
         yield from failed.values()
         for name in (name for name in names if name not in failed):
             yield from compare(found[name][1], Path(scratch) / name)
@@ -44,8 +49,7 @@ def present_cell(folder: Path) -> Cell | None:
     """The cell of a result that the settings and the code here made; None if others did."""
     scale, method, env, seed = folder.parts[-4:]
     try:
-        config = compose_cell(method, env, scale)
-        cell = Cell(method, env, int(seed), scale, config, source_digest(source_digests(config, ROOT)))
+        cell = cell_of(method, env, int(seed), scale)
     except SettingsError:
         return None
     return cell if state(folder, cell) is State.FINISHED else None
@@ -61,6 +65,7 @@ def compare(recorded: Path, again: Path) -> Iterator[str]:
     """Which files of a result differ from those of its second run; on another machine only prints by how much."""
     changed = different(recorded, again)
     then, now = provenance(recorded), provenance(again)
+    then = {"replicas": 1} | then  # rounding differs a little between seeds that trained together and one alone
     changes = [f"{key} {then.get(key)} then, {now.get(key)} now" for key in MACHINE if then.get(key) != now.get(key)]
     if changed and changes:
         print(f"{shown(recorded)}: return_mean differs by up to {largest_difference(recorded, again):g}", end="")

@@ -1,8 +1,8 @@
-"""A run while it trains: records to files and tracking, checkpoints in time, an answer to signals."""
+"""Runs while they train, side by side in one process: records to files and tracking, checkpoints in time, signals."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,81 +14,118 @@ from pipeline.run_folder import FAILURE, Cell
 
 
 class Clocks:
-    """The wall and processor seconds of a run, over all the times it was started."""
+    """The wall and processor seconds of a run, over all the times it was started: its share of those of its process."""
 
-    def __init__(self, wall_s: float, cpu_s: float) -> None:
-        self._wall, self._cpu = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    def __init__(self, wall_s: float, cpu_s: float, replicas: int) -> None:
+        self._before, self._replicas = (wall_s, cpu_s), replicas
+        self._start = time.perf_counter(), time.process_time()
 
     @property
     def wall_s(self) -> float:
-        return time.perf_counter() - self._wall
+        return self._before[0] + (time.perf_counter() - self._start[0]) / self._replicas
 
     @property
     def cpu_s(self) -> float:
-        return time.process_time() - self._cpu
+        return self._before[1] + (time.process_time() - self._start[1]) / self._replicas
 
 
 @dataclass
 class Run:
-    """A run while it trains: where its records go, when it is saved, and who may stop it."""
+    """One seed while it trains: where its records go, and where it is saved."""
 
     cell: Cell
     folder: Path
     tracking: Any
     checkpoints: Any
-    interruptions: Interruptions
+    writer: Writer
     clocks: Clocks
 
-    def train(self, device: str, state: dict[str, Any] | None) -> float:
-        """Runs the science, from the state if there is one; returns the last evaluation's mean return.
+    def evaluation(self, env_steps: int, returns: Any, lengths: Any) -> None:
+        """Records the episodes of one evaluation."""
+        numbers = self.writer.evaluation(env_steps, returns, lengths)
+        self.tracking.log({EVAL + name: value for name, value in numbers.items()}, env_steps)
 
-        Stopped, with everything saved, after a signal; ArithmeticError, with the numbers in failure.json.
-        """
-        from tom.settings.agent import agent_settings
-        from tom.train import Evaluation, Final, Round, train
+    def round(self, env_steps: int, numbers: Mapping[str, float]) -> None:
+        """Records the numbers of one model round."""
+        self.writer.round(env_steps, numbers)
+        self.tracking.log(numbers, env_steps)
 
-        total = self.cell.config["train"]["total_env_steps"]
-        records = train(agent_settings(self.cell.config), [self.cell.seed], device, state)
-        begun = state["env_steps"] if state else 0
-        with Writer(self.folder, self.clocks.wall_s) as writer, Progress(self.cell.name, total, begun) as progress:
-            try:
-                for record in records:
-                    if isinstance(record, Evaluation):
-                        numbers = writer.evaluation(record.env_steps, record.returns[0], record.lengths[0])
-                        named = {EVAL + name: value for name, value in numbers.items()}
-                        self.tracking.log(named, record.env_steps)
-                        progress.evaluated(record.env_steps, numbers["return_mean"])
-                    elif isinstance(record, Round):
-                        numbers = {name: float(values[0]) for name, values in record.numbers.items()}
-                        writer.round(record.env_steps, numbers)
-                        self.tracking.log(numbers, record.env_steps)
-                        progress.at(record.env_steps)
-                    elif isinstance(record, Final):
-                        writer.policy({name: values[0] for name, values in record.policy.items()})
-                    else:
-                        self.between_steps(record.env_steps, record.state)
-            except ArithmeticError as error:
-                self.note_failure(error)
-                raise
-            return writer.last_return
-
-    def between_steps(self, env_steps: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Saves the run when it is time to, or when it was asked to stop; never a state that has diverged."""
-        number = self.interruptions.number
-        if number is None and not self.checkpoints.due(env_steps):
-            return
+    def save(self, env_steps: int, state: Mapping[str, Any]) -> bool:
+        """A checkpoint, unless the state has diverged or the disk is full."""
         from tom.checkpoint import is_finite
 
-        found = state()
-        saved = is_finite(found) and self.checkpoints.save(env_steps, found, self.clocks.wall_s, self.clocks.cpu_s)
-        if number is not None:
-            place = "there" if saved else "its last checkpoint"
-            where = f"stopped at env step {env_steps}; the same command goes on from {place}"
-            raise Stopped(number, f"{self.cell.name}: {where}")
+        return is_finite(state) and self.checkpoints.save(env_steps, state, self.clocks.wall_s, self.clocks.cpu_s)
 
-    def note_failure(self, error: ArithmeticError) -> None:
+    def note_failure(self, error: ArithmeticError, replica: int) -> None:
         """Leaves what is known of numbers that are not finite beside the last good checkpoint."""
-        numbers = {name: [str(value) for value in values] for name, values in getattr(error, "numbers", {}).items()}
+        numbers = {name: [str(values[replica])] for name, values in getattr(error, "numbers", {}).items()}
         known = {"env_steps": getattr(error, "env_steps", None), "not_finite": getattr(error, "where", [])}
         found = {"failure": str(error), **known, "numbers": numbers}
         (self.folder / FAILURE).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+@dataclass
+class Batch:
+    """Runs that differ in their seed alone, trained as the replicas of one process."""
+
+    runs: Sequence[Run]
+    interruptions: Interruptions
+
+    @property
+    def name(self) -> str:
+        others = ",".join(str(run.cell.seed) for run in self.runs[1:])
+        return self.runs[0].cell.name + (f",{others}" if others else "")
+
+    def train(self, device: str, state: dict[str, Any] | None, threads: int) -> None:
+        """Runs the science, from the state if there is one.
+
+        Stopped, with everything saved, after a signal; ArithmeticError, with the numbers of the replicas it names in
+        their failure.json.
+        """
+        from tom.settings.agent import agent_settings
+        from tom.train import train
+
+        config = self.runs[0].cell.config
+        seeds = [run.cell.seed for run in self.runs]
+        records = train(agent_settings(config), seeds, device, state, threads)
+        begun = state["env_steps"] if state else 0
+        with Progress(self.name, config["train"]["total_env_steps"], begun) as progress:
+            try:
+                for record in records:
+                    self.record(record, progress)
+            except ArithmeticError as error:
+                for replica in getattr(error, "replicas", range(len(self.runs))):
+                    self.runs[replica].note_failure(error, replica)
+                raise
+
+    def record(self, record: Any, progress: Progress) -> None:
+        """Gives every run its part of a record."""
+        from tom.train import Evaluation, Final, Round
+
+        for replica, run in enumerate(self.runs):
+            if isinstance(record, Evaluation):
+                run.evaluation(record.env_steps, record.returns[replica], record.lengths[replica])
+            elif isinstance(record, Round):
+                run.round(record.env_steps, {name: float(all_[replica]) for name, all_ in record.numbers.items()})
+            elif isinstance(record, Final):
+                run.writer.policy({name: values[replica] for name, values in record.policy.items()})
+        if isinstance(record, Evaluation):
+            progress.evaluated(record.env_steps, float(record.returns.mean()))
+        elif isinstance(record, Round):
+            progress.at(record.env_steps)
+        elif not isinstance(record, Final):
+            self.between_steps(record.env_steps, record.state)
+
+    def between_steps(self, env_steps: int, state: Callable[[], dict[str, Any]]) -> None:
+        """Saves every run when it is time to, or when the process was asked to stop."""
+        number = self.interruptions.number
+        if number is None and not self.runs[0].checkpoints.due(env_steps):
+            return
+        from tom.checkpoint import split
+
+        states = split(state(), len(self.runs))
+        saved = [run.save(env_steps, part) for run, part in zip(self.runs, states, strict=True)]
+        if number is not None:
+            place = "there" if all(saved) else "its last checkpoint"
+            where = f"stopped at env step {env_steps}; the same command goes on from {place}"
+            raise Stopped(number, f"{self.name}: {where}")

@@ -32,6 +32,11 @@ def source_digests(config: Mapping[str, Any], root: Path) -> dict[str, str]:
     return {path: _digest(root / path, _stamp(root / path)) for path in sorted(filter(None, files))}
 
 
+def code_digest(config: Mapping[str, Any], root: Path) -> str:
+    """The digest of all the code that a run with these resolved values uses."""
+    return source_digest(source_digests(config, root))
+
+
 def source_digest(digests: Mapping[str, str]) -> str:
     """One digest for all files."""
     return hashlib.sha256("".join(f"{path} {digests[path]}\n" for path in sorted(digests)).encode()).hexdigest()

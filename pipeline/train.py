@@ -2,6 +2,7 @@
 
     python -m pipeline.train method=tom env=hopper seed=1 scale=smoke weighting.clip=5
     python -m pipeline.train --multirun method=tom,mbpo env=hopper seed=0,1 tracking=off
+    python -m pipeline.train method=tom env=hopper seeds=[0,1,2,3]     four seeds as one batch, for a GPU
     python -m pipeline.train --help method=tom          every setting of the method
 
 Trains in runs/<cell>/<fingerprint> (or run_dir=...); `dvc repro` finds the run there. Nothing is recorded in reports/.
@@ -19,7 +20,7 @@ from pipeline.checks import one_line
 from pipeline.interruptions import DIES_WITH_PARENT, Stopped, die_with_parent
 from pipeline.params import ROOT, load_params
 from pipeline.run_folder import Cell, Refused, run_folder
-from pipeline.sources import source_digest, source_digests
+from pipeline.sources import code_digest
 from tom.settings.fields import SettingsError
 
 HYDRA = (  # no folders, no log files
@@ -85,15 +86,17 @@ def run(command: DictConfig) -> None:
     from hydra.types import RunMode
 
     from pipeline.config import science
-    from pipeline.trainer import Options, ensure_trained
+    from pipeline.trainer import Job, Options, ensure_all_trained
 
     config = science(command)
     try:
-        code = source_digest(source_digests(config, ROOT))
-        cell = Cell(command.method, command.env, command.seed, command.scale, config, code)
-        folder = Path(command.run_dir).absolute() if command.run_dir else run_folder(cell, ROOT)
-        names = ("device", "tracking", "resume", "checkpoint_every")
-        print(ensure_trained(cell, folder, Options(**{name: command[name] for name in names})), flush=True)
+        code = code_digest(config, ROOT)
+        seeds = command.seeds or [command.seed]
+        cells = [Cell(command.method, command.env, seed, command.scale, config, code) for seed in seeds]
+        jobs = [Job(cell, _folder(cell, command)) for cell in cells]
+        names = ("device", "tracking", "resume", "checkpoint_every", "threads", "graphs")
+        for line in ensure_all_trained(jobs, Options(**{name: command[name] for name in names})):
+            print(line, flush=True)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.code)
@@ -102,6 +105,14 @@ def run(command: DictConfig) -> None:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise Failed from error  # the other runs go on
         sys.exit(1)
+
+
+def _folder(cell: Cell, command: DictConfig) -> Path:
+    """Where the cell trains; of several seeds each has a folder of its own in run_dir."""
+    if not command.run_dir:
+        return run_folder(cell, ROOT)
+    folder = Path(command.run_dir).absolute()
+    return folder / str(cell.seed) if command.seeds else folder
 
 
 if __name__ == "__main__":

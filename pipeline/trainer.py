@@ -1,25 +1,23 @@
 """One run from its resolved values to a finished folder, whoever asks for it. Imports torch only when it trains."""
 
-import json
 import os
-import platform
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipeline.interruptions import Interruptions
 from pipeline.params import ROOT
-from pipeline.records import rows_so_far
-from pipeline.run import Clocks, Run
-from pipeline.run_folder import FILES, PROVENANCE, Cell, Refused, State, locked, new_run, sha256, state
+from pipeline.provenance import names_of, write_provenance
+from pipeline.records import Writer, rows_so_far
+from pipeline.run import Batch, Clocks, Run
+from pipeline.run_folder import Cell, Refused, State, locked, new_run, state
 
-PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
+if TYPE_CHECKING:
+    from pipeline.checkpoints import Checkpoint, Checkpoints
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,16 @@ class Options:
     wait: bool = False  # for a process that trains the same cell; else refuse
     resume: bool = True  # from the last checkpoint of an interrupted run
     checkpoint_every: int = 0  # env steps; 0: as often as 2 % of the time allows
+    threads: int = 0  # that step environments; 0: one on a CPU, one for each core beside a GPU
+    graphs: bool = True  # whether a GPU repeats update steps as CUDA graphs
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell, and the folder it is to be trained in."""
+
+    cell: Cell
+    folder: Path
 
 
 def ensure_trained(cell: Cell, folder: Path, options: Options) -> str:
@@ -38,14 +46,48 @@ def ensure_trained(cell: Cell, folder: Path, options: Options) -> str:
 
     Raises Refused, before any compute, if the folder holds something else or another process trains there.
     """
-    refuse_foreign(folder, cell)
-    with locked(folder, options.wait):
-        refuse_foreign(folder, cell)
-        if state(folder, cell) is State.FINISHED:
-            return f"{cell.name}: already trained, in {shown(folder)}"
-        with new_run(folder) as partial:
-            summary = _train(cell, partial, options)
-    return f"{cell.name}: {summary}, in {shown(folder)}"
+    return ensure_all_trained([Job(cell, folder)], options)[0]
+
+
+def ensure_all_trained(jobs: Sequence[Job], options: Options) -> list[str]:
+    """The same for cells that differ in their seed alone, trained in one process; a line for each.
+
+    A replica that diverges ends; the others go on from their last checkpoint before its error is raised.
+    """
+    for job in jobs:
+        refuse_foreign(job.folder, job.cell)
+    with ExitStack() as stack:
+        for job in sorted(jobs, key=lambda job: str(job.folder)):  # in one order, so that no two wait for each other
+            stack.enter_context(locked(job.folder, options.wait))
+            refuse_foreign(job.folder, job.cell)
+        lines = {job.folder: f"already trained, in {shown(job.folder)}" for job in jobs if is_finished(job)}
+        lines |= _train_those_that_can([job for job in jobs if job.folder not in lines], options)
+    return [f"{job.cell.name}: {lines[job.folder]}" for job in jobs]
+
+
+def is_finished(job: Job) -> bool:
+    """Whether the folder holds the cell's finished run."""
+    return state(job.folder, job.cell) is State.FINISHED
+
+
+def _train_those_that_can(jobs: Sequence[Job], options: Options) -> dict[Path, str]:
+    left, failures = list(jobs), []
+    summaries: dict[Path, str] = {}
+    while left:
+        try:
+            with ExitStack() as stack:
+                summaries = _train(left, [stack.enter_context(new_run(job.folder)) for job in left], options)
+            break
+        except ArithmeticError as error:
+            lost = [left[replica] for replica in getattr(error, "replicas", range(len(left)))]
+            failures.append(error)
+            left, options = [job for job in left if job not in lost], replace(options, resume=True)
+            if left:
+                names = ", ".join(job.cell.name for job in lost)
+                print(f"{names}: {error}; the others go on", file=sys.stderr, flush=True)
+    if failures:
+        raise failures[-1]
+    return summaries
 
 
 def refuse_foreign(folder: Path, cell: Cell) -> None:
@@ -59,34 +101,59 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def _train(cell: Cell, folder: Path, options: Options) -> str:
+def _train(jobs: Sequence[Job], folders: Sequence[Path], options: Options) -> dict[Path, str]:
+    """Trains in the folders; returns the line about each job, by its folder."""
+    from pipeline.checkpoints import (
+        Checkpoint,
+        Checkpoints,
+        latest_of_all,
+    )  # after the checks: this takes seconds to import
+    from tom.checkpoint import join
+
+    with _device(options) as (device, threads), Interruptions() as interruptions, ExitStack() as stack:
+        every, together = options.checkpoint_every, len(jobs)
+        kept = [
+            Checkpoints(folder, _identity(job.cell, device), every, together=together)
+            for job, folder in zip(jobs, folders, strict=True)
+        ]
+        found = latest_of_all(kept) if options.resume else None
+        begun: Sequence[Checkpoint | None] = found or [None] * together
+        runs = [
+            _open(stack, job.cell, checkpoints, checkpoint, options.tracking, together)
+            for job, checkpoints, checkpoint in zip(jobs, kept, begun, strict=True)
+        ]
+        batch = Batch(runs, interruptions)
+        if found:
+            print(f"{batch.name}: goes on from env step {found[0].state['env_steps']}", file=sys.stderr, flush=True)
+        batch.train(device, join([checkpoint.state for checkpoint in found]) if found else None, threads)
+    summaries = {}
+    for job, run in zip(jobs, runs, strict=True):
+        write_provenance(run, device, together)
+        trained = f"trained {job.cell.config['train']['total_env_steps']} env steps in {run.clocks.wall_s:.0f} s"
+        summaries[job.folder] = f"{trained}, return {run.writer.last_return:.1f}, in {shown(job.folder)}"
+    return summaries
+
+
+def _open(
+    stack: ExitStack, cell: Cell, checkpoints: "Checkpoints", found: "Checkpoint | None", tracking: str, together: int
+) -> Run:
+    """The run of one cell, its tables and mirror as they were at the checkpoint."""
     from omegaconf import OmegaConf
 
-    from pipeline.checkpoints import Checkpoints
-    from pipeline.tracking import tracker  # after the checks: what follows takes seconds to import
+    from pipeline.tracking import tracker
 
-    with _device(options.device) as device, Interruptions() as interruptions:
-        checkpoints = Checkpoints(folder, _identity(cell, device), options.checkpoint_every)
-        found = checkpoints.latest() if options.resume else None
-        if found is None:
-            checkpoints.clear()
-        else:
-            checkpoints.restore_tables(found)
-            print(f"{cell.name}: goes on from env step {found.state['env_steps']}", file=sys.stderr, flush=True)
-        clocks = Clocks(found.wall_s, found.cpu_s) if found else Clocks(0.0, 0.0)
-        OmegaConf.save(OmegaConf.create({**_names(cell), **cell.config}), folder / "config.yaml")
-        with tracker(options.tracking, cell, cell.config, folder) as tracking:
-            for env_steps, numbers in rows_so_far(folder):
-                tracking.log(numbers, env_steps)
-            run = Run(cell, folder, tracking, checkpoints, interruptions, clocks)
-            last = run.train(device, found.state if found else None)
-    _write_provenance(cell, folder, device, clocks)
-    env_steps = cell.config["train"]["total_env_steps"]
-    return f"trained {env_steps} env steps in {clocks.wall_s:.0f} s, return {last:.1f}"
-
-
-def _names(cell: Cell) -> dict[str, Any]:
-    return {"method": cell.method, "env": cell.env, "seed": cell.seed, "scale": cell.scale}
+    folder = checkpoints.run
+    if found is None:
+        checkpoints.clear()
+    else:
+        checkpoints.restore_tables(found)
+    OmegaConf.save(OmegaConf.create({**names_of(cell), **cell.config}), folder / "config.yaml")
+    mirror = stack.enter_context(tracker(tracking, cell, cell.config, folder))
+    for env_steps, numbers in rows_so_far(folder):
+        mirror.log(numbers, env_steps)
+    clocks = Clocks(found.wall_s, found.cpu_s, together) if found else Clocks(0.0, 0.0, together)
+    writer = stack.enter_context(Writer(folder, clocks.wall_s, lambda: clocks.wall_s))
+    return Run(cell, folder, mirror, checkpoints, writer, clocks)
 
 
 def _identity(cell: Cell, device: str) -> dict[str, str]:
@@ -99,53 +166,21 @@ def _identity(cell: Cell, device: str) -> dict[str, str]:
     }
 
 
-def _write_provenance(cell: Cell, folder: Path, device: str, clocks: Clocks) -> None:
-    made = {
-        **_names(cell),
-        "fingerprint": cell.fingerprint,
-        "source_digest": cell.source_digest,
-        "git_commit": _commit(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-        "device": device,
-        "cpu": cpu_model(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_s": round(clocks.wall_s, 1),
-        "cpu_s": round(clocks.cpu_s, 1),
-        "sha256": {name: sha256(folder / name) for name in FILES if name != PROVENANCE},
-    }
-    (folder / PROVENANCE).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
 @contextmanager
-def _device(word: str) -> Iterator[str]:
-    """Yields 'cpu' or 'cuda'; on a CPU one thread, since cells run side by side."""
+def _device(options: Options) -> Iterator[tuple[str, int]]:
+    """Yields 'cpu' or 'cuda', and how many threads step environments; on a CPU one, since cells run side by side."""
     import torch
 
+    from tom.graphs import use_graphs
+
+    word = options.device
     if word == "cuda" and not torch.cuda.is_available():
         raise Refused("device=cuda: torch finds no CUDA device here; nearest valid choice: device=cpu")
     device = word if word != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    use_graphs(options.graphs)
     try:
-        yield device
+        yield device, options.threads or (1 if device == "cpu" else os.cpu_count() or 1)
     finally:
         torch.set_num_threads(threads)
-
-
-def _commit() -> str | None:
-    """The commit that is checked out; None outside git."""
-    if not (ROOT / ".git").exists():
-        return None
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None
-
-
-def cpu_model() -> str:
-    """The processor's name, as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine() or os.name

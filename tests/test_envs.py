@@ -199,3 +199,15 @@ def test_a_time_limit_is_no_termination() -> None:
     envs.reset(0, 0)
     flags = [[bool(flag[0]) for flag in envs.step(np.zeros((1, 6), np.float32), [0])[2:]] for _ in range(1_000)]
     assert flags == [[False, False]] * 999 + [[False, True]]
+
+
+@pytest.mark.parametrize("name", ["hopper", "humanoid"])
+def test_threads_change_no_bit(name: str) -> None:
+    """Seven environments in three threads, some of them resting: what one thread gives, in the same order."""
+    several, one, draws = Lockstep(spec(name), 7, threads=3), Lockstep(spec(name), 7), np.random.default_rng(0)
+    for index in range(7):
+        assert np.array_equal(several.reset(index, index), one.reset(index, index))
+    for active in ([0, 1, 2, 3, 4, 5, 6], [6, 1, 3, 2], [4], [0, 5]) * 3:
+        actions = draws.uniform(-1.0, 1.0, (len(active), several.spec.action_dim)).astype(np.float32)
+        for threaded, serial in zip(several.step(actions, active), one.step(actions, active), strict=True):
+            assert threaded.tobytes() == serial.tobytes()

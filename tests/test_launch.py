@@ -10,16 +10,25 @@ from pipeline.run_folder import Cell, State
 CELLS = [Cell("mbpo", "hopper", seed, "smoke", {}, "") for seed in range(3)]
 
 
-def module_of(cell: Cell) -> list[str]:
+def module_of(batch: launch.Batch) -> list[str]:
     """The middle one ends with an error; the others print a line and end well."""
-    return ["no_such_module"] if cell.seed == 1 else ["platform"]
+    return ["no_such_module"] if batch[0].seed == 1 else ["platform"]
+
+
+def test_cells_that_differ_in_their_seed_alone_train_together() -> None:
+    others = [Cell("mbpo", "ant", seed, "smoke", {}, "") for seed in range(2)]
+    mixed = [cell for pair in zip(CELLS, others, strict=False) for cell in pair] + CELLS[2:]
+    assert launch.batched(mixed, 1) == [[cell] for cell in (*CELLS, *others)]
+    assert launch.batched(mixed, 2) == [CELLS[:2], CELLS[2:], others]
+    assert launch.batched(mixed, 9) == [CELLS, others]
+    assert launch.words_of(CELLS) == ["method=mbpo", "env=hopper", "seed=0,1,2", "scale=smoke"]
 
 
 def test_a_cell_that_fails_is_named_and_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(launch, "ROOT", tmp_path)
-    failed = launch.train_all(CELLS, 2, module_of)
+    failed = launch.train_all(launch.batched(CELLS, 1), 2, module_of)
     assert list(failed) == ["smoke-mbpo-hopper-s1"]
     assert "No module named no_such_module" in failed["smoke-mbpo-hopper-s1"]
     said = capsys.readouterr().out

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.config import compose_cell
 from pipeline.params import load_params
 from tom.adam import ReplicaAdam
+from tom.checkpoint import join, split
 from tom.networks import descend
 from tom.settings.agent import AgentSettings, agent_settings
 from tom.train import Diverged, Evaluation, Final, Record, Round, Step, Trainer, train
@@ -40,6 +41,8 @@ PARTS = {
     ),
 }
 BETWEEN = range(291, 300)  # two bursts, and so two rounds
+BATCHED = ("tom", "tom_official", "pdml", "vagram_ensemble")  # every kind of state there is
+TOGETHER = 1e-3  # of a return: what is left of rounding (1e-7) after a hundred steps and ten updates
 AFTER_BETWEEN = [(Round, 310), (Round, 340), (Evaluation, 350), (Final, 350)]
 
 
@@ -115,6 +118,48 @@ def test_what_follows_a_state_is_what_would_have_followed(method: str, env: str)
     policy = state["backbone"]["sac"]["policy"]
     assert isinstance(rest[-1], Final)
     assert all(not np.array_equal(policy[name].numpy(), value) for name, value in rest[-1].policy.items())
+
+
+@pytest.mark.parametrize("method", BATCHED)
+def test_replicas_can_be_taken_apart_and_put_together_again(method: str) -> None:
+    """The states of seeds that trained together fit single runs, and joined they are what they were."""
+    settings = settings_of(method)
+    records, states = run(settings, [295])
+    before, data = states.popitem()
+    parts = [from_disk(on_disk(part)) for part in split(from_disk(data), len(SEEDS))]
+    rest = list(train(settings, SEEDS, "cpu", join(parts)))
+    assert all_described(rest) == all_described(records[before:])
+    for replica, seed in enumerate(SEEDS):
+        alone = list(train(settings, [seed], "cpu", from_disk(on_disk(split(from_disk(data), 2)[replica]))))
+        returns, together = (next(r.returns for r in rs if isinstance(r, Evaluation)) for rs in (alone, rest))
+        np.testing.assert_allclose(returns[0], together[replica], rtol=TOGETHER)
+
+
+@pytest.mark.parametrize("method", BATCHED)
+def test_seeds_that_train_together_do_what_each_does_alone(method: str) -> None:
+    """Bit for bit until the first update. After that sums are taken in another order, and rounding grows with a run."""
+    settings = settings_of(method)
+    together = list(train(settings, SEEDS, "cpu"))
+    for replica, seed in enumerate(SEEDS):
+        for one, both in zip(train(settings, [seed], "cpu"), together, strict=True):
+            assert (type(one), one.env_steps) == (type(both), both.env_steps)
+            if isinstance(one, Step) and one.env_steps == settings.train.warmup_env_steps:
+                rows, shared = one.state()["replay"]["rows"], both.state()["replay"]["rows"]
+                assert torch.equal(rows[0, : one.env_steps], shared[replica, : one.env_steps])
+            elif isinstance(one, Evaluation) and isinstance(both, Evaluation):
+                np.testing.assert_allclose(one.returns[0], both.returns[replica], rtol=TOGETHER)
+                np.testing.assert_array_equal(one.lengths[0], both.lengths[replica])
+            elif isinstance(one, Final) and isinstance(both, Final):
+                for name, value in one.policy.items():
+                    np.testing.assert_allclose(value[0], both.policy[name][replica], rtol=TOGETHER, atol=1e-5)
+
+
+def test_replicas_that_have_not_come_equally_far_are_not_joined() -> None:
+    settings = settings_of("sac")
+    _, states = run(settings, (260, 270))
+    early, late = (split(from_disk(data), 2) for data in states.values())
+    with pytest.raises(ValueError, match="the replicas have not come equally far: 260, 270"):
+        join([early[0], late[1]])
 
 
 def test_a_run_can_stop_before_learning_begins_where_a_round_is_due_and_at_its_end() -> None:

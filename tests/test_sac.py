@@ -75,7 +75,7 @@ def test_temperature_rises_where_entropy_is_below_its_target() -> None:
 def test_what_an_update_reports_and_moves() -> None:
     sac = constant_sac()
     frozen = [p.clone() for p in sac.target.parameters()]
-    numbers = dict(zip(NUMBERS, sac.update(rows_of(0.7, 0.0, 0.0), NOISE, NOISE).unbind(-1), strict=True))
+    numbers = dict(zip(NUMBERS, sac.update(rows_of(0.7, 0.0, 0.0).data, NOISE, NOISE).unbind(-1), strict=True))
     assert numbers["temperature"].tolist() == [0.5, 0.5]
     assert numbers["entropy"].tolist() == pytest.approx([-value for value in LOG_PROB], rel=1e-5)
     assert numbers["q"].tolist() == pytest.approx([1.0, 1.0], abs=2e-3)  # after a step of 3e-4
@@ -101,7 +101,7 @@ def test_a_reward_of_one_for_ever_or_once(terminated: float, truncated: float, v
     for _ in range(700):
         rows.data[..., 1:2] = 2.0 * noise["replay"].uniform(32, 1) - 1.0  # every action is tried
         draws = noise["replay"].normal(2, 32, 1)
-        sac.update(rows, draws[:, 0], draws[:, 1])
+        sac.update(rows.data, draws[:, 0], draws[:, 1])
     with torch.no_grad():
         assert (sac.critic(rows.obs_action)[:, :, 0] - value).abs().max() < 0.03 * value
 
@@ -114,7 +114,7 @@ def test_the_policy_finds_the_better_action() -> None:
         obs, ends = torch.zeros(2, 64, 1), torch.tensor([1.0, 0.0]).expand(2, 64, 2)
         rows = Transitions(torch.cat([obs, action, obs, -((action - 0.5) ** 2), ends], -1), 1, 1)
         noise = draws.normal(2, 64, 1)
-        sac.update(rows, noise[:, 0], noise[:, 1])
+        sac.update(rows.data, noise[:, 0], noise[:, 1])
     with torch.no_grad():
         assert (sac.policy.mode(torch.zeros(2, 1, 1)) - 0.5).abs().max() < 0.1
 
@@ -148,9 +148,9 @@ class Recorder:
     def __init__(self) -> None:
         self.batches: list[Transitions] = []
 
-    def __call__(self, rows: Transitions, next_noise: Tensor, noise: Tensor) -> Tensor:
+    def __call__(self, rows: Tensor, next_noise: Tensor, noise: Tensor) -> Tensor:
         assert not torch.equal(next_noise, noise)
-        self.batches.append(rows)
+        self.batches.append(Transitions(rows, 2, 1))
         return torch.full((2, 5), float(len(self.batches)))
 
 

@@ -1,4 +1,4 @@
-"""Adam for stacks of networks: every replica has its own count of steps, and can rest."""
+"""Adam for stacks of networks: fused, and where replicas stop at different times with a count of steps for each."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -6,6 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
+
+
+def fused_adam(parameters: Iterable[Any], learning_rate: float) -> torch.optim.Adam:
+    """Adam (Kingma and Ba, 2015, with its constants) for replicas that all take every step; in CUDA graphs too.
+
+    `parameters` are tensors, or groups of them with settings of their own.
+    """
+    groups = list(parameters)
+    tensor = groups[0]["params"][0] if isinstance(groups[0], dict) else groups[0]
+    return torch.optim.Adam(groups, lr=learning_rate, fused=True, capturable=tensor.is_cuda)
 
 
 class ReplicaAdam(torch.optim.Optimizer):

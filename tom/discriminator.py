@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tom.adam import fused_adam
+from tom.graphs import Captured
 from tom.networks import Normaliser, StackedMLP, descend
 from tom.replay import Transitions, take
 from tom.settings.weightings.tom import Settings
@@ -57,26 +59,38 @@ class Discriminator(nn.Module):
 
         A share of the current rows is held out; returned is the cross-entropy on it, [R] (chance is 2 log 2).
         """
-        settings, batch = self.settings, self.settings.discriminator_batch
+        settings, batch, count = self.settings, self.settings.discriminator_batch, buffer.data.shape[1]
         if settings.discriminator_normalises:
             self.normalise.fit(features(buffer))
-        positives, negatives = self.normalise(features(current)), self.normalise(features(buffer))
+        positives = self.normalise(features(current))
         positives = take(positives, stream.permutation(positives.shape[1]))
         held = max(1, int(positives.shape[1] * settings.discriminator_holdout))
         held_out, positives = positives[:, :held], positives[:, held:]
         trained = self if settings.discriminator_trains == "all" else self.trunk
         parameters = list(trained.parameters())
-        optimizer = torch.optim.Adam(parameters, lr=settings.discriminator_learning_rate, fused=True)
+        optimizer = fused_adam(parameters, settings.discriminator_learning_rate)
+
+        def step(*drawn: Tensor) -> Tensor:
+            loss = self.loss(*drawn)
+            descend(optimizer, loss, parameters)
+            return loss.detach()
+
+        update = Captured(step, stream.device)
         for start in range(0, settings.discriminator_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, settings.discriminator_updates - start)
             current_rows = take(positives, stream.below(positives.shape[1], updates, batch)).unbind(1)
-            buffer_rows = take(negatives, stream.below(negatives.shape[1], updates, batch)).unbind(1)
+            negatives = self.drawn(buffer, stream.below(count, updates, batch).flatten(1))
+            buffer_rows = negatives.unflatten(1, (updates, batch)).unbind(1)
             mixtures = stream.uniform(updates, batch, 1).unbind(1)
             for drawn in zip(current_rows, buffer_rows, mixtures, strict=True):
-                descend(optimizer, self.loss(*drawn), parameters)
-        others = take(negatives, stream.below(negatives.shape[1], held))
+                update(*drawn)
+        others = self.drawn(buffer, stream.below(count, held))
         with torch.no_grad():
             return cross_entropy(self(held_out), self(others), settings.negative_label)
+
+    def drawn(self, rows: Transitions, index: Tensor) -> Tensor:
+        """The normalised features of the rows index [R, B]: [R, B, 2 O + A]."""
+        return self.normalise(features(rows.like(take(rows.data, index))))
 
     @torch.no_grad()
     def log_ratio(self, rows: Transitions) -> Tensor:

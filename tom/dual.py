@@ -10,7 +10,9 @@ the direction Q = constant vanishes: E_q[w (1 - g (1 - terminated))] = 1 - g wit
 import torch
 from torch import Tensor
 
+from tom.adam import fused_adam
 from tom.divergences import conjugate, slope
+from tom.graphs import Captured
 from tom.networks import Normaliser, Policy, StackedMLP, descend
 from tom.replay import RESETS_KEPT, Replay, Transitions, take
 from tom.settings.weightings.tom import Settings
@@ -93,7 +95,8 @@ class OccupancyQ:
             {"params": [self.net.weights], "weight_decay": settings.q_weight_decay},
             {"params": [self.net.biases], "weight_decay": bias_decay},
         ]
-        self.optimizer = torch.optim.Adam(groups, lr=settings.q_learning_rate, fused=True)
+        self.optimizer = fused_adam(groups, settings.q_learning_rate)
+        self.update = Captured(self._update, stream.device)
 
     def fit(
         self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream, seen: Tensor | None = None
@@ -103,21 +106,25 @@ class OccupancyQ:
         Batches come from the rows `seen` (int64 [R, M]) if given, else from all.
         """
         batch, samples = self.settings.q_batch, self.settings.action_samples
-        rows = replay.all()
-        table = torch.cat([rows.data, log_ratio[..., None]], -1)
-        table = table if seen is None else take(table, seen)
-        losses, parameters = log_ratio.new_zeros(log_ratio.shape[0]), list(self.net.parameters())
+        losses = log_ratio.new_zeros(log_ratio.shape[0])
         for start in range(0, self.settings.q_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, self.settings.q_updates - start)
-            batches = take(table, stream.below(len(replay), updates, batch)).unbind(1)
+            index = stream.below(len(replay), updates, batch)
+            index = index if seen is None else take(seen[..., None], index)[..., 0]
+            batches, ratios = replay.rows(index).data.unbind(1), take(log_ratio[..., None], index).unbind(1)
             resets = take(replay.resets, stream.below(replay.resets_kept(), updates, batch)).unbind(1)
             noise = stream.normal(updates, samples + 1, batch, self.action_dim).unbind(1)
             losses.zero_()
-            for drawn, reset_obs, noise_now in zip(batches, resets, noise, strict=True):
-                loss = self.loss(rows.like(drawn[..., :-1]), drawn[..., -1], reset_obs, policy, noise_now)
-                descend(self.optimizer, loss, parameters)
-                losses += loss.detach() / updates
+            for drawn in zip(batches, ratios, resets, noise, strict=True):
+                losses += self.update(*drawn, policy=policy) / updates
         return losses
+
+    def _update(self, drawn: Tensor, log_ratio: Tensor, reset_obs: Tensor, noise: Tensor, policy: Policy) -> Tensor:
+        """One Adam step on rows [R, B, W] and their log-ratio [R, B, 1]; returns the loss [R]."""
+        rows = Transitions(drawn, reset_obs.shape[-1], self.action_dim)
+        loss = self.loss(rows, log_ratio[..., 0], reset_obs, policy, noise)
+        descend(self.optimizer, loss, list(self.net.parameters()))
+        return loss.detach()
 
     def observe(self, replay: Replay) -> None:
         """Settles the units of Q's inputs for a round: the moments of the stored rows."""

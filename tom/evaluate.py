@@ -11,17 +11,16 @@ from tom.networks import Policy
 def evaluate(policy: Policy, envs: Lockstep, seeds: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Undiscounted returns and lengths [R, episodes] of the policy's mode, one episode per seed, in lockstep.
 
-    envs holds R * episodes environments, replica by replica.
+    envs holds R * episodes environments, replica by replica; the policy is on the CPU.
     """
     replicas, episodes = len(seeds), len(seeds[0])
     flat_seeds = [seed for row in seeds for seed in row]
-    device = next(policy.parameters()).device
     observations = np.stack([envs.reset(i, seed) for i, seed in enumerate(flat_seeds)])
     returns, lengths = np.zeros(len(flat_seeds)), np.zeros(len(flat_seeds), dtype=np.int64)
     active = np.arange(len(flat_seeds))
     while len(active):
-        batch = torch.as_tensor(observations, dtype=torch.float32, device=device).view(replicas, episodes, -1)
-        actions = policy.mode(batch).flatten(0, 1).cpu().numpy()
+        batch = torch.as_tensor(observations, dtype=torch.float32).view(replicas, episodes, -1)
+        actions = policy.mode(batch).flatten(0, 1).numpy()
         stepped, rewards, terminated, truncated = envs.step(actions[active], active.tolist())
         observations[active] = stepped
         returns[active] += rewards

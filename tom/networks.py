@@ -1,5 +1,6 @@
 """Stacks of networks with leading axes: every parameter has a row per replica (and per member), and they never meet."""
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -94,6 +95,27 @@ class Policy(nn.Module):
     def mode(self, obs: Tensor) -> Tensor:
         """The deterministic action tanh(mean)."""
         return torch.tanh(self(obs)[0])
+
+
+class HostPolicy:
+    """The policy where the simulator is: acting and evaluating cost no round trip to a GPU for each step."""
+
+    def __init__(self, learnt: Policy):
+        self._learnt, self._behind = learnt, False
+        on_host = next(learnt.parameters()).device.type == "cpu"
+        self._copy = learnt if on_host else copy.deepcopy(learnt).cpu()
+
+    def changed(self) -> None:
+        """The learnt policy is another one now."""
+        self._behind = True
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as it is now, on the CPU."""
+        if self._behind and self._copy is not self._learnt:
+            self._copy.load_state_dict(self._learnt.state_dict())
+        self._behind = False
+        return self._copy
 
 
 class TwinCritic(nn.Module):

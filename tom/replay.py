@@ -60,6 +60,9 @@ class Transitions:
 def take(rows: Tensor, index: Tensor) -> Tensor:
     """rows [R, N, W] at index [R, ...] (int64), each replica in its own rows: [R, ..., W]."""
     replicas, count, width = rows.shape
+    if not rows.is_contiguous():  # part of a ring: to flatten it would copy it
+        each = torch.arange(replicas, device=rows.device).view(-1, *[1] * (index.dim() - 1))
+        return rows[each, index]
     offsets = torch.arange(replicas, device=rows.device).view(-1, *[1] * (index.dim() - 1)) * count
     return rows.reshape(-1, width).index_select(0, (index + offsets).flatten()).view(*index.shape, width)
 
@@ -150,8 +153,8 @@ class Replay(Ring):
     def push(self, rows: Tensor, env_step: int, policy_round: int) -> None:
         """Stores one new transition of each replica, rows [R, W]."""
         slot = self.add(rows[:, None])
-        self.env_step[slot] = env_step
-        self.policy_round[slot] = policy_round
+        self.env_step.index_fill_(0, slot, env_step)
+        self.policy_round.index_fill_(0, slot, policy_round)
 
     def push_reset(self, replica: int, observation: Tensor) -> None:
         """Stores the first observation [O] of an episode."""
@@ -164,18 +167,16 @@ class Replay(Ring):
         return self.all().obs_action[replica, slots, self.observation_dim :]
 
     def state_dict(self) -> dict[str, Any]:
-        stamps = {name: getattr(self, name)[: len(self)].clone() for name in STAMPS}
-        kept = max(self.resets_kept())
-        return (
-            super().state_dict() | stamps | {"resets": self.resets[:, :kept].clone(), "reset_count": self.reset_count}
-        )
+        stamps = {name: getattr(self, name)[None, : len(self)].repeat(len(self.data), 1) for name in STAMPS}
+        resets = {"resets": self.resets, "reset_count": torch.tensor(self.reset_count)}
+        return super().state_dict() | stamps | resets
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         for name in STAMPS:
-            getattr(self, name)[: len(self)] = state[name].to(self.data.device)
-        self.resets[:, : state["resets"].shape[1]] = state["resets"].to(self.data.device)
-        self.reset_count = list(state["reset_count"])
+            getattr(self, name)[: len(self)] = state[name][0].to(self.data.device)
+        self.resets.copy_(state["resets"])
+        self.reset_count = state["reset_count"].tolist()
 
     def resets_kept(self) -> list[int]:
         """How many reset states each replica has."""

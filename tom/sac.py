@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tom.adam import fused_adam
 from tom.context import Context
+from tom.graphs import Captured
 from tom.networks import Policy, TwinCritic, descend
 from tom.replay import Transitions
 from tom.settings.backbones.sac import Settings
@@ -20,7 +22,7 @@ class SoftActorCritic:
 
     def __init__(self, settings: Settings, context: Context):
         sizes = (context.replicas, context.observation_dim, context.action_dim, settings.hidden, context.init)
-        self.settings = settings
+        self.settings, self.observation_dim, self.action_dim = settings, context.observation_dim, context.action_dim
         self.target_entropy = settings.target_entropy_per_action * context.action_dim
         self.policy, self.critic = Policy(*sizes, settings.policy_head_scale), TwinCritic(*sizes)
         self.target = TwinCritic(*sizes)
@@ -32,8 +34,9 @@ class SoftActorCritic:
         self.actor_parameters = [*self.policy.parameters(), self.log_temperature]
         self.critic_parameters: list[Tensor] = list(self.critic.parameters())
         self.target_parameters: list[Tensor] = list(self.target.parameters())
-        self.actor_optimizer = torch.optim.Adam(self.actor_parameters, lr=settings.learning_rate, fused=True)
-        self.critic_optimizer = torch.optim.Adam(self.critic_parameters, lr=settings.learning_rate, fused=True)
+        self.actor_optimizer = fused_adam(self.actor_parameters, settings.learning_rate)
+        self.critic_optimizer = fused_adam(self.critic_parameters, settings.learning_rate)
+        self.update = Captured(self._update, context.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, temperature and optimisers."""
@@ -47,8 +50,9 @@ class SoftActorCritic:
             getattr(self, name).load_state_dict(state[name])
         self.log_temperature.copy_(state["log_temperature"])
 
-    def update(self, batch: Transitions, next_noise: Tensor, noise: Tensor) -> Tensor:
+    def _update(self, rows: Tensor, next_noise: Tensor, noise: Tensor) -> Tensor:
         """One update of everything on rows [R, B, W] with noise [R, B, A]; returns NUMBERS, [R, 5]."""
+        batch = Transitions(rows, self.observation_dim, self.action_dim)
         temperature = self.log_temperature.detach().exp()
         critic_loss = self.critic_loss(batch, next_noise, temperature)
         descend(self.critic_optimizer, critic_loss, self.critic_parameters)

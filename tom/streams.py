@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# The simulator is on the CPU, and so is what decides its resets and the noise of the actions it is given.
+ON_HOST = ("env", "eval", "policy")
 PURPOSES = ("init", "env", "eval", "replay", "model", "rollout", "policy", "weighting")
 
 
@@ -56,9 +58,13 @@ class Stream:
 
 
 def streams(seeds: Sequence[int], device: torch.device) -> dict[str, Stream]:
-    """A Stream for each of PURPOSES: replica r depends on seeds[r] alone."""
+    """A Stream for each of PURPOSES, on the device or the CPU: replica r depends on seeds[r] alone."""
+
+    def generator(seed: int, purpose: str) -> torch.Generator:
+        return torch.Generator("cpu" if purpose in ON_HOST else device).manual_seed(seed)
+
     children = [np.random.SeedSequence(seed).spawn(len(PURPOSES)) for seed in seeds]
     return {
-        purpose: Stream([torch.Generator(device).manual_seed(int(c[i].generate_state(1)[0])) for c in children])
+        purpose: Stream([generator(int(c[i].generate_state(1)[0]), purpose) for c in children])
         for i, purpose in enumerate(PURPOSES)
     }

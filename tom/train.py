@@ -62,11 +62,13 @@ Record = Evaluation | Round | Step | Final
 
 
 class Diverged(ArithmeticError):
-    """Numbers that are not finite: the message says where; `numbers` are those of the round."""
+    """Numbers of some replicas that are not finite: the message says where; `numbers` are those of the round, [R]."""
 
-    def __init__(self, env_steps: int, where: Sequence[str], numbers: dict[str, np.ndarray]):
+    def __init__(self, env_steps: int, where: dict[str, np.ndarray], numbers: dict[str, np.ndarray]):
+        """`where` tells for each name at fault which replicas are, bool [R]."""
         super().__init__(f"diverged: {', '.join(where)} not finite at env step {env_steps}")
         self.env_steps, self.where, self.numbers = env_steps, list(where), numbers
+        self.replicas = np.flatnonzero(np.any(list(where.values()), 0)).tolist()
 
 
 def pick_device(word: str) -> torch.device:
@@ -75,15 +77,20 @@ def pick_device(word: str) -> torch.device:
 
 
 def train(
-    settings: AgentSettings, seeds: Sequence[int], device: str = "auto", state: dict[str, Any] | None = None
+    settings: AgentSettings,
+    seeds: Sequence[int],
+    device: str = "auto",
+    state: dict[str, Any] | None = None,
+    threads: int = 1,
 ) -> Iterator[Record]:
     """Trains R = len(seeds) independent replicas of one agent; each depends on its own seed alone.
 
     The clock is the environment step. With the state of an earlier Step, which is used up, it goes on from there: the
-    records are those that would have followed. SettingsError if a part needs what the backbone does not have; Diverged.
+    records are those that would have followed. Environments are stepped in so many threads. SettingsError if a part
+    needs what the backbone does not have; Diverged.
     """
     torch.set_flush_denormal(True)  # products with denormal numbers are several times slower on a CPU
-    trainer = Trainer(settings, seeds, pick_device(device))
+    trainer = Trainer(settings, seeds, pick_device(device), threads)
     loop = settings.train
     if state is None:
         yield trainer.evaluation()
@@ -101,15 +108,15 @@ def train(
     yield trainer.final()
 
 
-def _diverged(name: str, values: np.ndarray) -> bool:
-    """A sum must be finite; a number of a round may be unknown (NaN), not infinite."""
-    return not np.isfinite(values).all() if name.startswith(SUM) else bool(np.isinf(values).any())
+def _diverged(name: str, values: np.ndarray) -> np.ndarray:
+    """Which replicas' value is at fault, [R]: a sum must be finite; a number may be unknown (NaN), not infinite."""
+    return ~np.isfinite(values) if name.startswith(SUM) else np.isinf(values)
 
 
 class Trainer:
     """R replicas in the middle of a run."""
 
-    def __init__(self, settings: AgentSettings, seeds: Sequence[int], device: torch.device):
+    def __init__(self, settings: AgentSettings, seeds: Sequence[int], device: torch.device, threads: int = 1):
         self.settings, self.device, self.replicas = settings, device, len(seeds)
         self.spec = spec_of(settings.env, settings.train.contact_cost)
         self.streams = streams(seeds, device)
@@ -128,9 +135,9 @@ class Trainer:
         self.replay = Replay(
             self.replicas, settings.train.total_env_steps, self.spec.observation_dim, self.spec.action_dim, device
         )
-        self.envs = Lockstep(self.spec, self.replicas)
-        self.eval_envs = Lockstep(self.spec, self.replicas * settings.train.eval_episodes)
-        self.observations = torch.zeros(self.replicas, self.spec.observation_dim, device=device)
+        self.envs = Lockstep(self.spec, self.replicas, threads)
+        self.eval_envs = Lockstep(self.spec, self.replicas * settings.train.eval_episodes, threads)
+        self.observations = torch.zeros(self.replicas, self.spec.observation_dim)
         self.episode_seeds, self.episode_steps = [0] * self.replicas, np.zeros(self.replicas, dtype=np.int64)
         self.env_steps = self.rounds = 0
         self._check_needs()
@@ -147,10 +154,10 @@ class Trainer:
 
     def _reset(self, replica: int) -> None:
         stream = self.streams["env"]
-        seed = int(torch.randint(2**31, (), generator=stream.generators[replica], device=self.device))
+        seed = int(torch.randint(2**31, (), generator=stream.generators[replica]))
         self.episode_seeds[replica] = seed
         self.observations[replica] = torch.as_tensor(self.envs.reset(replica, seed), dtype=torch.float32)
-        self.replay.push_reset(replica, self.observations[replica])
+        self.replay.push_reset(replica, self.observations[replica].to(self.device, non_blocking=True))
         self.episode_steps[replica] = 0
 
     def step(self, explore: bool) -> None:
@@ -160,15 +167,15 @@ class Trainer:
             actions = 2.0 * stream.uniform(self.spec.action_dim) - 1.0
         else:
             actions = self.backbone.act(self.observations, stream)
-        stepped, rewards, terminated, truncated = self.envs.step(actions.cpu().numpy(), range(self.replicas))
+        stepped, rewards, terminated, truncated = self.envs.step(actions.numpy(), range(self.replicas))
         self.episode_steps += 1
         truncated |= (self.episode_steps >= self.settings.train.episode_env_steps) & ~terminated
-        next_obs = torch.as_tensor(stepped, dtype=torch.float32, device=self.device)
+        next_obs = torch.as_tensor(stepped, dtype=torch.float32)
         if self.settings.train.time_limits == "terminal":
             terminated |= truncated
         ends = np.stack([rewards, terminated, truncated], -1).astype(np.float32)
-        row = torch.cat([self.observations, actions, next_obs, torch.as_tensor(ends, device=self.device)], -1)
-        self.replay.push(row, self.env_steps, self.rounds)
+        row = torch.cat([self.observations, actions, next_obs, torch.as_tensor(ends)], -1)
+        self.replay.push(row.to(self.device, non_blocking=True), self.env_steps, self.rounds)
         self.observations = next_obs
         self.env_steps += 1
         for replica in np.flatnonzero(terminated | truncated):
@@ -186,7 +193,8 @@ class Trainer:
         numbers["updates_per_env_step"] = self._updates_per_env_step()
         self.rounds += 1
         found = {name: value.double().cpu().numpy() for name, value in (numbers | self._sums()).items()}
-        where = [name.removeprefix(SUM) for name, sums in found.items() if _diverged(name, sums)]
+        faults = {name.removeprefix(SUM): _diverged(name, values) for name, values in found.items()}
+        where = {name: fault for name, fault in faults.items() if fault.any()}
         kept = {name: found[name] for name in numbers}
         if where:
             raise Diverged(self.env_steps, where, kept)
@@ -237,7 +245,11 @@ class Trainer:
     def evaluation(self) -> Evaluation:
         """Deterministic episodes of the current policies."""
         seeds = self.streams["eval"].seeds(self.settings.train.eval_episodes)
-        return Evaluation(self.env_steps, *evaluate(self.backbone.sac.policy, self.eval_envs, seeds))
+        returns, lengths = evaluate(self.backbone.acting.policy, self.eval_envs, seeds)
+        lost = ~np.isfinite(returns).all(1)
+        if lost.any():
+            raise Diverged(self.env_steps, {"returns": lost}, {"return": returns.mean(1)})
+        return Evaluation(self.env_steps, returns, lengths)
 
     def final(self) -> Final:
         """The policies as they are now."""

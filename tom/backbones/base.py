@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tom.context import Context
-from tom.replay import Replay, Transitions
+from tom.networks import HostPolicy
+from tom.replay import Replay
 from tom.sac import NUMBERS, SoftActorCritic
 from tom.settings.backbones.sac import Settings
 from tom.streams import Stream
@@ -24,6 +25,7 @@ class Backbone:
         self.batch, self.updates = settings.batch, 0
         self.totals = torch.zeros(context.replicas, len(NUMBERS), device=context.device)
         self.since_report = 0
+        self.acting = HostPolicy(self.sac.policy)
 
     def batches(self, replay: Replay, stream: Stream) -> Tensor:
         """Rows for one burst: [R, updates_per_burst, batch, W]."""
@@ -36,9 +38,9 @@ class Backbone:
 
     @torch.no_grad()
     def act(self, observations: Tensor, stream: Stream) -> Tensor:
-        """One sampled action per replica: [R, O] -> [R, A]."""
+        """One sampled action per replica, on the CPU: [R, O] -> [R, A]."""
         noise = stream.normal(1, self.context.action_dim)
-        return self.sac.policy.sample(observations[:, None], noise)[:, 0]
+        return self.acting.policy.sample(observations[:, None], noise)[:, 0]
 
     def improve(self, steps_since_warmup: int, replay: Replay, stream: Stream) -> None:
         """Does the bursts of SAC updates that are due after so many environment steps."""
@@ -50,8 +52,8 @@ class Backbone:
         batches, actions = self.batches(replay, stream), self.context.action_dim
         noise = stream.normal(2, self.updates_per_burst, self.batch, actions)
         for update in range(self.updates_per_burst):
-            rows = Transitions(batches[:, update], self.context.observation_dim, actions)
-            self.totals += self.sac.update(rows, noise[:, 0, update], noise[:, 1, update])
+            self.totals += self.sac.update(batches[:, update], noise[:, 0, update], noise[:, 1, update])
+        self.acting.changed()
         self.updates += self.updates_per_burst
         self.since_report += self.updates_per_burst
 
@@ -65,6 +67,7 @@ class Backbone:
         self.updates, self.since_report = state["updates"], state["since_report"]
         self.totals = state["totals"].to(self.totals.device)
         self.sac.load_state_dict(state["sac"])
+        self.acting.changed()
 
     def report(self) -> dict[str, Tensor]:
         """Means since the last report, [R] each; NaN when there was no update."""

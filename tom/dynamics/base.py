@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from tom.adam import ReplicaAdam
-from tom.dynamics.descent import by_descent
+from tom.dynamics.descent import by_descent, minibatch
 from tom.dynamics.samples import Samples
+from tom.graphs import Captured
 from tom.networks import Normaliser
 from tom.replay import Transitions
 from tom.streams import Stream
@@ -43,6 +44,7 @@ class Dynamics(nn.Module):
         self.lead = (replicas, *members)
         self.inputs = Normaliser(replicas, observation_dim + action_dim, device)
         self.targets = Normaliser(replicas, 1 + observation_dim, device)
+        self.update = Captured(self._update, device)
 
     def spread(self, rows: Tensor) -> Tensor:
         """The same rows for every member: [R, B, W] -> a view [*lead, B, W]."""
@@ -69,6 +71,10 @@ class Dynamics(nn.Module):
     def refit(self, training: Samples, holdout: Samples, loss: PerSampleLoss, stream: Stream) -> dict[str, Tensor]:
         """Fits the weighted loss on samples [R, N, W]; returns epochs, train_loss and holdout_loss, [R] each."""
         return by_descent(self, training, holdout, loss, stream)
+
+    def _update(self, rows: Tensor, loss: PerSampleLoss, layout: tuple[int, int], awake: tuple[int, ...]) -> Tensor:
+        """One minibatch of a fit by descent; who is `awake` is part of what a graph repeats."""
+        return minibatch(self, rows, loss, layout)
 
     def regulariser(self) -> Tensor:
         """What is added to the members' summed mean training loss: [R]."""

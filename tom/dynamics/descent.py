@@ -74,18 +74,22 @@ def epochs(model: "Dynamics", training: Samples, stream: Stream) -> Iterator[Ten
 
 def epoch(model: "Dynamics", training: Samples, index: Tensor, loss: "PerSampleLoss") -> Tensor:
     """Adam steps over the rows index [*lead, n], batch by batch; returns the mean training loss [*lead]."""
-    settings, parameters = model.settings, list(model.parameters())
-    multiply = settings.weights_by == "multiply"
+    settings, layout = model.settings, (training.inputs_dim, training.targets_dim)
     total, batches = training.data.new_zeros(model.lead), 0
     for part in index.split(settings.batches_per_epoch * settings.batch, -1):  # bounds the memory of a long epoch
         for rows in take(training.data, part).split(settings.batch, -2):
-            batch = training.like(rows)
-            losses = loss(model, batch.inputs, batch.targets, batch.columns)
-            mean = (losses * batch.weights if multiply else losses).mean(-1)
-            descend(model.optimizer, mean.sum() + model.regulariser().sum(), parameters)
-            total += mean.detach()
+            total += model.update(rows, loss=loss, layout=layout, awake=tuple(model.optimizer.awake))
             batches += 1
     return total / batches
+
+
+def minibatch(model: "Dynamics", rows: Tensor, loss: "PerSampleLoss", layout: tuple[int, int]) -> Tensor:
+    """One Adam step on rows [*lead, B, W] of this layout; returns the mean loss [*lead]."""
+    batch = Samples(rows, *layout)
+    losses = loss(model, batch.inputs, batch.targets, batch.columns)
+    mean = (losses * batch.weights if model.settings.weights_by == "multiply" else losses).mean(-1)
+    descend(model.optimizer, mean.sum() + model.regulariser().sum(), list(model.parameters()))
+    return mean.detach()
 
 
 @torch.no_grad()

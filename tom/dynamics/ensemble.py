@@ -52,7 +52,7 @@ class Ensemble(Dynamics):
         inner = [settings.decay_first, settings.decay_second, *[settings.decay_inner] * settings.layers]
         decays = [*inner[: settings.layers], settings.decay_output]
         spread = [torch.full((math.prod(shape),), d) for d, shape in zip(decays, self.net.shapes, strict=True)]
-        self.register_buffer("decays", torch.cat(spread).to(context.device))
+        self.register_buffer("decays", torch.cat(spread).to(context.device), persistent=False)
         self.register_buffer("elites", torch.arange(settings.elites, device=context.device).repeat(replicas, 1))
         self.optimizer = ReplicaAdam(self.parameters(), replicas, settings.learning_rate)
 

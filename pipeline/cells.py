@@ -1,0 +1,20 @@
+"""Cells as the settings and the code are now, and whether they are trained."""
+
+from collections.abc import Iterable
+
+from pipeline.cell import result_folder
+from pipeline.config import compose_cell
+from pipeline.params import ROOT
+from pipeline.run_folder import Cell, State, run_folder, state
+from pipeline.sources import code_digest
+
+
+def cell_of(method: str, env: str, seed: int, scale: str, overrides: Iterable[str] = ()) -> Cell:
+    """The cell with these names; SettingsError if its settings cannot be composed."""
+    config = compose_cell(method, env, scale, overrides)
+    return Cell(method, env, seed, scale, config, code_digest(config, ROOT))
+
+
+def is_trained(cell: Cell) -> bool:
+    """Whether its run is recorded, or waits in runs/."""
+    return any(state(folder, cell) is State.FINISHED for folder in (result_folder(cell), run_folder(cell, ROOT)))

@@ -1,0 +1,70 @@
+"""The plan before the work: which cells, how long, how much disk."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import estimate, plan
+from pipeline.cells import cell_of
+from pipeline.provenance import cpu_model
+from pipeline.run_folder import FILES, PROVENANCE, Cell
+
+STEPS = 600
+
+
+def record(root: Path, cell: Cell, wall_s: float, cpu: str) -> None:
+    """A recorded run of this cell that took so long on that processor."""
+    folder = root / "reports/results" / cell.scale / cell.method / cell.env / str(cell.seed)
+    folder.mkdir(parents=True)
+    for name in FILES:
+        (folder / name).write_text("")
+    (folder / "timing.csv").write_text(f"env_steps,wall_s,env_steps_per_s\n0,0.1,0.0\n{STEPS},{wall_s},1.0\n")
+    (folder / PROVENANCE).write_text(f'{{"cpu": "{cpu}"}}')
+
+
+def test_a_cell_takes_as_long_as_those_like_it_did_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tom, ant, mbpo = (cell_of(m, e, 0, "smoke") for m, e in (("tom", "hopper"), ("tom", "ant"), ("mbpo", "hopper")))
+    record(tmp_path, tom, 60.0, cpu_model())
+    record(tmp_path, mbpo, 30.0, cpu_model())
+    record(tmp_path, cell_of("tom", "hopper", 1, "smoke"), 1e9, "another processor")
+    assert estimate.seconds_of_cells([tom, mbpo], tmp_path) == pytest.approx([60.0, 30.0])
+    assert estimate.seconds_of_cells([ant], tmp_path) == pytest.approx([60.0]), "the same method on another environment"
+    monkeypatch.setattr(estimate, "timed", lambda config: 7.0)
+    assert estimate.seconds_of_cells([cell_of("tom", "hopper", 0, "quick")], tmp_path) == pytest.approx([7.0])
+
+
+def test_the_parts_of_a_run_are_timed_where_none_is_recorded(tmp_path: Path) -> None:
+    (seconds,) = estimate.seconds_of_cells([cell_of("tom", "hopper", 0, "smoke")], tmp_path)
+    assert 0.1 < seconds < 300.0
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(1, "1 min"), (600, "10 min"), (3600, "1.0 h"), (9000, "2.5 h")])
+def test_time_in_words(seconds: float, words: str) -> None:
+    assert estimate.in_words(seconds) == words
+
+
+def test_a_plan_lists_what_is_stale_and_sums_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [cell_of(m, "hopper", seed, "paper") for m in ("mbpo", "tom") for seed in (0, 1)]
+    hours = {"mbpo": 2.0, "tom": 3.0}
+    monkeypatch.setattr(plan, "seconds_of_cells", lambda cells: [3600 * hours[cell.method] for cell in cells])
+    lines = plan.described(cells, 7, jobs=2)
+    assert [line.split() for line in lines[1:3]] == [
+        ["mbpo", "hopper", "0,1", "125,000", "2.0", "h"],
+        ["tom", "hopper", "0,1", "125,000", "3.0", "h"],
+    ]
+    assert lines[3] == "4 of 7 cells at scale paper to train: 10.0 h of one core, about 5.0 h with 2 at a time"
+    assert plan.described([], 7, jobs=2) == ["7 cells, all of them trained: nothing to do"]
+    one = plan.described(cells[2:], 7, jobs=9)
+    assert one[2].endswith("6.0 h of one core, about 3.0 h with 2 at a time")
+
+
+def test_disk_is_rows_of_floats() -> None:
+    """(125,000 real + 400,000 model rows) of 28 floats on hopper."""
+    assert plan.checkpoint_bytes(cell_of("tom", "hopper", 0, "paper")) == 4 * 28 * 525_000
+    assert plan.checkpoint_bytes(cell_of("sac", "hopper", 0, "paper")) == 4 * 28 * 125_000
+    assert plan.in_bytes(58_800_000) == "59 MB"
+
+
+def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan.main(["scale=papr"]) == 2
+    assert "nearest valid choice: paper" in capsys.readouterr().err
