@@ -12,6 +12,8 @@ import pytest
 
 from pipeline.report.__main__ import main as terminal
 from pipeline.report.page import LIMIT_BYTES, deviations, inline, render, write
+from pipeline.report.pictures import pictures
+from pipeline.report.remade import report_problems
 
 ROOT = Path(__file__).resolve().parents[1]
 VOID = {"meta", "link", "img", "br"}
@@ -103,6 +105,32 @@ def test_same_files_same_bytes_wherever_they_are(tmp_path: Path, html: str) -> N
     (tmp_path / "README.md").write_text("# nothing\n")
     with pytest.raises(ValueError, match="has no section"):
         write(tmp_path)
+
+
+def test_figures_of_other_suites_are_shown_where_they_are(tmp_path: Path) -> None:
+    for folder in ("age", "weights"):
+        (tmp_path / "figures" / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "reports/figures/report/profiles.png", tmp_path / "figures/age/by_age.png")
+    drawn, absent = pictures(tmp_path)
+    assert [(figure.heading, figure.file) for figure in drawn] == [("Weights by age", "figures/age/by_age.pdf")]
+    assert "Weights on a curated buffer (Figure 4)" in [heading for heading, _ in absent]
+
+
+def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path) -> None:
+    for part in ("paper", "tables", "figures"):
+        shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
+    (tmp_path / "reports/results").symlink_to(ROOT / "reports/results")
+    for name in ("README.md", "reports/claims.yaml", "reports/index.html"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    write(tmp_path)
+    assert list(report_problems(tmp_path)) == []
+    html = tmp_path / "reports/index.html"
+    html.write_text(html.read_text(encoding="utf-8").replace("not run at this scale", "supported"), encoding="utf-8")
+    (tmp_path / "reports/tables/claims/by_env.csv").unlink()
+    assert list(report_problems(tmp_path)) == [
+        "reports/tables/claims/by_env.csv: missing",
+        "reports/index.html: not what the results give",
+    ]
 
 
 def test_register_keeps_code_and_escapes_the_rest() -> None:

@@ -3,13 +3,10 @@
 Made from tables and figures alone: same files in, same bytes out. Pictures are embedded, runs are linked beside it.
 """
 
-import base64
 import os
 import re
-import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,112 +16,14 @@ from markupsafe import Markup, escape
 
 from pipeline.claims import estimate, value
 from pipeline.looks import spelled
+from pipeline.report.pictures import pictures
 from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.summary import HEADINGS
 
 PLACE = Path("reports") / "index.html"
 LIMIT_BYTES = 3_000_000
-SHOWN = 0.7  # of a picture's pixels: they are drawn for print
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
 REGISTER = "## Where this departs from the paper or its released code"
-# Every figure by folder and file name: (heading, what it shows, table with its data).
-FIGURES = {
-    "report/published_curves": (
-        "Published learning curves",
-        "Best return so far by environment steps, five methods on five environments, read off Figure 3 of the paper.",
-        "paper/fig3_curves.csv",
-    ),
-    "returns/learning_curves": (
-        "Learning curves, cumulative maximum",
-        "Best return so far by environment steps: each seed thin, their mean thick, the published mean if comparable.",
-        "tables/returns/curves_by_seed.csv",
-    ),
-    "returns/learning_curves_plain": (
-        "Learning curves, every evaluation",
-        "The same without the maximum, which hides collapses.",
-        "tables/returns/curves_by_seed.csv",
-    ),
-    "report/averages": (
-        "Normalised average",
-        "Return divided by MBPO's, averaged over environments: ours beside the published bars.",
-        "tables/report/averages.csv",
-    ),
-    "report/profiles": (
-        "Performance profiles",
-        "Share of a method's runs above each normalised score.",
-        "tables/report/profiles.csv",
-    ),
-    "report/improvement": (
-        "Probability of improvement",
-        "How likely a run of one method beats a run of another on the same environment.",
-        "tables/report/improvement.csv",
-    ),
-    "report/ablation": (
-        "Switches of the released code",
-        "What each variant of TOM scores more than TOM.",
-        "tables/report/ablation.csv",
-    ),
-    "report/model_error": (
-        "Model error against return",
-        "Each run's model error in its last rounds and its best return, one panel per environment.",
-        "tables/report/model_error.csv",
-    ),
-}
-SUITES = {
-    "road": "Road-and-Rocks (Figure 2)",
-    "weights": "Weights on a curated buffer (Figure 4)",
-    "age": "Weights by age",
-}
-NOT_DRAWN = {
-    "report/ablation": "needs variants of TOM in grid.methods of params.yaml, for example tom_official and tom_recency",
-    "road": "the suite Road-and-Rocks has no figure here",
-    "weights": "the suite of the curated buffer has no figure here",
-    "age": "the weights by age have no figure here",
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page shows it; `data` is its PNG in base64."""
-
-    heading: str
-    text: str
-    alt: str
-    table: str
-    file: str
-    data: str
-    width: int
-    height: int
-
-
-def picture(reports: Path, name: str, heading: str, text: str, table: str) -> Picture | None:
-    """The figure `name` below reports/figures; None if it was not drawn."""
-    path = reports / "figures" / f"{name}.png"
-    if not path.is_file():
-        return None
-    content = path.read_bytes()
-    width, height = struct.unpack(">II", content[16:24])  # where a PNG has its size
-    data = base64.b64encode(content).decode("ascii")
-    vector = f"figures/{name}.pdf"
-    size = round(SHOWN * width), round(SHOWN * height)
-    return Picture(heading, text, f"{heading}: {text}", table, vector, data, *size)
-
-
-def pictures(reports: Path) -> tuple[list[Picture], list[tuple[str, str]]]:
-    """Every figure that was drawn, and of the others the heading with what it would need."""
-    drawn, absent = [], []
-    for name, (heading, text, table) in FIGURES.items():
-        found = picture(reports, name, heading, text, table)
-        drawn.append(found) if found else absent.append((heading, NOT_DRAWN.get(name, "no data at this scale")))
-    for suite, heading in SUITES.items():
-        files = sorted((reports / "figures" / suite).glob("*.png"))
-        for path in files:
-            words = path.stem.replace("_", " ")
-            found = picture(reports, f"{suite}/{path.stem}", heading, words, f"tables/{suite}")
-            drawn.extend([found] if found else [])
-        if not files:
-            absent.append((heading, NOT_DRAWN[suite]))
-    return drawn, absent
 
 
 def deviations(readme: Path) -> list[list[Markup]]:
