@@ -58,7 +58,7 @@ SUITES = {
     ),
     "weights": (
         "Weights on a curated buffer (Figure 4)",
-        "Mean weight of each chunk of a buffer, half random data and half the replay of SAC, beside the published bars.",
+        "Mean weight of each chunk of a buffer, half random data, half the replay of SAC, beside the published bars.",
         "tables/weights/bars.csv",
     ),
     "age": (
