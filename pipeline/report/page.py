@@ -104,6 +104,13 @@ def provenance(runs: pd.DataFrame) -> list[tuple[str, str]]:
     return [(name, ", ".join(values)) for name, values in texts]
 
 
+def reading_error(path: Path) -> float:
+    """The largest reading error of a digitised final return, as a share of it."""
+    final = pd.read_csv(path)
+    curves = final[final["at_env_steps"].notna()]
+    return float((curves["plus_minus_reading_error"] / curves["final_return"]).max())
+
+
 def render(root: Path) -> str:
     """The page's HTML; FileNotFoundError or ValueError where something it shows is missing."""
     reports, tables = root / "reports", root / "reports" / "tables"
@@ -135,6 +142,7 @@ def render(root: Path) -> str:
         settings=rows_of(pd.read_csv(tables / "report" / "settings.csv", dtype=str)),
         deviations=deviations(root / "README.md"),
         provenance=provenance(runs),
+        reading_error=reading_error(reports / "paper" / "fig3_final.csv"),
         runs=rows_of(runs),
         spelled=spelled,
     )
