@@ -1,5 +1,6 @@
 """Figures of scores: normalised averages, performance profiles, probability of improvement, variants of TOM."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -112,6 +113,8 @@ def improvement(table: pd.DataFrame, scale: str) -> Figure:
                     )
         names = [spelled(method) for method in methods]
         ax.set_xticks(range(len(methods)), names)
+        if len(methods) > 3:
+            plt.setp(ax.get_xticklabels(), rotation=30, ha="right")
         ax.set_yticks(range(len(methods)), names)
         ax.set(title=TITLES[str(statistic)], xlabel="… beats a run of this one")
         ax.grid(visible=False)
