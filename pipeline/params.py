@@ -12,13 +12,14 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.checks import Section, check_env, check_name, check_value, check_whole, known, mapping, one_line, one_of
-from tom.settings import KINDS, names, settings_class
+from tom.settings import KINDS, names, offline, road_and_rocks, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_PARTS = {"dynamics": "mdn", "backbone": "mbpo"}  # what a method entry may leave out
 TRACKING = ("off", "wandb")
+ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Params:
     envs: dict[str, Section]
     all: Section
     scales: dict[str, Section]
+    road: Section
 
     def part(self, method: str, kind: str) -> str:
         """The name of the part of this kind that a method uses."""
@@ -103,6 +105,7 @@ def _params(text: str) -> Params:
         envs=envs,
         all=_section(top.get("all"), "all"),
         scales=scales,
+        road=_road(top.get("road"), methods),
     )
 
 
@@ -157,6 +160,28 @@ def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
         for part, values in mapping(section.get(kind), f"{where}.{kind}").items():
             one_of(f"{where}.{kind}", part, names(kind))
             _values(values, settings_class(kind, part), f"{where}.{kind}.{part}")
+    return section
+
+
+def _road(given: Any, methods: Iterable[str]) -> Section:
+    """The section of Figure 2: its methods, seeds and strengths, its world, data and training, and the parts."""
+    section = mapping(given, "road")
+    known(section, ["methods", "seeds", "strengths", *ROAD, *KINDS], "road.")
+    grid = {key: section[key] for key in ("methods", "seeds", "strengths") if key in section}
+    for key, entries in grid.items():
+        if not isinstance(entries, list) or not entries or len(entries) != len(set(map(str, entries))):
+            raise SettingsError(
+                f"road.{key}={entries} is not a list of one entry or more, each once; valid example: [0, 1]"
+            )
+    for name in grid.get("methods", []):
+        one_of("road.methods", name, methods)
+    for seed in grid.get("seeds", []):
+        check_whole(seed, "road.seeds")
+    for strength in grid.get("strengths", []):
+        check_value("road.strengths", road_and_rocks.Settings, "strength", strength)
+    for key, settings in ROAD.items():
+        _values(section.get(key), settings, f"road.{key}")
+    _section({key: value for key, value in section.items() if key not in (*grid, *ROAD)}, "road")
     return section
 
 

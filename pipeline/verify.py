@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,14 @@ from pipeline.params import ROOT, load_params
 from pipeline.plot import plot
 from pipeline.report.remade import contents, report_problems, unlike
 from pipeline.rerun import rerun
+from pipeline.road.plot import plot as plot_road
+from pipeline.road.summary import TABLES, copy_measured, write
 from pipeline.run_folder import FILES, PROVENANCE, Cell, provenance, sha256
 from tom.settings.fields import SettingsError
 
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
 MADE = ("reports/tables/returns", "reports/figures/returns")
+MADE_OF_ROAD = ("reports/tables/road", "reports/figures/road")
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException)
 
 
@@ -48,7 +51,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
     found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
     problems = [line for folder in results for line in found[folder]]
-    problems += [*made_problems(root), *report_problems(root)]
+    problems += [*made_problems(root), *road_problems(root), *report_problems(root)]
     if count:
         problems += rerun([folder for folder in results if not found[folder]], count, jobs)
     for line in problems:
@@ -83,25 +86,48 @@ def result_problems(folder: Path) -> Iterator[str]:
 
 def made_problems(root: Path) -> Iterator[str]:
     """Which files of the tables and figures of returns are not those that the results give when made again."""
+
+    def make(fresh: Path) -> None:
+        shutil.copyfile(root / "params.yaml", fresh / "params.yaml")
+        (fresh / "reports/results").symlink_to((root / "reports/results").absolute())
+        aggregate(fresh)
+        plot(fresh)
+
+    yield from _made_again(root, MADE, make)
+
+
+def road_problems(root: Path) -> Iterator[str]:
+    """The same of Road-and-Rocks, whose agents are not trained again: what was measured stands for the results."""
+    if (root / "params.yaml").is_file() and "road" not in OmegaConf.load(root / "params.yaml"):
+        return
+
+    def make(fresh: Path) -> None:
+        copy_measured(root, fresh)
+        write(fresh / TABLES, fresh / "reports/paper")
+        plot_road(fresh)
+
+    yield from _made_again(root, MADE_OF_ROAD, make)
+
+
+def _made_again(root: Path, parts: Sequence[str], make: Callable[[Path], None]) -> Iterator[str]:
+    """Which files in the folders `parts` are not those that `make` puts there, given another root."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
         (fresh / "reports").mkdir()
         try:
-            shutil.copyfile(root / "params.yaml", fresh / "params.yaml")
-            for part in ("reports/results", "reports/paper"):
-                (fresh / part).symlink_to((root / part).absolute())
-            aggregate(fresh)
-            plot(fresh)
+            (fresh / "reports/paper").symlink_to((root / "reports/paper").absolute())
+            make(fresh)
         except UNREADABLE as error:
             said = one_line(error).replace(f"{fresh}/", "").replace(f"{root}/", "")
-            yield f"{' and '.join(MADE)}: cannot be made again ({said})"
-        for part in MADE:
+            yield f"{' and '.join(parts)}: cannot be made again ({said})"
+        for part in parts:
             yield from unlike(root, fresh, part)
 
 
 def _summary(root: Path, results: Sequence[Path]) -> str:
     files = sum(len(contents(folder)) for folder in results)
-    tables, figures = (len(contents(root / part)) for part in MADE)
+    made = zip(MADE, MADE_OF_ROAD, strict=True)
+    tables, figures = (sum(len(contents(root / part)) for part in parts) for parts in made)
     return f"{len(results)} results of {files} files, {tables} files of tables, {figures} files of figures"
 
 

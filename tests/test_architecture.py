@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {"hydra", "omegaconf", "dvc", "wandb", "pandas", "seaborn", "matplotlib", "pipeline"}
 FIGURES = ("stats", "coverage", "results", "summary", "aggregate", "looks", "plot", "swap", "claims")
+FIGURES += ("road/summary", "road/plot")
 PARTS = ("weightings", "losses", "dynamics", "backbones")
 
 
@@ -54,7 +55,8 @@ def test_the_report_knows_no_science(path: Path) -> None:
 
 
 def test_nothing_loaded_for_tables_and_figures_knows_the_science() -> None:
-    modules = "pipeline.aggregate, pipeline.plot, pipeline.report.scores, pipeline.report.figures, pipeline.report.page"
+    modules = "pipeline.aggregate, pipeline.plot, pipeline.road.plot, "
+    modules += "pipeline.report.scores, pipeline.report.figures, pipeline.report.page"
     program = f"import sys, {modules}; print({{'torch', 'tom', 'gymnasium'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -1,16 +1,16 @@
-"""The environments, one file each: `tom/envs/<name>.py` holds `SPEC`."""
+"""The environments of the grid, one file each: `tom/envs/<name>.py` holds `SPEC`; Figure 2 has a world of its own."""
 
 import dataclasses
 import importlib
 import pkgutil
 from typing import Any
 
-HELPERS = {"spec", "simulator"}
+NOT_OF_THE_GRID = {"spec", "simulator", "road_and_rocks"}
 
 
 def names() -> list[str]:
     """The environments' names, alphabetically; imports nothing heavy."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in HELPERS)
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in NOT_OF_THE_GRID)
 
 
 def spec_of(name: str, contact_cost: bool) -> Any:

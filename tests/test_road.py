@@ -1,0 +1,192 @@
+"""Figure 2's stages: settings from params.yaml, the same bytes however many processes, tables, figure, verification."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+
+from pipeline.looks import KNOWN
+from pipeline.params import ROOT, load_params
+from pipeline.road import plot as road_plot
+from pipeline.road.run import make, on_and_off, on_grid
+from pipeline.road.settings import Job, jobs
+from pipeline.road.summary import COLUMNS, MEASURED, RAW, TABLES, published, write
+from pipeline.verify import MADE_OF_ROAD, road_problems
+from tests.results_on_disk import contents
+from tom.road import Weights
+from tom.settings.fields import SettingsError
+
+PAPER = ROOT / "reports/paper"
+SMALL = {"backbone": dict(hidden=8, batch=16, updates_per_burst=10, rollout_starts=50)}
+SMALL_TOM = dict(discriminator_hidden=8, discriminator_updates=3, discriminator_batch=8, q_hidden=8, q_updates=3)
+
+
+def small(job: Job) -> Job:
+    """The job with the same parts, of seconds."""
+    data = replace(job.offline, random_transitions=300, rounds=1, updates_per_round=10, test_rows=50)
+    agent = replace(job.agent, backbone=replace(job.agent.backbone, **SMALL["backbone"]))
+    if agent.weighting.name == "tom":
+        agent = replace(agent, weighting=replace(agent.weighting, **SMALL_TOM))
+    return replace(job, offline=data, agent=agent, seeds=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every method of params.yaml at two strengths, in two processes, tables included."""
+    folder = tmp_path_factory.mktemp("road")
+    make([small(job) for job in jobs(load_params())[:4]], folder, 2)
+    write(folder, PAPER)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The recorded tables and figures of Figure 2, for a test to damage."""
+    for part in (*MADE_OF_ROAD, "reports/paper"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def test_the_number_of_processes_does_not_show(measured: Path, tmp_path: Path) -> None:
+    make([small(job) for job in jobs(load_params())[:4]], tmp_path, 1)
+    assert {name: (tmp_path / name).read_bytes() for name in MEASURED} == {
+        name: (measured / name).read_bytes() for name in MEASURED
+    }
+
+
+def test_the_tables_hold_every_seed_and_only_the_world_s_strength(measured: Path) -> None:
+    world = json.loads((measured / RAW).read_text())["world"]
+    summary, sensitivity = (pd.read_csv(measured / f"{name}.csv") for name in ("summary", "sensitivity"))
+    methods = list(load_params().road["methods"])
+    assert [tuple(row) for row in summary[["method", "seed"]].to_numpy()] == [(m, s) for m in methods for s in (0, 1)]
+    assert set(sensitivity["strength"]) > {world["strength"]}
+    assert np.isfinite(summary[list(COLUMNS)].to_numpy()).all()
+    uniform = summary[summary["method"] == "mbpo"]
+    np.testing.assert_allclose(uniform["weight_ratio"], 1.0)
+
+
+def test_published_numbers_are_those_of_the_digitised_figure() -> None:
+    found = published(PAPER, (0.75, 0.25))
+    assert found["tom", "weight_on_road"] == pytest.approx(1.40, abs=0.02)
+    assert found["tom", "weight_off_road"] == pytest.approx(0.31, abs=0.02)
+    assert (found["tom", "final_return"], found["mbpo", "final_return"]) == pytest.approx((7.57, -141.09))
+
+
+def test_weights_on_and_off_the_road_by_hand() -> None:
+    obs = torch.tensor([[[0.0, 0.0], [0.0, 0.9], [0.001, 0.001], [-0.95, -0.95]]])
+    record = Weights(obs, torch.tensor([[3.0, 0.25, 1.0, 0.75]]))
+    assert on_and_off(record) == [{"on_road": 2.0, "off_road": 0.5}]
+    nodes = {(round(row["x"], 3), round(row["y"], 3)): row for row in on_grid(record)}
+    assert len(nodes) == 51 * 51
+    assert nodes[0.0, 0.0] == {"x": 0.0, "y": 0.0, "rows": 2, "weight": 2.0}
+    assert nodes[-0.95, -0.95]["weight"] == 0.75
+    assert nodes[0.95, 0.95]["weight"] is None  # nothing was stored there
+
+
+def test_the_nodes_are_those_of_the_published_map() -> None:
+    nodes = pd.DataFrame(on_grid(Weights(torch.zeros(1, 1, 2), torch.ones(1, 1))))
+    paper = pd.read_csv(PAPER / "fig2_heatmap.csv")
+    np.testing.assert_allclose(nodes[["x", "y"]], paper[["x", "y"]], atol=1e-3)
+
+
+def test_the_figure_shows_the_curves_the_road_and_the_published_map(root: Path) -> None:
+    figure = road_plot.draw(road_plot.read(root))
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[:3] == ["map; arrows: what the action “right” does", "return", "final return of each seed"]
+    assert "weights of TOM" in titles and "weights of TOM, published" in titles
+    tables = road_plot.read(root)
+    mean = tables.curves[tables.curves["method"] == "tom"]
+    lines = [line for line in figure.axes[1].get_lines() if line.get_linewidth() == 2.2]
+    drawn = next(line for line in lines if to_rgb(line.get_color()) == to_rgb(KNOWN["tom"].colour))
+    np.testing.assert_array_equal(drawn.get_ydata(), mean["mean"])
+    plt.close(figure)
+
+
+def test_tables_and_figure_made_again_are_the_recorded_ones(root: Path) -> None:
+    assert list(road_problems(root)) == []
+    first = contents(root / "reports/figures/road")
+    shutil.rmtree(root / "reports/figures/road")
+    assert contents(road_plot.plot(root)) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("road.md", "reports/tables/road/road.md: not what the results give"),
+        ("weights.csv", "cannot be made again (reports/tables/road/weights.csv is not the file in the manifest"),
+    ],
+)
+def test_a_changed_table_is_found(root: Path, name: str, line: str) -> None:
+    (root / TABLES / name).write_bytes((root / TABLES / name).read_bytes() + b"\n")
+    assert any(line in found for found in road_problems(root))
+
+
+def test_without_tables_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert road_plot.main() == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# What is written into params.yaml under `road:` in place of what, and the sentence that refuses it.
+BAD = {
+    "a method that is not there": (
+        "  - mbpo\n  - tom\n  - tom_official\n  seeds",
+        "  - mbbo\n  seeds",
+        "mbbo does not",
+    ),
+    "no seed": ("  seeds:\n  - 0\n  - 1\n  - 2\n  - 3\n", "  seeds: []\n", r"road.seeds=\[\] is not a list"),
+    "a strength out of range": ("  - 1.5\n  world", "  - 9.0\n  world", r"road.strengths=9.0 is outside \[0.0, 4.0\]"),
+    "a key that is not there": ("  world: {}", "  wold: {}", "road.wold is not a key; nearest valid choice: world"),
+    "an empty footprint": (
+        "  offline: {}",
+        "  offline: {expert_transitions: 0}",
+        "road.offline.expert_transitions=0 is",
+    ),
+    "no transitions": ("  offline: {}", "  offline: {rounds: 0}", "road.offline.rounds=0 is outside"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_fault_in_params_yaml_is_one_sentence(fault: str, tmp_path: Path) -> None:
+    old, new, sentence = BAD[fault]
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new))
+    with pytest.raises(SettingsError, match=sentence) as caught:
+        load_params(tmp_path)
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("params.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"methods": ["sac"]}, "sac has no model to learn in"),
+        ({"methods": ["vagram_mdn"]}, "dynamics: linear cannot be fitted to loss=vagram"),
+        (
+            {"offline": {"updates_per_round": 250}},
+            "updates_per_round=250 is not a multiple .*; nearest valid value: 300",
+        ),
+        ({"weighting": {"tom": {"pool_env_steps": 5}}}, "nearest valid choice: road.offline.expert_transitions"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, object], sentence: str) -> None:
+    params = load_params()
+    with pytest.raises(SettingsError, match=sentence):
+        jobs(replace(params, road={**params.road, **changes}))
+
+
+def test_a_method_s_own_switches_reach_its_agent() -> None:
+    agents = {job.method: job.agent for job in jobs(load_params())}
+    assert agents["tom_official"].dynamics.weights_by == "resample"
+    assert agents["tom_official"].weighting.divergence == "chi2_free"
+    assert agents["tom"].weighting.pool_env_steps == jobs(load_params())[0].offline.expert_transitions
