@@ -6,6 +6,7 @@ PYTHON ?= python3
 BATCH ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SCALE ?=
+SUITE ?=
 RERUN ?=
 KILLS ?=
 STAMP := $(VENV)/.installed
@@ -23,8 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 	python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper)
-	python -m pipeline.launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE))
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper SUITE=weights)
+	python -m pipeline$(if $(SUITE),.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE))
 
 test: $(STAMP)    ## the tests, minutes
 	python -m pytest -q

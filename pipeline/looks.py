@@ -24,6 +24,7 @@ KNOWN = {
     "vagram_mdn": Look("#CC79A7", (0, (2.5, 1)), "D"),
     "vagram_ensemble": Look("#56B4E9", (0, (5, 1, 1, 1, 1, 1)), "P"),
 }
+SPELLED = {"vagram": "VaGraM"} | {name: name.upper() for name in ("tom", "mbpo", "pmac", "pdml", "sac", "mdn", "kl")}
 SPARE = (
     Look("#000000", (0, (3, 1, 1, 1)), "X"),
     Look("#882255", (0, (5, 2)), "<"),
@@ -33,14 +34,6 @@ SPARE = (
     Look("#AA4499", (0, (2, 2)), "p"),
     Look("#666666", (0, (8, 1, 1, 1)), "d"),
 )
-
-
-SPELLED = {"vagram": "VaGraM"} | {name: name.upper() for name in ("tom", "mbpo", "pmac", "pdml", "sac", "mdn", "kl")}
-
-
-def spelled(method: str) -> str:
-    """The method's name as text shows it."""
-    return " ".join(SPELLED.get(word, word) for word in method.split("_"))
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
@@ -55,3 +48,8 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
         turns = [SPARE[(start + turn) % len(SPARE)] for turn in range(len(SPARE))]
         chosen[name] = next((look for look in turns if look not in chosen.values()), turns[0])
     return {name: KNOWN.get(name) or chosen[name] for name in names}
+
+
+def spelled(method: str) -> str:
+    """A method's name as people write it: vagram_mdn is VaGraM MDN."""
+    return " ".join(SPELLED.get(word, word) for word in method.split("_"))

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_PARTS = {"dynamics": "mdn", "backbone": "mbpo"}  # what a method entry may leave out
 TRACKING = ("off", "wandb")
 ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
+GRID = ("methods", "envs", "seeds")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class Grid:
     methods: tuple[str, ...]
     envs: tuple[str, ...]
     seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A grid of its own at a scale of its own, and what it changes at each scale."""
+
+    scale: str
+    grid: Grid
+    scales: dict[str, Section]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +53,7 @@ class Params:
     all: Section
     scales: dict[str, Section]
     road: Section
+    weights: Suite | None
 
     def part(self, method: str, kind: str) -> str:
         """The name of the part of this kind that a method uses."""
@@ -106,24 +117,36 @@ def _params(text: str) -> Params:
         all=_section(top.get("all"), "all"),
         scales=scales,
         road=_road(top.get("road"), methods),
+        weights=None if top.get("weights") is None else _suite(top["weights"], "weights", methods, envs, scales),
     )
 
 
-def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str]) -> Grid:
-    known(grid, ["methods", "envs", "seeds"], "grid.")
+def _suite(given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+    section = mapping(given, where)
+    known(section, ["scale", *GRID, "scales"], f"{where}.")
+    changed = {
+        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales")
+        for scale, values in mapping(section.get("scales"), f"{where}.scales").items()
+    }
+    scale = one_of(f"{where}.scale", section.get("scale"), scales)
+    return Suite(scale, _grid({key: section.get(key) for key in GRID}, methods, envs, where), changed)
+
+
+def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str], where: str = "grid") -> Grid:
+    known(grid, GRID, f"{where}.")
     lists = {}
-    for key in ("methods", "envs", "seeds"):
+    for key in GRID:
         entries = grid.get(key)
         if not isinstance(entries, list) or not entries:
-            raise SettingsError(f"grid.{key}={entries} is not a list with at least one entry; valid example: [0, 1]")
+            raise SettingsError(f"{where}.{key}={entries} is not a list with at least one entry; valid example: [0, 1]")
         twice = [entry for position, entry in enumerate(entries) if entry in entries[:position]]
         if twice:
-            raise SettingsError(f"grid.{key}: {twice[0]} is there twice; nearest valid choice: once")
+            raise SettingsError(f"{where}.{key}: {twice[0]} is there twice; nearest valid choice: once")
         lists[key] = entries
     return Grid(
-        methods=tuple(one_of("grid.methods", name, methods) for name in lists["methods"]),
-        envs=tuple(one_of("grid.envs", name, envs) for name in lists["envs"]),
-        seeds=tuple(check_whole(seed, "grid.seeds") for seed in lists["seeds"]),
+        methods=tuple(one_of(f"{where}.methods", name, methods) for name in lists["methods"]),
+        envs=tuple(one_of(f"{where}.envs", name, envs) for name in lists["envs"]),
+        seeds=tuple(check_whole(seed, f"{where}.seeds") for seed in lists["seeds"]),
     )
 
 
@@ -142,12 +165,12 @@ def _method(given: Any, method: str) -> Section:
     return section
 
 
-def _scale(given: Any, scale: str, envs: Iterable[str]) -> Section:
-    section = mapping(given, f"scales.{scale}")
-    for env, values in mapping(section.get("envs"), f"scales.{scale}.envs").items():
-        one_of(f"scales.{scale}.envs", env, envs)
-        _section(values, f"scales.{scale}.envs.{env}")
-    _section(section, f"scales.{scale}", also=("envs",))
+def _scale(given: Any, scale: str, envs: Iterable[str], where: str = "scales") -> Section:
+    section = mapping(given, f"{where}.{scale}")
+    for env, values in mapping(section.get("envs"), f"{where}.{scale}.envs").items():
+        one_of(f"{where}.{scale}.envs", env, envs)
+        _section(values, f"{where}.{scale}.envs.{env}")
+    _section(section, f"{where}.{scale}", also=("envs",))
     return section
 
 
@@ -166,8 +189,8 @@ def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
 def _road(given: Any, methods: Iterable[str]) -> Section:
     """The section of Figure 2: its methods, seeds and strengths, its world, data and training, and the parts."""
     section = mapping(given, "road")
-    known(section, ["methods", "seeds", "strengths", *ROAD, *KINDS], "road.")
-    grid = {key: section[key] for key in ("methods", "seeds", "strengths") if key in section}
+    known(section, ["methods", "seeds", "compared", "strengths", *ROAD, *KINDS], "road.")
+    grid = {key: section[key] for key in ("methods", "seeds", "compared", "strengths") if key in section}
     for key, entries in grid.items():
         if not isinstance(entries, list) or not entries or len(entries) != len(set(map(str, entries))):
             raise SettingsError(
@@ -175,6 +198,8 @@ def _road(given: Any, methods: Iterable[str]) -> Section:
             )
     for name in grid.get("methods", []):
         one_of("road.methods", name, methods)
+    for name in grid.get("compared", []):
+        one_of("road.compared", name, grid.get("methods", []))
     for seed in grid.get("seeds", []):
         check_whole(seed, "road.seeds")
     for strength in grid.get("strengths", []):

@@ -70,14 +70,15 @@ class Batch:
 
     runs: Sequence[Run]
     interruptions: Interruptions
+    last: Any = None  # Step
 
     @property
     def name(self) -> str:
         others = ",".join(str(run.cell.seed) for run in self.runs[1:])
         return self.runs[0].cell.name + (f",{others}" if others else "")
 
-    def train(self, device: str, state: dict[str, Any] | None, threads: int) -> None:
-        """Runs the science, from the state if there is one.
+    def train(self, device: str, state: dict[str, Any] | None, threads: int) -> dict[str, Any]:
+        """Runs the science, from the state if there is one; returns the state at the end.
 
         Stopped, with everything saved, after a signal; ArithmeticError, with the numbers of the replicas it names in
         their failure.json.
@@ -97,6 +98,7 @@ class Batch:
                 for replica in getattr(error, "replicas", range(len(self.runs))):
                     self.runs[replica].note_failure(error, replica)
                 raise
+        return self.last.state() if self.last else state or {}  # resumed at its very end, it takes no step
 
     def record(self, record: Any, progress: Progress) -> None:
         """Gives every run its part of a record."""
@@ -114,6 +116,7 @@ class Batch:
         elif isinstance(record, Round):
             progress.at(record.env_steps)
         elif not isinstance(record, Final):
+            self.last = record
             self.between_steps(record.env_steps, record.state)
 
     def between_steps(self, env_steps: int, state: Callable[[], dict[str, Any]]) -> None:

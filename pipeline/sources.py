@@ -4,7 +4,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,23 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 ALWAYS = ("tom.train", "pipeline.records")  # the loop, and what turns its records into bytes
 
 
-def source_digests(config: Mapping[str, Any], root: Path) -> dict[str, str]:
+def source_digests(config: Mapping[str, Any], root: Path, also: Iterable[str] = ()) -> dict[str, str]:
     """The digest of every file below `root` that a run with these resolved values uses, by relative path.
 
-    The files are those imported, directly or not, by the loop, the chosen parts, their settings and the environment.
+    The files are those imported, directly or not, by the loop, the chosen parts, their settings, the environment and
+    the modules in `also`.
     Comments, docstrings, layout and the help texts of settings do not count.
     Raises SettingsError if such a file is missing or cannot be parsed.
     """
     parts = [f"{KINDS[kind]}.{config[kind]['name']}" for kind in KINDS]
-    start = [*ALWAYS, f"tom.envs.{config['env']}"]
+    start = [*ALWAYS, *also, f"tom.envs.{config['env']}"]
     start += [f"tom.{part}" for part in parts] + [f"tom.settings.{part}" for part in parts]
+    return module_digests(start, root)
+
+
+def module_digests(modules: Iterable[str], root: Path) -> dict[str, str]:
+    """The same of everything that these modules import, directly or not, and of themselves."""
+    start = list(modules)
     for module in start:
         if _file(module, root) is None:
             raise SettingsError(f"{module.replace('.', '/')}.py is missing; restore the file or choose another part")

@@ -27,7 +27,8 @@ from pipeline.plot import plot
 from pipeline.report.remade import contents, report_problems, unlike
 from pipeline.rerun import rerun
 from pipeline.road.plot import plot as plot_road
-from pipeline.road.summary import TABLES, copy_measured, write
+from pipeline.road.summary import MEASURED
+from pipeline.road.summary import write as tabulate_road
 from pipeline.run_folder import FILES, PROVENANCE, Cell, provenance, sha256
 from tom.settings.fields import SettingsError
 
@@ -102,8 +103,8 @@ def road_problems(root: Path) -> Iterator[str]:
         return
 
     def make(fresh: Path) -> None:
-        copy_measured(root, fresh)
-        write(fresh / TABLES, fresh / "reports/paper")
+        (fresh / MEASURED).symlink_to((root / MEASURED).absolute())
+        tabulate_road(fresh)
         plot_road(fresh)
 
     yield from _made_again(root, MADE_OF_ROAD, make)

@@ -17,7 +17,7 @@ from pipeline.params import ROOT, load_params
 from pipeline.road import plot as road_plot
 from pipeline.road.run import make, on_and_off, on_grid
 from pipeline.road.settings import Job, jobs
-from pipeline.road.summary import COLUMNS, MEASURED, RAW, TABLES, published, write
+from pipeline.road.summary import COLUMNS, FILES, MEASURED, RAW, TABLES, published, write
 from pipeline.verify import MADE_OF_ROAD, road_problems
 from tests.results_on_disk import contents
 from tom.road import Weights
@@ -39,17 +39,19 @@ def small(job: Job) -> Job:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every method of params.yaml at two strengths, in two processes, tables included."""
-    folder = tmp_path_factory.mktemp("road")
-    make([small(job) for job in jobs(load_params())[:4]], folder, 2)
-    write(folder, PAPER)
-    return folder
+    """A root with every method of params.yaml at its strength and one at another, made in two processes; tables too."""
+    root = tmp_path_factory.mktemp("road")
+    (root / MEASURED).mkdir(parents=True)
+    (root / "reports/paper").symlink_to(PAPER)
+    make([small(job) for job in jobs(load_params())[:4]], root / MEASURED, 2)
+    write(root)
+    return root
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The recorded tables and figures of Figure 2, for a test to damage."""
-    for part in (*MADE_OF_ROAD, "reports/paper"):
+    for part in (*MADE_OF_ROAD, "reports/paper", MEASURED):
         shutil.copytree(ROOT / part, tmp_path / part)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     return tmp_path
@@ -57,14 +59,13 @@ def root(tmp_path: Path) -> Path:
 
 def test_the_number_of_processes_does_not_show(measured: Path, tmp_path: Path) -> None:
     make([small(job) for job in jobs(load_params())[:4]], tmp_path, 1)
-    assert {name: (tmp_path / name).read_bytes() for name in MEASURED} == {
-        name: (measured / name).read_bytes() for name in MEASURED
-    }
+    assert contents(tmp_path) == contents(measured / MEASURED)
+    assert {path.name for path in tmp_path.iterdir()} == set(FILES)
 
 
 def test_the_tables_hold_every_seed_and_only_the_world_s_strength(measured: Path) -> None:
-    world = json.loads((measured / RAW).read_text())["world"]
-    summary, sensitivity = (pd.read_csv(measured / f"{name}.csv") for name in ("summary", "sensitivity"))
+    world = json.loads((measured / MEASURED / RAW).read_text())["world"]
+    summary, sensitivity = (pd.read_csv(measured / TABLES / f"{name}.csv") for name in ("summary", "sensitivity"))
     methods = list(load_params().road["methods"])
     assert [tuple(row) for row in summary[["method", "seed"]].to_numpy()] == [(m, s) for m in methods for s in (0, 1)]
     assert set(sensitivity["strength"]) > {world["strength"]}
@@ -120,12 +121,12 @@ def test_tables_and_figure_made_again_are_the_recorded_ones(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("road.md", "reports/tables/road/road.md: not what the results give"),
-        ("weights.csv", "cannot be made again (reports/tables/road/weights.csv is not the file in the manifest"),
+        (f"{TABLES}/road.md", "reports/tables/road/road.md: not what the results give"),
+        (f"{MEASURED}/weights.csv", "cannot be made again (reports/road/weights.csv is not the file in the manifest"),
     ],
 )
 def test_a_changed_table_is_found(root: Path, name: str, line: str) -> None:
-    (root / TABLES / name).write_bytes((root / TABLES / name).read_bytes() + b"\n")
+    (root / name).write_bytes((root / name).read_bytes() + b"\n")
     assert any(line in found for found in road_problems(root))
 
 
@@ -145,7 +146,7 @@ BAD = {
         "mbbo does not",
     ),
     "no seed": ("  seeds:\n  - 0\n  - 1\n  - 2\n  - 3\n", "  seeds: []\n", r"road.seeds=\[\] is not a list"),
-    "a strength out of range": ("  - 1.5\n  world", "  - 9.0\n  world", r"road.strengths=9.0 is outside \[0.0, 4.0\]"),
+    "a strength out of range": ("  - 1.5\n", "  - 9.0\n", r"road.strengths=9.0 is outside \[0.0, 4.0\]"),
     "a key that is not there": ("  world: {}", "  wold: {}", "road.wold is not a key; nearest valid choice: world"),
     "an empty footprint": (
         "  offline: {}",

@@ -25,7 +25,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from pipeline.looks import looks, spelled
 from pipeline.plot import NO_CLOCK, STYLE
-from pipeline.road.summary import PUBLISHED, RAW, TABLES
+from pipeline.road.summary import MEASURED, PUBLISHED, RAW, TABLES
 from pipeline.swap import replaced_folder
 
 FIGURES = Path("reports/figures/road")
@@ -35,7 +35,7 @@ ANNOTATED = dict(fontsize="small", ha="center", va="center")
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of reports/tables/road/ that are drawn, the world, and the published curves and map of weights."""
+    """What is drawn: tables, what was measured, the world, and the published curves and map of weights."""
 
     by_seed: pd.DataFrame
     curves: pd.DataFrame
@@ -49,14 +49,14 @@ class Tables:
 
 def read(root: Path) -> Tables:
     """The tables under `root`/reports; FileNotFoundError if one is not there."""
-    tables, paper = root / TABLES, root / "reports" / "paper"
+    tables, measured, paper = root / TABLES, root / MEASURED, root / "reports" / "paper"
     return Tables(
-        by_seed=pd.read_csv(tables / "curves_by_seed.csv"),
+        by_seed=pd.read_csv(measured / "curves_by_seed.csv"),
         curves=pd.read_csv(tables / "curves.csv"),
-        heatmap=pd.read_csv(tables / "heatmap.csv"),
-        arrows=pd.read_csv(tables / "map.csv"),
+        heatmap=pd.read_csv(measured / "heatmap.csv"),
+        arrows=pd.read_csv(measured / "map.csv"),
         sensitivity=pd.read_csv(tables / "sensitivity.csv"),
-        world=json.loads((tables / RAW).read_text(encoding="utf-8"))["world"],
+        world=json.loads((measured / RAW).read_text(encoding="utf-8"))["world"],
         published_curves=pd.read_csv(paper / "fig2_road_and_rocks.csv"),
         published_map=pd.read_csv(paper / "fig2_heatmap.csv"),
     )

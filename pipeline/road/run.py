@@ -1,4 +1,4 @@
-"""DVC stage `road`: trains Figure 2's agents, minutes on two cores, and replaces reports/tables/road/.
+"""DVC stage `road`: trains Figure 2's agents, minutes on two cores, and replaces reports/road/.
 
     python -m pipeline.road.run
 
@@ -27,8 +27,9 @@ from pipeline.aggregate import DIGITS
 from pipeline.checks import one_line
 from pipeline.interruptions import die_with_parent
 from pipeline.params import ROOT, load_params
+from pipeline.road.configure import CELL, content
 from pipeline.road.settings import Job, jobs
-from pipeline.road.summary import RAW, TABLES, write
+from pipeline.road.summary import MEASURED, RAW
 from pipeline.run_folder import sha256
 from pipeline.swap import replaced_folder
 from tom.envs import road_and_rocks
@@ -48,14 +49,14 @@ def main() -> int:
     start = time.perf_counter()
     try:
         wanted = jobs(load_params())
-        target = ROOT / TABLES
-        with replaced_folder(target) as folder:
+        if not (ROOT / CELL).is_file() or (ROOT / CELL).read_text(encoding="utf-8") != content(wanted):
+            raise SettingsError(f"{CELL} was written for other settings or code; run `dvc repro configure_road`")
+        with replaced_folder(ROOT / MEASURED) as folder:
             make(wanted, folder, os.cpu_count() or 1)
-            write(folder, ROOT / "reports/paper")
     except (SettingsError, ArithmeticError) as error:
         print(one_line(error), file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
-    print(f"wrote {TABLES} in {time.perf_counter() - start:.0f} s")
+    print(f"wrote {MEASURED} in {time.perf_counter() - start:.0f} s")
     return 0
 
 

@@ -26,9 +26,9 @@ class Job:
 
 
 def jobs(params: Params) -> list[Job]:
-    """Every method at every strength, the world's own first; SettingsError for what cannot be used."""
+    """Every method at the world's own strength, then those compared at the others; SettingsError for a fault."""
     section = params.road
-    for key in ("methods", "seeds", "strengths"):
+    for key in ("methods", "seeds", "compared", "strengths"):
         if key not in section:
             raise SettingsError(f"params.yaml: road.{key} is missing; write it as a list")
     world = road_and_rocks.Settings(**at(section, "world"))
@@ -36,11 +36,12 @@ def jobs(params: Params) -> list[Job]:
     found = [*problems(world, "road.world"), *problems(data, "road.offline")]
     if found:
         raise SettingsError(f"params.yaml: {'; '.join(found)}")
-    strengths = list(dict.fromkeys([world.strength, *map(float, section["strengths"])]))
+    others = [strength for strength in map(float, section["strengths"]) if strength != world.strength]
+    pairs = [(world.strength, method) for method in section["methods"]] + list(product(others, section["compared"]))
     agents = {method: agent_of(params, method, data) for method in section["methods"]}
     return [
         Job(method, dataclasses.replace(world, strength=strength), data, agents[method], tuple(section["seeds"]))
-        for strength, method in product(strengths, section["methods"])
+        for strength, method in pairs
     ]
 
 

@@ -1,7 +1,13 @@
-"""The tables of Figure 2 that follow from what was measured, beside the published numbers; knows no torch."""
+"""DVC stage `road_tables`: the tables of Figure 2 from what was measured, beside the published numbers.
+
+    python -m pipeline.road.summary
+
+Same files in, same bytes out; knows no torch.
+"""
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,27 +17,27 @@ import pandas as pd
 from pipeline.aggregate import DIGITS
 from pipeline.looks import spelled
 from pipeline.stats import mean_interval
+from pipeline.swap import replaced_folder
 
-TABLES, RAW = Path("reports/tables/road"), "provenance.json"
-MEASURED = ("curves_by_seed.csv", "weights.csv", "heatmap.csv", "map.csv", RAW)
+MEASURED, TABLES, RAW = Path("reports/road"), Path("reports/tables/road"), "provenance.json"
+FILES = ("curves_by_seed.csv", "weights.csv", "heatmap.csv", "map.csv", RAW)
 PUBLISHED = {"tom": "tom", "mbpo": "offline_mbpo"}  # the paper's names in reports/paper/fig2_road_and_rocks.csv
 ERRORS = ("error_driving", "error_on_road", "error_off_road")
 COLUMNS = ("final_return", "weight_on_road", "weight_off_road", "weight_ratio", *ERRORS)
 
 
-def copy_measured(root: Path, other: Path) -> None:
-    """Copies what was measured below `root` to `other`; ValueError names a file that is not as it was recorded."""
-    (other / TABLES).mkdir(parents=True)
-    manifest = json.loads((root / TABLES / RAW).read_text(encoding="utf-8"))["sha256"]
-    for name in MEASURED:
-        content = (root / TABLES / name).read_bytes()
-        if name != RAW and hashlib.sha256(content).hexdigest() != manifest[name]:
-            raise ValueError(f"{TABLES / name} is not the file in the manifest of {RAW}")
-        (other / TABLES / name).write_bytes(content)
+def measured(root: Path) -> Path:
+    """The folder of what was measured below `root`; ValueError names a file that is not as it was recorded."""
+    manifest = json.loads((root / MEASURED / RAW).read_text(encoding="utf-8"))["sha256"]
+    for name in FILES:
+        if name != RAW and hashlib.sha256((root / MEASURED / name).read_bytes()).hexdigest() != manifest[name]:
+            raise ValueError(f"{MEASURED / name} is not the file in the manifest of {RAW}")
+    return root / MEASURED
 
 
-def write(folder: Path, paper: Path) -> None:
-    """Adds curves.csv, summary.csv, sensitivity.csv, comparison.csv and road.md to the measured tables in a folder."""
+def write(root: Path) -> Path:
+    """Replaces `root`/reports/tables/road and returns its path: curves, summary, sensitivity, comparison, road.md."""
+    folder, paper = measured(root), root / "reports/paper"
     record = json.loads((folder / RAW).read_text(encoding="utf-8"))
     by_seed, weights = pd.read_csv(folder / "curves_by_seed.csv"), pd.read_csv(folder / "weights.csv")
     strength = record["world"]["strength"]
@@ -43,9 +49,11 @@ def write(folder: Path, paper: Path) -> None:
         "sensitivity": sensitivity,
         "comparison": comparison_table(summary, published(paper, record["world"]["road"])),
     }
-    for name, table in tables.items():
-        table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-    (folder / "road.md").write_text(markdown(tables, record["world"]), encoding="utf-8", newline="\n")
+    with replaced_folder(root / TABLES) as target:
+        for name, table in tables.items():
+            table.to_csv(target / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
+        (target / "road.md").write_text(markdown(tables, record["world"]), encoding="utf-8", newline="\n")
+    return root / TABLES
 
 
 def seeds_table(by_seed: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
@@ -175,3 +183,17 @@ def _sensitivity(table: pd.DataFrame) -> Iterator[str]:
 def _text(quantity: str, value: float) -> str:
     digits = {"final_return": ".0f"}.get(quantity, ".4f" if quantity in ERRORS else ".2f")
     return f"{value:{digits}}"
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line about what is missing or not as it was recorded."""
+    try:
+        print(f"wrote {write(Path('.'))}")
+    except (OSError, ValueError, KeyError) as error:
+        print(f"road_tables: {' '.join(str(error).split())}: run `dvc repro -f road`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""`python -m pipeline.age_plot` draws reports/figures/age/ from its tables. Draws numbers and computes none."""
+
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window, also where a display exists
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from pipeline.looks import spelled
+from pipeline.plot import NO_CLOCK, STYLE
+from pipeline.swap import replaced_folder
+
+
+def draw(heatmap: pd.DataFrame, older: pd.DataFrame) -> Figure:
+    """Per method a row and per environment a column: weight by round (across) and age decile (up: newer)."""
+    methods, envs = list(heatmap["method"].unique()), list(heatmap["env"].unique())
+    rows, columns = max(1, len(methods)), max(1, len(envs))
+    with sns.axes_style("white", rc=STYLE), sns.plotting_context("paper"):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(3.3 * columns + 1.2, 2.5 * rows + 0.7), squeeze=False, layout="constrained"
+        )
+        image = None
+        for row, method in zip(axes, methods, strict=False):
+            for ax, env in zip(row, envs, strict=False):
+                cells = heatmap[(heatmap["method"] == method) & (heatmap["env"] == env)]
+                image = _panel(ax, cells, heatmap["weight"].max()) if not cells.empty else image
+                ax.set_title(_title(spelled(method), env, older[(older["method"] == method) & (older["env"] == env)]))
+            row[0].set_ylabel("age of the data")
+        for ax in axes[-1]:
+            ax.set_xlabel("environment steps at the refit")
+            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        if image is not None:
+            seeds, scale = heatmap["n_seeds"].min(), heatmap["scale"].iloc[0]
+            figure.suptitle(
+                f"weights by age at every refit, scale “{scale}”, mean of {seeds} seed{'s' if seeds > 1 else ''}",
+                fontsize="small",
+                color="0.35",
+            )
+            figure.colorbar(image, ax=axes, label="mean weight", shrink=0.9, aspect=30)
+        else:
+            axes[0, 0].text(0.5, 0.5, "no method of the grid has weights", ha="center", va="center")
+            axes[0, 0].set_axis_off()
+    return figure
+
+
+def _title(method: str, env: str, older: pd.DataFrame) -> str:
+    share = older.loc[older["share"] == "pairs", "mean"]
+    return f"{method}, {env}" + (f"\nolder outweighs newer in {share.iloc[0]:.0%} of pairs" if len(share) else "")
+
+
+def _panel(ax: Axes, cells: pd.DataFrame, most: float) -> matplotlib.collections.Collection:
+    """The mean weight is 1 in each column, so that is the middle of the colours."""
+    table = cells.pivot(index="decile", columns="env_steps", values="weight")
+    norm = TwoSlopeNorm(1.0, vmin=0.0, vmax=max(most, 1.1))
+    image = ax.pcolormesh(table.columns, table.index, table.to_numpy(), cmap="RdBu_r", norm=norm, shading="nearest")
+    ax.set_yticks([0, 9], ["oldest\ntenth", "newest"])
+    return image
+
+
+def plot(root: Path) -> Path:
+    """Replaces `root`/reports/figures/age and returns its path; FileNotFoundError if a table is not there."""
+    tables = root / "reports/tables/age"
+    heatmap, older = pd.read_csv(tables / "heatmap.csv"), pd.read_csv(tables / "older.csv")
+    target = root / "reports/figures/age"
+    with replaced_folder(target) as folder:
+        figure = draw(heatmap, older)
+        for ending, metadata in NO_CLOCK.items():
+            figure.savefig(folder / f"weights_by_age.{ending}", dpi=160, metadata=metadata)
+        plt.close(figure)
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names the missing table."""
+    try:
+        print(f"wrote {plot(Path('.'))}")
+    except FileNotFoundError as error:
+        print(f"age_plot: {error.filename} is missing: run python -m pipeline.age first", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

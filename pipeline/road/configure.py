@@ -1,0 +1,50 @@
+"""DVC stage `configure_road`: what decides Figure 2, its resolved settings and the code it uses, as one file.
+
+`python -m pipeline.road.configure` writes reports/cells/road.json. The training depends on this file alone, so that an
+edit in tom/ or params.yaml makes it stale only where it reaches Figure 2.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.checks import one_line
+from pipeline.params import ROOT, load_params
+from pipeline.road.settings import Job, jobs
+from pipeline.sources import module_digests, source_digest
+from tom.settings import KINDS
+from tom.settings.fields import SettingsError
+
+CELL = Path("reports/cells/road.json")
+
+
+def content(wanted: Sequence[Job], root: Path = ROOT) -> str:
+    """The file's text: every job, and the digests of the files that they use."""
+    parts = {f"{KINDS[kind]}.{getattr(job.agent, kind).name}" for job in wanted for kind in KINDS}
+    sources = module_digests(["tom.road", *(f"tom.{p}" for p in parts), *(f"tom.settings.{p}" for p in parts)], root)
+    described = [dataclasses.asdict(job) for job in wanted]
+    found = {"jobs": described, "source_digest": source_digest(sources), "sources": sources}
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
+def main() -> int:
+    """0; exit code 2 and one sentence for a fault in params.yaml."""
+    try:
+        text = content(jobs(load_params()))
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    target = ROOT / CELL
+    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(target.name + ".tmp")
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, target)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""A change of code that leaves the suite's numbers equal: what was recorded counts as made by the code here.
+
+    python -m pipeline.weights.accept [base=COMMIT] [env=hopper]
+
+Runs the suite at scale smoke on one environment with the code of `base` (default: HEAD) and with the code here. Where
+data set and weights have the same bytes, the results and data sets of `base` are marked, and no SAC is trained again.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.accept import checked_out
+from pipeline.checks import key_values, one_line, one_of
+from pipeline.params import ROOT, load_params
+from pipeline.processes import environment
+from pipeline.run_folder import PROVENANCE, Refused, code_of
+from pipeline.sources import source_digest, source_digests
+from pipeline.weights.dataset import MANIFEST, TRANSITIONS
+from pipeline.weights.suite import FOLDER, sources, suite_of
+from tom.settings.fields import SettingsError
+
+COMPARED = (f"runs/datasets/*/{TRANSITIONS}", "reports/weights/smoke/*/0/*.csv")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when the change is accepted; 1 if numbers differ or cannot be compared; 2 for bad input."""
+    try:
+        given = key_values(sys.argv[1:] if argv is None else argv, ("base", "env"))
+        envs = suite_of(load_params()).grid.envs
+        env = one_of("env", given.get("env", envs[0]), envs)
+        with tempfile.TemporaryDirectory() as scratch:
+            old = checked_out(given.get("base", "HEAD"), Path(scratch) / "old")
+            new = Path(scratch) / "new"
+            for name in ("tom", "pipeline"):
+                shutil.copytree(ROOT / name, new / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copyfile(ROOT / "params.yaml", new / "params.yaml")
+            if smoke(old, env) != smoke(new, env):
+                print("not accepted: data set or weights have other bytes at scale smoke", file=sys.stderr)
+                return 1
+            marked = list(mark(old, ROOT))
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    except Refused as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    print(f"accepted: same bytes; {len(marked)} results and data sets now count as made by this code")
+    return 0
+
+
+def smoke(tree: Path, env: str) -> dict[str, bytes]:
+    """The bytes that a tree's code gives for one environment at scale smoke; Refused if it does not run."""
+    params = (tree / "params.yaml").read_text(encoding="utf-8")
+    (tree / "params.yaml").write_text(
+        re.sub(r"(?m)^(weights:[^\n]*\n  scale:\s*)\S+", r"\g<1>smoke", params), encoding="utf-8"
+    )
+    for words in (["suite"], ["cell", f"env={env}", "seed=0", "scale=smoke"]):
+        command = [sys.executable, "-m", f"pipeline.weights.{words[0]}", *words[1:]]
+        done = subprocess.run(
+            command, cwd=tree, env=environment(PYTHONPATH=str(tree)), capture_output=True, check=False
+        )
+        if done.returncode:
+            reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise Refused(f"the code in {tree.name} does not run the suite: {' '.join(reason)}")
+    return {path.name: path.read_bytes() for pattern in COMPARED for path in sorted(tree.glob(pattern))}
+
+
+def mark(old: Path, root: Path) -> Iterator[Path]:
+    """Adds the digests of the code in `root` to what the code in `old` made, and gives the files it changed."""
+    for path in sorted((root / FOLDER).glob("*/*.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))["config"]
+        before, now = (source_digest(sources(config, tree)) for tree in (old, root))
+        scale, env = path.parent.name, path.stem
+        for found in sorted(root.glob(f"reports/weights/{scale}/{env}/*/{PROVENANCE}")):
+            yield from _marked(found, before, now)
+    for found in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):
+        config = json.loads(found.read_text(encoding="utf-8"))["settings"]
+        yield from _marked(found, *(source_digest(source_digests(config, tree)) for tree in (old, root)))
+
+
+def _marked(path: Path, before: str, now: str) -> Iterator[Path]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if before not in code_of(found) or now in code_of(found):
+        return
+    found["accepted_source_digests"] = [*found.get("accepted_source_digests", []), now]
+    fresh = path.with_name(path.name + ".tmp")
+    fresh.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+    yield path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

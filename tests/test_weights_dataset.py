@@ -1,0 +1,229 @@
+"""Data sets of SAC and the suite's cells, at scale smoke: round trip, what is refused, resumption, the same bytes."""
+
+import dataclasses
+import json
+import re
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import interruptions
+from pipeline.evaluate import read_run
+from pipeline.interruptions import Stopped
+from pipeline.params import ROOT, Params, load_params
+from pipeline.run_folder import Cell, Refused
+from pipeline.weights import accept, dataset
+from pipeline.weights.cell import is_recorded, record, result_folder
+from pipeline.weights.launch import set_scale
+from pipeline.weights.suite import COLLECTOR, cell_files, read_cell, resolved, sources, suite_of
+from tests.results_on_disk import contents
+from tom.settings.fields import SettingsError
+
+TOTAL = 400  # env steps of SAC at scale smoke (params.yaml)
+CLOCKS = ("timing.csv", "manifest.json")
+
+
+def at_smoke() -> Params:
+    params = load_params()
+    suite = suite_of(params)
+    grid = dataclasses.replace(suite.grid, envs=("hopper",))  # composing settings takes a while
+    return dataclasses.replace(params, weights=dataclasses.replace(suite, scale="smoke", grid=grid))
+
+
+@pytest.fixture(scope="module")
+def sac() -> Cell:
+    return Cell(COLLECTOR, "hopper", 0, "smoke", resolved(at_smoke(), "hopper")[COLLECTOR], "this code")
+
+
+@pytest.fixture(scope="module")
+def made(sac: Cell, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dataset.ensure(sac, tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def copy(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+def seeded(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in contents(folder).items() if name not in CLOCKS}
+
+
+def test_round_trip(made: Path) -> None:
+    found = dataset.load(made, "hopper")
+    assert len(found.transitions) == TOTAL == found.manifest["transitions"]
+    with np.load(made / "transitions.npz", allow_pickle=False) as arrays:
+        assert set(arrays.files) == set(dataset.ARRAYS)
+        assert {arrays[name].dtype for name in arrays.files} == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(found.transitions.obs, arrays["observations"])
+        assert arrays["resets"].shape[1] == found.manifest["observation_dim"] == 11
+    saved = read_run(made)  # plays like the folder of any run
+    np.testing.assert_array_equal(found.policy["net.weights"], saved.parameters["net.weights"])
+    assert "hopper, seed 0, 400 transitions of 11 observations and 3 actions" in dataset.show(made)
+
+
+def test_the_replay_is_in_the_order_it_was_made(made: Path) -> None:
+    data = dataset.load(made).transitions
+    inside = np.flatnonzero(data.terminated[:-1] + data.truncated[:-1] == 0)
+    np.testing.assert_array_equal(data.next_obs[inside], data.obs[inside + 1])
+
+
+def test_it_is_made_once(made: Path, sac: Cell) -> None:
+    before = {path: path.stat().st_mtime_ns for path in made.iterdir()}
+    assert dataset.ensure(sac, made.parents[2]) == made
+    assert {path: path.stat().st_mtime_ns for path in made.iterdir()} == before
+
+
+def test_a_stopped_training_goes_on_to_the_same_bytes(
+    made: Path, sac: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Signalled(interruptions.Interruptions):
+        """SIGTERM comes in the middle."""
+
+        asked = 0
+
+        @property
+        def number(self) -> int | None:
+            self.asked += 1
+            return int(signal.SIGTERM) if self.asked > 350 else None
+
+        @number.setter
+        def number(self, value: int | None) -> None:
+            pass
+
+    monkeypatch.setattr(interruptions, "Interruptions", Signalled)
+    with pytest.raises(Stopped, match="smoke-sac-hopper-s0: stopped at env step"):
+        dataset.ensure(sac, tmp_path)
+    assert not dataset.dataset_folder(sac, tmp_path).exists()
+    monkeypatch.undo()
+    assert seeded(dataset.ensure(sac, tmp_path)) == seeded(made)
+
+
+def cut(folder: Path) -> None:
+    path = folder / "transitions.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def forge(folder: Path) -> None:
+    np.savez(folder / "policy.npz", allow_pickle=False, a=np.zeros(2))
+
+
+def other_format(folder: Path) -> None:
+    edit(folder, format=2)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (cut, "transitions.npz is not as it was written; delete .* and it is made again"),
+        (forge, "policy.npz is not as it was written"),
+        (other_format, "format 2 is not 1"),
+        (lambda folder: (folder / "transitions.npz").unlink(), "transitions.npz is missing"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json is missing; .* is not a data set"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json is broken"),
+    ],
+)
+def test_what_is_not_whole_is_refused(copy: Path, spoil: Any, words: str) -> None:
+    spoil(copy)
+    with pytest.raises(Refused, match=words) as refusal:
+        dataset.load(copy)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_data_set_of_another_environment_is_refused(copy: Path) -> None:
+    with pytest.raises(Refused, match="is a data set of hopper, not of ant; give one of ant"):
+        dataset.load(copy, "ant")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["make", "env=humanoidd"], "env=humanoidd does not exist; valid choices: hopper"),
+        (["shw"], "the first word=shw does not exist; nearest valid choice: show"),
+        (["show"], "folder= is missing"),
+        (["show", "seed=1"], "seed=1 is not an argument; valid choices: folder="),
+    ],
+)
+def test_what_the_command_line_refuses(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dataset.main(words) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_cell_from_nothing_and_again(made: Path, tmp_path: Path) -> None:
+    """SAC's replay, four weightings, the CSVs; then from the data set that is there, the same bytes."""
+    params = at_smoke()
+    for name in ("tom", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for path, content in cell_files(params, tmp_path).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    cell = read_cell("hopper", 0, "smoke", tmp_path)
+    assert record(cell, tmp_path).startswith("smoke-weights-hopper-s0: weighed with tom, tom_kl")
+    folder = result_folder(cell, tmp_path)
+    first = contents(folder)
+    assert set(first) == {"chunks.csv", "numbers.csv", "returns.csv", "provenance.json"}
+    assert len(first["chunks.csv"].splitlines()) == 1 + 20 * len(params.weights.grid.methods)  # type: ignore[union-attr]
+    assert record(cell, tmp_path).endswith("already recorded")
+    (folder / "chunks.csv").write_text("method,chunk,part,weight_mean\n")
+    assert not is_recorded(cell, tmp_path)
+    record(cell, tmp_path)
+    assert contents(folder) == first
+
+
+def test_the_method_s_own_settings_and_the_suite_s_meet_in_a_cell() -> None:
+    config = resolved(load_params(), "hopper")
+    methods = config["methods"]
+    quick = suite_of(load_params()).scales["quick"]["weighting"]["tom"]
+    assert {values["weighting"]["q_updates"] for values in methods.values()} == {quick["q_updates"]}
+    assert methods["tom_official"]["time_limits"] == "terminal" and methods["tom"]["time_limits"] == "bootstrap"
+    assert methods["tom_official_kl"]["weighting"] == methods["tom_official"]["weighting"] | {"divergence": "kl"}
+    assert {"tom/curated.py", "tom/weightings/tom.py", "tom/backbones/sac.py"} <= set(sources(config))
+
+
+def test_the_scale_of_the_suite_is_written_where_it_stands(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    params = set_scale("paper", tmp_path)
+    assert suite_of(params).scale == "paper" and params.scale == load_params().scale
+    (tmp_path / "params.yaml").write_text(text.replace("\nweights:", "\n'weights':", 1), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"weights.scale is not in the line below `weights:`"):
+        set_scale("smoke", tmp_path)
+
+
+def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:
+    for tree in ("old", "new"):
+        for name in ("tom", "pipeline"):
+            shutil.copytree(ROOT / name, tmp_path / tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    new, old = tmp_path / "new", tmp_path / "old"
+    ((path, content),) = cell_files(at_smoke(), old).items()
+    (new / path).parent.mkdir(parents=True)
+    (new / path).write_bytes(content)
+    folder = new / "reports/weights/smoke/hopper/0"
+    folder.mkdir(parents=True)
+    digest = json.loads(content)["source_digest"]
+    (folder / "provenance.json").write_text(json.dumps({"source_digest": digest}))
+    assert list(accept.mark(old, new)) == []  # the same code: nothing to mark
+    with (new / "tom/curated.py").open("a") as file:
+        file.write("\nUNUSED = 1\n")
+    assert list(accept.mark(old, new)) == [folder / "provenance.json"]
+    found = json.loads((folder / "provenance.json").read_text())
+    assert found["source_digest"] == digest and len(found["accepted_source_digests"]) == 1
+    assert list(accept.mark(old, new)) == []
+
+
+def test_what_the_suite_changes_for_one_environment_is_its_own() -> None:
+    params = at_smoke()
+    suite = suite_of(params)
+    smoke = {**suite.scales["smoke"], "envs": {"hopper": {"train": {"total_env_steps": 500}}}}
+    params = dataclasses.replace(params, weights=dataclasses.replace(suite, scales={"smoke": smoke}))
+    length = {env: resolved(params, env)[COLLECTOR]["train"]["total_env_steps"] for env in ("hopper", "ant")}
+    assert length == {"hopper": 500, "ant": TOTAL}

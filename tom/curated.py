@@ -1,0 +1,163 @@
+"""A weighting's weights on a buffer whose order is known, fully offline (Ma et al., 2023, Figure 4).
+
+The buffer: random transitions, as many of SAC's replay in the order they were made, and last a footprint, fresh
+transitions of the final policy. That policy is the policy of interest, and the footprint stands for it where a
+weighting looks at "the newest transitions". What is asked for is the mean weight of each chunk of the first two parts.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tom.context import Context, View, build
+from tom.networks import Policy
+from tom.replay import Replay, Transitions
+from tom.settings.agent import AgentSettings
+from tom.settings.fields import SettingsError
+from tom.streams import streams
+from tom.train import Trainer
+from tom.weightings.base import summary
+
+CHUNKS = 20  # bars of the figure, half of them for each part (paper: one per 0.1 M of 2 M transitions)
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """N transitions of one agent in the order they were made and the M states its episodes began in, float32."""
+
+    obs: np.ndarray  # [N, O]
+    action: np.ndarray  # [N, A], in [-1, 1]
+    reward: np.ndarray  # [N]
+    next_obs: np.ndarray  # [N, O]
+    terminated: np.ndarray  # [N], 1 where the episode ended in a terminal state
+    truncated: np.ndarray  # [N], 1 where a time limit cut it
+    resets: np.ndarray  # [M, O]
+
+    def __len__(self) -> int:
+        return len(self.obs)
+
+    def last(self, count: int) -> "Recording":
+        """The newest `count` transitions, with all reset states."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "resets"]
+        return dataclasses.replace(self, **{name: getattr(self, name)[len(self) - count :] for name in names})
+
+    @classmethod
+    def of(cls, rows: Transitions, resets: Tensor) -> "Recording":
+        """Rows [N, W] and reset states [M, O] as arrays of their own."""
+        action = rows.obs_action[..., rows.observation_dim :]
+        tensors = (rows.obs, action, rows.reward, rows.next_obs, rows.terminated, rows.truncated, resets)
+        return cls(*(tensor.cpu().numpy().copy() for tensor in tensors))
+
+
+@dataclass(frozen=True)
+class Weigher:
+    """What decides the weights beside the data: the weighting, the discount, and whether a time limit is an end."""
+
+    weighting: Any
+    discount: float
+    time_limits: str = "bootstrap"
+
+    @property
+    def footprint_env_steps(self) -> int:
+        """How many transitions of the policy of interest the weighting looks at; 0 if it looks at none."""
+        return int(getattr(self.weighting, "pool_env_steps", 0))
+
+
+def seed_for(purpose: int, seed: int) -> int:
+    """A seed of its own for the random part (1), the footprint (2) and the weights (3) of each seed."""
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])
+
+
+def random_transitions(settings: AgentSettings, seed: int) -> Recording:
+    """`total_env_steps` transitions of uniform actions, with episodes as in training."""
+    trainer = Trainer(_loop(settings, warmup_actions="uniform"), [seed_for(1, seed)], CPU)
+    return _roll(trainer, settings.train.total_env_steps, explore=True)
+
+
+def footprint(
+    settings: AgentSettings, parameters: Mapping[str, np.ndarray], seed: int, env_steps: int
+) -> tuple[Recording, Policy]:
+    """So many transitions of the stochastic policy with these parameters, with episodes as in training; the policy."""
+    trainer = Trainer(_loop(settings, total_env_steps=max(env_steps, 1)), [seed_for(2, seed)], CPU)
+    policy = trainer.backbone.sac.policy
+    policy.load_state_dict({name: torch.as_tensor(value)[None] for name, value in parameters.items()})
+    return _roll(trainer, env_steps, explore=False), policy
+
+
+def curated(parts: Sequence[Recording], time_limits: str = "bootstrap") -> Replay:
+    """The replay that holds the parts one after the other; with `terminal`, a cut episode counts as an ended one."""
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    names = [field.name for field in dataclasses.fields(Recording)]
+    arrays = {name: joined(name) for name in names}
+    if time_limits == "terminal":
+        arrays["terminated"] = np.maximum(arrays["terminated"], arrays["truncated"])
+    return Replay.from_arrays(**arrays)
+
+
+def offline_weights(weigher: Weigher, replay: Replay, policy: Any, seed: int) -> tuple[Tensor, dict[str, float]]:
+    """The weights [N] of a replay's rows for a policy, the oldest row's first, and what the weighting reports of them.
+
+    SettingsError, before any compute, if the weighting needs a critic, or the replay holds less than it works with.
+    """
+    refuse(weigher, len(replay))
+    draws = streams([seed_for(3, seed)], CPU)
+    sizes = replay.observation_dim, replay.action_dim
+    weighting = build("weighting", weigher.weighting, Context(1, *sizes, weigher.discount, CPU, draws["init"]))
+    if weighting.needs:
+        raise SettingsError(f"{weigher.weighting.name} needs a {min(weighting.needs)}; a stored buffer has none")
+    view = View(replay, policy, None, env_step=len(replay), warmup_env_steps=0, stream=draws["weighting"])
+    numbers = {name: float(value) for name, value in weighting.prepare(view).items()}
+    weights = weighting.weights(view)
+    numbers["ess"] = float(summary(weights, replay)["ess"])
+    return weights[0, replay.by_age()], numbers
+
+
+def refuse(weigher: Weigher, rows: int) -> None:
+    """SettingsError with one sentence if a buffer of so many transitions holds less than the weighting works with."""
+    pool = weigher.footprint_env_steps
+    if pool and rows <= pool:
+        raise SettingsError(
+            f"weighting.pool_env_steps={pool} leaves none of the {rows} stored transitions to compare with; "
+            f"nearest valid value: {max(rows // 2, 2)}"
+        )
+    for name in (field.name for field in dataclasses.fields(weigher.weighting) if field.name.endswith("_batch")):
+        if getattr(weigher.weighting, name) > rows:
+            raise SettingsError(
+                f"weighting.{name}={getattr(weigher.weighting, name)} is more than the {rows} stored transitions; "
+                f"nearest valid value: {rows}"
+            )
+
+
+def chunk_means(weights: Tensor, lengths: Sequence[int], chunks: int = CHUNKS) -> list[list[float]]:
+    """Mean weights of `chunks` chunks over parts of these lengths, as many in each part: [parts][chunks / parts].
+
+    weights [N] begin with the parts, the oldest first; SettingsError for a part with fewer transitions than chunks.
+    """
+    each = chunks // len(lengths)
+    if min(lengths) < each:
+        raise SettingsError(f"a part of {min(lengths)} transitions cannot be cut into {each} chunks")
+    parts = weights[: sum(lengths)].double().split(list(lengths))
+    return [[float(chunk.mean()) for chunk in torch.tensor_split(part, each)] for part in parts]
+
+
+def _loop(settings: AgentSettings, **changes: Any) -> AgentSettings:
+    """The settings with others for the loop, and one episode per evaluation: there is none."""
+    train = dataclasses.replace(settings.train, eval_episodes=1, **changes)
+    return dataclasses.replace(settings, train=train)
+
+
+def _roll(trainer: Trainer, env_steps: int, explore: bool) -> Recording:
+    for _ in range(env_steps):
+        trainer.step(explore)
+    kept = trainer.replay.resets_kept()[0]
+    rows = trainer.replay.all()
+    return Recording.of(rows.like(rows.data[0]), trainer.replay.resets[0, :kept])
