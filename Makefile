@@ -12,7 +12,7 @@ KILLS ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test learns fidelity plan bench verify drill audit lint clean
+.PHONY: help setup repro test learns fidelity plan bench verify drill look audit lint clean
 
 help:    ## this list
 	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,11 @@ verify: $(STAMP)    ## are the recorded results as recorded, and do tables and f
 
 drill: $(STAMP)    ## kills, full disks and other faults on real runs, a quarter of an hour (KILLS=100)
 	python -m pipeline.drill $(if $(KILLS),kills=$(KILLS))
+
+look: $(STAMP)    ## reports/index.html in headless Chromium, an HTML validator, an accessibility check; asks npmjs.org
+	test -d $(VENV)/look/node_modules || npm install --prefix $(VENV)/look --silent --no-fund --no-audit \
+		html-validate@10.17.0 axe-core@4.14.1
+	python -m pipeline.report.look $(VENV)/look
 
 audit: $(STAMP)    ## known vulnerabilities of the pinned versions; asks pypi.org
 	python -m pip check

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline import stats
+from pipeline.coverage import FAILING, bootstrap_coverage
 from pipeline.results import Grid, ResultsError, read_grid, read_results
 from pipeline.summary import markdown
 from pipeline.swap import replaced_folder
 
-STATISTICS = ("final", "best_of_last_three", "cumulative_max", "auc")
+STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
 CURVES = ("plain", "cumulative_max")
 AGGREGATE_COLUMNS = ["method", "statistic", "n_envs", "n_seeds", "iqm", "low", "high"]
 AGGREGATE_COLUMNS += ["coverage_normal", "coverage_with_collapses"]
-FAILING = 0.15  # share of collapsed runs in the second simulation of the interval's coverage
 SEED = 2023  # of the bootstrap: a table must not depend on luck
 DIGITS = "%.10g"  # well above what the statistics mean, below where machines differ
 
@@ -90,7 +90,7 @@ def aggregate_table(seeds: pd.DataFrame, scales: pd.DataFrame, grid: Grid) -> pd
     if not envs:
         return pd.DataFrame(columns=AGGREGATE_COLUMNS)
     size = len(envs), len(grid.seeds)
-    coverage = stats.bootstrap_coverage(*size), stats.bootstrap_coverage(*size, failing=FAILING)
+    coverage = bootstrap_coverage(*size), bootstrap_coverage(*size, failing=FAILING)
     rows = []
     for method in grid.methods:
         for name in STATISTICS:

@@ -120,7 +120,7 @@ def _aggregate(ax: Axes, table: pd.DataFrame, styles: dict[str, Look]) -> None:
             )
         ax.plot(row.iqm, place, color=look.colour, marker=look.marker, markersize=7)
     covered = table["coverage_normal"].min()
-    about = "" if pd.isna(covered) else f"\nbar: interval that covers {covered:.0%}, not 95 %"
+    about = "" if pd.isna(covered) else f"\nbar: nominal 95 % interval, covers {covered:.0%}"
     ax.set(title="All environments", xlabel=f"normalised, interquartile mean{about}", ylim=(len(table) - 0.4, -0.6))
     ax.set_yticks(range(len(table)), [spelled(method) for method in table["method"]])
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))

@@ -1,5 +1,6 @@
 """The evaluations of every cell of the grid, read from reports/results/ and refused if they are not whole."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -58,19 +59,21 @@ def read_results(results: Path, grid: Grid) -> pd.DataFrame:
 def _read_cells(results: Path, grid: Grid) -> Iterator[tuple[Path, pd.DataFrame]]:
     for env, method, seed in product(grid.envs, grid.methods, grid.seeds):
         path = results / grid.scale / method / env / str(seed) / "evals.csv"
-        rows = _read_evaluations(path)
+        rows = read_evaluations(path)
         rows.insert(0, "seed", seed)
         rows.insert(0, "env", env)
         rows.insert(0, "method", method)
         yield path, rows
 
 
-def _read_evaluations(path: Path) -> pd.DataFrame:
-    """The rows of one evals.csv; ResultsError names the file and what is wrong with it."""
-    if not path.is_file():
+def read_evaluations(path: Path, text: str | None = None) -> pd.DataFrame:
+    """The rows of one evals.csv, or of its `text`; ResultsError names the file and what is wrong with it."""
+    if text is None and not path.is_file():
         raise ResultsError(f"{path} is missing: train this cell first, or take it out of grid in params.yaml")
     try:
-        rows = pd.read_csv(path, dtype=str)  # converted below: exactly, whatever pandas' own parser rounds
+        rows = pd.read_csv(
+            path if text is None else io.StringIO(text), dtype=str
+        )  # converted below: exactly, whatever pandas' own parser rounds
         rows = rows[COLUMNS].astype(dict.fromkeys(COLUMNS, np.float64))
     except (ValueError, KeyError) as error:  # pandas' parser errors are ValueErrors
         raise ResultsError(f"{path}: not a table of evaluations ({str(error).splitlines()[0]})") from error

@@ -75,7 +75,7 @@ class _Wandb(Tracker):
 
             folder.mkdir(parents=True, exist_ok=True)
             self._run = wandb.init(
-                **_description(cell, config), dir=folder, mode=_mode(), settings=wandb.Settings(**_settings())
+                **description(cell, config), dir=folder, mode=_mode(), settings=wandb.Settings(**settings())
             )
             self._run.define_metric("env_steps")
             self._run.define_metric("*", step_metric="env_steps")
@@ -131,7 +131,8 @@ def _kill_service() -> None:
     _outcome(lambda: wandb.teardown(), SERVICE_TIMEOUT_S)
 
 
-def _settings() -> dict[str, Any]:
+def settings() -> dict[str, Any]:
+    """What every run here asks of wandb: to be quiet, to look at nothing but our numbers, and not to wait for ever."""
     return {
         "silent": True,
         "console": "off",  # our output is nobody else's
@@ -148,7 +149,7 @@ def _mode() -> Any:
     return os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
 
 
-def _description(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
+def description(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
     """What the run is called and found by; seeds of one curve share their group."""
     return {
         "project": os.environ.get("WANDB_PROJECT", PROJECT),

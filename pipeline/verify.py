@@ -24,6 +24,7 @@ from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import SCIENCE
 from pipeline.params import ROOT, load_params
 from pipeline.plot import plot
+from pipeline.report.remade import contents, report_problems, unlike
 from pipeline.rerun import rerun
 from pipeline.road.plot import plot as plot_road
 from pipeline.road.summary import MEASURED
@@ -50,8 +51,8 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
         return 2
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
     found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
-    problems = [line for folder in results for line in found[folder]] + list(made_problems(root))
-    problems += list(road_problems(root))
+    problems = [line for folder in results for line in found[folder]]
+    problems += [*made_problems(root), *road_problems(root), *report_problems(root)]
     if count:
         problems += rerun([folder for folder in results if not found[folder]], count, jobs)
     for line in problems:
@@ -121,23 +122,14 @@ def _made_again(root: Path, parts: Sequence[str], make: Callable[[Path], None]) 
             said = one_line(error).replace(f"{fresh}/", "").replace(f"{root}/", "")
             yield f"{' and '.join(parts)}: cannot be made again ({said})"
         for part in parts:
-            recorded, again = _contents(root / part), _contents(fresh / part)
-            if not recorded:
-                yield f"{part}: missing"
-            for name in sorted(recorded.keys() | again.keys()) if recorded and again else ():
-                if recorded.get(name) != again.get(name):
-                    yield f"{part}/{name}: {'not what the results give' if name in recorded else 'missing'}"
+            yield from unlike(root, fresh, part)
 
 
 def _summary(root: Path, results: Sequence[Path]) -> str:
-    files = sum(len(_contents(folder)) for folder in results)
+    files = sum(len(contents(folder)) for folder in results)
     made = zip(MADE, MADE_OF_ROAD, strict=True)
-    tables, figures = (sum(len(_contents(root / part)) for part in parts) for parts in made)
+    tables, figures = (sum(len(contents(root / part)) for part in parts) for parts in made)
     return f"{len(results)} results of {files} files, {tables} files of tables, {figures} files of figures"
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _changed(folder: Path, manifest: Any) -> Iterator[str]:

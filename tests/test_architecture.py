@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = {"hydra", "omegaconf", "dvc", "wandb", "pandas", "seaborn", "matplotlib", "pipeline"}
-FIGURES = ("stats", "results", "summary", "aggregate", "looks", "plot", "swap", "road/summary", "road/plot")
+FIGURES = ("stats", "coverage", "results", "summary", "aggregate", "looks", "plot", "swap", "claims")
+FIGURES += ("road/summary", "road/plot")
 FIGURES += ("age", "age_plot", "ordered", "weights/__init__", "weights/page", "weights/plot", "weights/tables")
 PARTS = ("weightings", "losses", "dynamics", "backbones")
 
@@ -49,8 +50,14 @@ def test_tables_and_figures_know_no_science(module: str) -> None:
     assert not top_level(ROOT / "pipeline" / f"{module}.py") & {"torch", "tom", "gymnasium", "mujoco"}
 
 
+@pytest.mark.parametrize("path", files("pipeline/report"), ids=name)
+def test_the_report_knows_no_science(path: Path) -> None:
+    assert not top_level(path) & {"torch", "tom", "gymnasium", "mujoco"}
+
+
 def test_nothing_loaded_for_tables_and_figures_knows_the_science() -> None:
-    modules = "pipeline.aggregate, pipeline.plot, pipeline.road.plot"
+    modules = "pipeline.aggregate, pipeline.plot, pipeline.road.plot, "
+    modules += "pipeline.report.scores, pipeline.report.figures, pipeline.report.page"
     program = f"import sys, {modules}; print({{'torch', 'tom', 'gymnasium'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -21,7 +21,14 @@ class Clone:
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
         for name in filter(None, listed.stdout.split("\0")):
             if not name.startswith(
-                ("reports/results", "reports/cells", "reports/tables", "reports/figures", "dvc.lock")
+                (
+                    "reports/results",
+                    "reports/cells",
+                    "reports/tables",
+                    "reports/figures",
+                    "reports/index.html",
+                    "dvc.lock",
+                )
             ):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
@@ -64,6 +71,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: Clone) -> None:
     everything = {"configure", "train@mbpo-hopper-0", "train@tom-hopper-0", "aggregate", "plot"}
     everything |= {"age", "age_plot", "weights_tables", "weights_plot"}  # those of SAC's suite train nothing
+    everything |= {"coverage", "claims", "report_tables", "report_figures", "page"}
     assert clone.repro() == everything
     result = clone.bytes("reports/results/smoke/tom/hopper/0")
     assert {"evals.csv", "train.csv", "config.yaml", "policy.npz", "provenance.json", "timing.csv"} == set(result)
@@ -71,8 +79,9 @@ def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: C
     assert (clone.folder / "reports/figures/returns/learning_curves.png").is_file()
     assert clone.repro() == set()
 
-    (clone.folder / "README.md").write_text("another text\n")
-    assert clone.repro() == set()
+    with (clone.folder / "README.md").open("a") as readme:
+        readme.write("another text\n")
+    assert clone.repro() == {"page"}  # it shows the register of deviations
 
     clone.write(
         clone.params.replace("weighting:\n      name: tom\n", "weighting:\n      name: tom\n      clip: 7.0\n", 1)
@@ -98,6 +107,20 @@ def test_tables_and_figures_are_the_same_bytes_when_made_again(clone: Clone) -> 
     assert before["reports/figures"]
     assert clone.dvc("repro", "--force", "--single-item", "aggregate", "plot").returncode == 0
     assert {folder: clone.bytes(folder) for folder in before} == before
+
+
+def test_report_comes_back_with_the_same_bytes_without_training(clone: Clone) -> None:
+    folders = ("reports/tables", "reports/figures")
+    before, page = {folder: clone.bytes(folder) for folder in folders}, clone.folder / "reports/index.html"
+    html = page.read_bytes()
+    for folder in folders:
+        shutil.rmtree(clone.folder / folder)
+    page.unlink()
+    ran = clone.repro()
+    assert not trained(ran)
+    assert {"aggregate", "plot", "coverage", "claims", "report_tables", "report_figures", "page"} <= ran
+    assert {folder: clone.bytes(folder) for folder in folders} == before
+    assert page.read_bytes() == html
 
 
 def test_a_fault_in_params_stops_before_anything_is_touched(clone: Clone) -> None:

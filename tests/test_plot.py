@@ -1,5 +1,6 @@
 """What a figure shows, read back from the figure; and the same bytes twice."""
 
+import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -129,3 +130,11 @@ def test_looks_differ_without_colour_and_are_dark_enough_on_white() -> None:
     for look in everything:
         red, green, blue = to_rgb(look.colour)
         assert 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.75
+
+
+def test_dvc_plots_have_the_same_colours() -> None:
+    template = json.loads((Path(__file__).parents[1] / ".dvc/plots/learning_curves.json").read_text())
+    scale = template["spec"]["encoding"]["color"]["scale"]
+    assert dict(zip(scale["domain"], scale["range"], strict=True)) == {
+        name: look.colour for name, look in KNOWN.items()
+    }

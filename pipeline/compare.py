@@ -1,0 +1,190 @@
+"""Prints the paired differences of two configurations with their intervals, and draws both.
+
+    python -m pipeline.compare A B [statistic=cumulative_max] [out=runs/compare/A-vs-B]
+
+A and B are, each: a method of params.yaml (its recorded runs at the scale there), a scale (all its recorded runs), a
+folder with runs (evals.csv below it), or a git revision (the results recorded in it). Runs are paired by seed where
+both have the same environment and seed; B minus A. What A and B share of method, environment and scale is compared
+like with like; the rest is named and left out.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window, also where a display exists
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from pipeline import stats
+from pipeline.looks import looks
+from pipeline.plot import NO_CLOCK, STYLE
+from pipeline.report.claim import nearest
+from pipeline.report.sides import Side, side
+from pipeline.results import ResultsError, read_grid
+from pipeline.swap import replaced_folder
+
+KEYS = ("statistic", "out")
+STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
+FEW_SEEDS = 3
+KIND = ("method", "env")
+
+
+def statistic_by_seed(runs: pd.DataFrame, statistic: str) -> pd.Series:
+    """The statistic of every run, by method, env and seed; ResultsError if one of them is there twice."""
+    found = {}
+    for key, rows in runs.groupby(["method", "env", "seed"], sort=False):
+        if rows["env_steps"].duplicated().any():
+            raise ResultsError(f"{' '.join(map(str, key))} is there twice: name a narrower folder")
+        found[key] = stats.seed_statistics(rows["env_steps"], rows["return_mean"])[statistic]
+    return pd.Series(found).rename_axis(["method", "env", "seed"])
+
+
+def aligned(one: Side, other: Side) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both sides' runs with the same labels: where each has one method, the method's name is no difference."""
+    sides = [each.runs for each in (one, other)]
+    if all(runs["method"].nunique() == 1 for runs in sides):
+        sides = [runs.assign(method="") for runs in sides]
+    return sides[0], sides[1]
+
+
+def differences(one: pd.DataFrame, other: pd.DataFrame, statistic: str) -> pd.DataFrame:
+    """Per method and environment that both have: each side's mean over the shared seeds, B - A and its t interval."""
+    a, b = statistic_by_seed(one, statistic), statistic_by_seed(other, statistic)
+    both = pd.DataFrame({"a": a, "b": b}).dropna()
+    rows = []
+    for (method, env), pairs in both.groupby(list(KIND), sort=False):
+        mean, low, high = stats.mean_interval(pairs["b"] - pairs["a"])
+        row = {"method": method, "env": env, "n_seeds": len(pairs), "a": pairs["a"].mean(), "b": pairs["b"].mean()}
+        rows.append({**row, "difference": mean, "low": low, "high": high})
+    if not rows:
+        raise ResultsError(f"they share no environment and seed: {_has(one)} against {_has(other)}")
+    return pd.DataFrame(rows)
+
+
+def _has(runs: pd.DataFrame) -> str:
+    cells = runs[["method", "env", "seed"]].drop_duplicates()
+    return ", ".join(f"{' '.join(map(str, row)).strip()}" for row in cells.itertuples(index=False))
+
+
+def left_out(one: Side, other: Side, a: pd.DataFrame, b: pd.DataFrame) -> Iterator[str]:
+    """Runs that only one side has, and environments in which the sides have runs of different lengths."""
+    keys = ["method", "env", "seed"]
+    cells = [runs.groupby(keys)["env_steps"].max() for runs in (a, b)]
+    for each, mine, theirs in ((one, *cells), (other, *reversed(cells))):
+        alone = [" ".join(map(str, key)).strip() for key in mine.index.difference(theirs.index)]
+        if alone:
+            yield f"only in {each.name}: {', '.join(alone)}"
+    shared = cells[0].index.intersection(cells[1].index)
+    unequal = shared[cells[0][shared].to_numpy() != cells[1][shared].to_numpy()]
+    for method, env, seed in unequal:
+        lengths = [f"{part[method, env, seed]:,}" for part in cells]
+        yield f"different lengths: {method} {env} seed {seed}".replace("  ", " ") + f", {' and '.join(lengths)} steps"
+
+
+def table_text(table: pd.DataFrame, one: Side, other: Side, statistic: str) -> Iterator[str]:
+    """The differences as people read them."""
+    yield f"A: {one.what}"
+    yield f"B: {other.what}"
+    yield f"{statistic} of each run, B − A paired by seed, 95 % t interval of the mean"
+    for row in table.itertuples():
+        name = " ".join(filter(None, (row.method, row.env)))
+        ends = "one seed: no interval" if pd.isna(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
+        sure = "" if pd.isna(row.low) or row.low <= 0 <= row.high else ("  B higher" if row.low > 0 else "  A higher")
+        yield f"  {name:<28} {row.a:10.1f} {row.b:10.1f}   {row.difference:+.1f} {ends}, {row.n_seeds} seeds{sure}"
+
+
+def draw(one: Side, other: Side, table: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame) -> Figure:
+    """Learning curves of both, a panel per method and environment: seeds thin, means thick, t bands from 3 seeds."""
+    styles = looks([one.name, other.name])
+    kinds = [(row.method, row.env) for row in table.itertuples()]
+    columns, rows = min(3, len(kinds)), -(-len(kinds) // 3)
+    size = max(3.6 * columns, 5.0), 2.8 * rows + 0.8
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for ax, (method, env) in zip(axes.flat, kinds, strict=False):
+        for runs, each in ((a, one), (b, other)):
+            look = styles[each.name]
+            chosen = runs[(runs["method"] == method) & (runs["env"] == env)]
+            wide = chosen.pivot(index="env_steps", columns="seed", values="return_mean").dropna()
+            ax.plot(wide.index, wide, color=look.colour, linewidth=0.7, alpha=0.5)
+            mean = wide.mean(axis=1)
+            few = look.marker if len(mean) <= 12 else ""
+            ax.plot(
+                mean.index,
+                mean,
+                color=look.colour,
+                linestyle=look.line,
+                marker=few,
+                markersize=4,
+                linewidth=2.2,
+                label=each.name,
+            )
+            if wide.shape[1] >= FEW_SEEDS:
+                ends = np.array([stats.mean_interval(row)[1:] for row in wide.to_numpy()], dtype=float)
+                ax.fill_between(wide.index, *ends.T, color=look.colour, alpha=0.14, linewidth=0)
+        ax.set(title=" ".join(filter(None, (method, env))), xlabel="environment steps")
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        sns.despine(ax=ax)
+    for ax in axes.flat[len(kinds) :]:
+        ax.remove()
+    axes[0][0].set_ylabel("return")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, handlelength=3)
+    return figure
+
+
+def write(folder: Path, table: pd.DataFrame, figure: Figure) -> Path:
+    """Replaces the folder by differences.csv and curves.png and .pdf."""
+    with replaced_folder(folder) as fresh:
+        table.to_csv(fresh / "differences.csv", index=False, float_format="%.10g", lineterminator="\n")
+        for ending, metadata in NO_CLOCK.items():
+            figure.savefig(fresh / f"curves.{ending}", dpi=150, metadata=metadata)
+    return folder
+
+
+def arguments(argv: Sequence[str]) -> tuple[str, str, dict[str, str]]:
+    """The two names and the options; ResultsError if there are not two, or an option is none."""
+    options = dict(word.split("=", 1) for word in argv if "=" in word)
+    names = [word for word in argv if "=" not in word]
+    for key in options:
+        if key not in KEYS:
+            raise ResultsError(f"{key}= is not an option; {nearest(key, KEYS)}")
+    if options.setdefault("statistic", "cumulative_max") not in STATISTICS:
+        raise ResultsError(
+            f"statistic={options['statistic']} does not exist; {nearest(options['statistic'], STATISTICS)}"
+        )
+    if len(names) != 2:
+        raise ResultsError(f"give two of: method, scale, folder, revision; not {len(names)}")
+    return names[0], names[1], options
+
+
+def main(argv: Sequence[str] | None = None, root: Path = Path(".")) -> int:
+    """0, or 2 after one line for a name or option that cannot be used."""
+    try:
+        first, second, options = arguments(sys.argv[1:] if argv is None else argv)
+        scale = read_grid(root / "params.yaml").scale
+        one, other = side(first, scale, root), side(second, scale, root)
+        a, b = aligned(one, other)
+        table = differences(a, b, options["statistic"])
+    except ResultsError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 2
+    for line in (*table_text(table, one, other, options["statistic"]), *left_out(one, other, a, b)):
+        print(line)
+    words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in (first, second))
+    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
+        figure = draw(one, other, table, a, b)
+        print(f"figure: {write(Path(options.get('out', f'runs/compare/{words}')), table, figure) / 'curves.png'}")
+    plt.close(figure)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

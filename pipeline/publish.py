@@ -1,0 +1,163 @@
+"""`python -m pipeline.publish [--dry-run]` brings the recorded runs and the report to W&B.
+
+Uploads, from their CSVs, the recorded runs that are not there yet, then creates the report or updates it. Trains
+nothing, and a second time uploads nothing. Without an account it writes the report's specification to runs/publish/ and
+says what to do. The account is W&B's own business: WANDB_API_KEY or `wandb login`; the project is WANDB_ENTITY and
+WANDB_PROJECT.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pipeline.records import rows_so_far
+from pipeline.report import dashboard
+from pipeline.run_folder import FILES, provenance
+from pipeline.tracking import PROJECT, description, settings
+
+SPECIFICATION = Path("runs") / "publish" / "report.json"
+TIMEOUT_S = 30
+DONE = "finished"  # what W&B calls a run whose upload came to its end
+PLACE = ("scale", "method", "env", "seed")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recorded run, as far as W&B names it."""
+
+    scale: str
+    method: str
+    env: str
+    seed: int
+    fingerprint: str
+    folder: Path
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What W&B is told of it: the same, id included, as while it trained."""
+        config: Any = OmegaConf.to_container(OmegaConf.load(self.folder / "config.yaml"))
+        return description(self, {key: value for key, value in config.items() if key not in PLACE})
+
+
+def recorded(root: Path) -> list[Recorded]:
+    """Every run below reports/results; ValueError names a folder there that is none."""
+    found = []
+    for folder in sorted(path for path in (root / "reports" / "results").glob("*/*/*/*") if path.is_dir()):
+        made = provenance(folder)
+        if not made:
+            raise ValueError(f"{folder} is not a recorded run: it lacks one of {', '.join(FILES)}")
+        scale, method, env, seed = (made[key] for key in PLACE)
+        found.append(Recorded(scale, method, env, seed, made["fingerprint"], folder))
+    return found
+
+
+def uploaded(api: Any, path: str) -> set[str]:
+    """The ids of the runs that are in the project whole; empty if there is no such project yet."""
+    try:
+        return {run.id for run in api.runs(path, per_page=200) if run.state == DONE}
+    except ValueError as error:  # how the library says it of a project
+        if "Could not find project" in str(error):
+            return set()
+        raise
+
+
+def upload(run: Recorded, entity: str) -> None:
+    """Sends one run's rows, as the training would have. One that breaks off goes on the next time: W&B drops the rows
+    that it has, by their number.
+    """
+    import wandb
+
+    with tempfile.TemporaryDirectory() as folder:
+        sent = wandb.init(
+            **run.described, entity=entity, dir=folder, mode="online", settings=wandb.Settings(**settings())
+        )
+        sent.define_metric("env_steps")
+        sent.define_metric("*", step_metric="env_steps")
+        for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
+            sent.log({**numbers, "env_steps": env_steps}, step=step)
+        sent.finish(exit_code=0)
+
+
+def save_report(api: Any, root: Path, entity: str, project: str) -> str:
+    """Creates the report, or replaces the contents of the one of that title, and returns its address."""
+    report = dashboard.build(root, entity, project)
+    same = [found.id for found in api.reports(f"{entity}/{project}") if found.display_name == dashboard.TITLE]
+    if same:
+        report.id = same[0]
+    report.save()
+    return str(report.url)
+
+
+def has_account() -> bool:
+    """Whether W&B finds a key, without asking for one."""
+    import wandb
+
+    return bool(wandb.login(prompt=False, verify=False))
+
+
+def without_account(runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
+    """Writes the report's specification, unless it is a dry run, and says what to do."""
+    print(f"no W&B account here: {len(runs)} recorded runs and the report would be uploaded after `wandb login`")
+    if dry_run:
+        return 0
+    target = root / SPECIFICATION
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_suffix(".tmp")
+    specification = json.loads(dashboard.build(root)._to_model().model_dump_json(by_alias=True, exclude_none=True))
+    fresh.write_text(json.dumps(specification, indent=1) + "\n", encoding="utf-8")
+    os.replace(fresh, target)
+    print(f"wrote {target}: the report's specification, as W&B would be sent it")
+    print("with an account: wandb login; WANDB_ENTITY=you python -m pipeline.publish")
+    print("without one: wandb leet runs/<cell>/*/wandb shows a run in the terminal; reports/index.html is the report")
+    return 0
+
+
+def publish(root: Path, dry_run: bool) -> int:
+    """Does it, or lists what it would do; exit status."""
+    runs = recorded(root)
+    if not has_account():
+        return without_account(runs, root, dry_run)
+    import wandb
+
+    api = wandb.Api(timeout=TIMEOUT_S)
+    entity = os.environ.get("WANDB_ENTITY") or str(api.default_entity)
+    project = os.environ.get("WANDB_PROJECT", PROJECT)
+    there = uploaded(api, f"{entity}/{project}")
+    missing = [run for run in runs if run.described["id"] not in there]
+    print(f"{entity}/{project}: {len(runs) - len(missing)} of {len(runs)} recorded runs are there")
+    for run in missing:
+        print(f"{'would upload' if dry_run else 'uploads'} {run.described['id']}", flush=True)
+        if not dry_run:
+            upload(run, entity)
+    print(
+        f"would save the report “{dashboard.TITLE}”"
+        if dry_run
+        else f"report: {save_report(api, root, entity, project)}"
+    )
+    return 0
+
+
+def main(argv: Sequence[str] | None = None, root: Path = Path(".")) -> int:
+    """0; 1 after one line if W&B or a file refused; 2 for an argument that is none."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words not in ([], ["--dry-run"]):
+        print(f"publish: {' '.join(words)} is not an argument; the only one is --dry-run", file=sys.stderr)
+        return 2
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        return publish(root, dry_run=bool(words))
+    except Exception as error:  # wandb raises many kinds, its own and the network's
+        print(f"publish: {' '.join(str(error).split())[:300] or type(error).__name__}; run it again", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""`python -m pipeline.report` prints the verdict table; `python -m pipeline.report ID` one claim by environment."""
+
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.claims import estimate, value
+from pipeline.report.claim import nearest
+from pipeline.report.verdict import VERDICTS
+
+TABLES = Path("reports") / "tables" / "claims"
+WIDEST, NARROWEST = 120, 76
+GAP = "  "
+SHOWS = {"contradicted": " (against the claim)"}
+
+
+def overview(table: pd.DataFrame, width: int) -> Iterator[str]:
+    """The verdict table, and below it why claims were not run and what the paper's figures do not show."""
+    for checks, heading in ((False, "Claims of the paper"), (True, "The paper against its own figures")):
+        rows = table[table["check"] == checks]
+        counts = [f"{(rows['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS]
+        yield f"{heading}: {', '.join(count for count in counts if not count.startswith('0 '))}"
+        columns = (12, width - 12 - 18 - 14 - 3 * len(GAP), 18, 14)
+        yield from _cells(("verdict", "claim (id)", "ours", "published"), columns)
+        for row in rows.itertuples():
+            shown = f"{value(row, row.published)}{SHOWS.get(row.in_the_figure, '')}"
+            short = row.verdict.removesuffix(" at this scale")
+            yield from _cells((short, f"{row.claim} ({row.id})", estimate(row) or "-", shown or "-"), columns)
+        yield ""
+    for reason, rows in table[table["reason"] != ""].groupby("reason", sort=False):
+        yield from textwrap.wrap(f"{reason}: {', '.join(rows['id'])}", width, subsequent_indent="    ")
+    yield from (
+        line for text in table["remark"] if text for line in textwrap.wrap(text, width, subsequent_indent="    ")
+    )
+    yield ""
+    yield "One claim by environment: python -m pipeline.report ID"
+    yield "The page: reports/index.html"
+
+
+def _cells(texts: Sequence[str], columns: Sequence[int]) -> Iterator[str]:
+    wrapped = [textwrap.wrap(text, size) for text, size in zip(texts, columns, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        yield GAP.join(part.ljust(size) for part, size in zip(parts, columns, strict=True)).rstrip()
+
+
+def one(row: Any, parts: pd.DataFrame, width: int) -> Iterator[str]:
+    """One claim with the region that it names and its estimate in every environment."""
+    yield f"{row.verdict.upper()}: {row.id} ({row.place})"
+    yield from _wrapped(row.claim, width)
+    yield from _wrapped(
+        f"{row.quantity} in [{row.region_low:g}, {row.region_high:g}], {row.in_envs} of {row.envs}", width
+    )
+    yield from _wrapped(" ".join(filter(None, (row.reason and f"Why: {row.reason}.", row.remark))), width)
+    columns = ["env", "estimate", "low", "high", "n_seeds", "holds", "published", "published_holds"]
+    yield parts[columns].to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0, or 1 after one line if the tables are not there, or 2 for an id that is no claim."""
+    ids = sys.argv[1:] if argv is None else list(argv)
+    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
+    try:
+        table = pd.read_csv(TABLES / "claims.csv").fillna({"reason": "", "remark": "", "in_the_figure": ""})
+        parts = pd.read_csv(TABLES / "by_env.csv")
+    except FileNotFoundError as error:
+        print(f"report: {error.filename} is missing: run dvc repro, or python -m pipeline.claims", file=sys.stderr)
+        return 1
+    for name in ids:
+        if name not in set(table["id"]):
+            print(f"report: {name} is no claim; {nearest(name, table['id'])}", file=sys.stderr)
+            return 2
+    lines = overview(table, width) if not ids else _chosen(ids, table, parts, width)
+    print("\n".join(lines))
+    return 0
+
+
+def _chosen(ids: Sequence[str], table: pd.DataFrame, parts: pd.DataFrame, width: int) -> Iterator[str]:
+    for name in ids:
+        (row,) = table[table["id"] == name].itertuples()
+        yield from one(row, parts[parts["id"] == name], width)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
+    sys.exit(main())

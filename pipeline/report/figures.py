@@ -1,0 +1,120 @@
+"""`python -m pipeline.report.figures` draws reports/figures/report/ from tables and the digitised curves.
+
+Draws numbers and computes none. A figure whose table has no row (a method that was not run) is not drawn. Same tables
+in, same bytes out.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from pipeline.looks import looks, spelled
+from pipeline.plot import NO_CLOCK, STEPS, STYLE
+from pipeline.report.panels import legend, panels
+from pipeline.report.scored import ablation, averages, improvement, profiles
+from pipeline.swap import replaced_folder
+
+
+def model_error(table: pd.DataFrame, scale: str) -> Figure:
+    """Each run's model error against its return, one panel per environment; filled: weighted as the method weighs."""
+    styles, envs = looks(table["method"].unique()), list(table["env"].unique())
+    figure, axes = panels(len(envs), width=3.4, height=3.0)
+    for ax, env in zip(axes, envs, strict=True):
+        for row in table[table["env"] == env].itertuples():
+            look = styles[row.method]
+            ax.plot(
+                [row.rmse, row.rmse_weighted], [row.cumulative_max] * 2, color=look.colour, linewidth=0.8, alpha=0.6
+            )
+            ax.plot(
+                row.rmse,
+                row.cumulative_max,
+                look.marker,
+                markersize=7,
+                markerfacecolor="white",
+                markeredgecolor=look.colour,
+            )
+            ax.plot(row.rmse_weighted, row.cumulative_max, look.marker, markersize=7, color=look.colour)
+        ax.set(title=env, xlabel="model error (RMSE, normalised targets)")
+    axes[0].set_ylabel("best return of the run")
+    handles = [
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=7, label=spelled(method))
+        for method, look in styles.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False)
+    caption = (
+        f"Last tenth of each run, scale “{scale}”; open: every stored transition alike, filled: weighted by the method"
+    )
+    figure.suptitle(caption, fontsize="small", color="0.35")
+    return figure
+
+
+def published_curves(table: pd.DataFrame, _: str) -> Figure:
+    """The digitised Figure 3 of the paper in this project's colours."""
+    styles, envs = looks(table["method"].unique()), list(table["env"].unique())
+    figure, axes = panels(len(envs), width=3.3, height=2.6, columns=3)
+    for ax, env in zip(axes, envs, strict=True):
+        for method, rows in table[table["env"] == env].groupby("method", sort=False):
+            look = styles[str(method)]
+            ax.fill_between(
+                rows["env_steps"], rows["return_low"], rows["return_high"], color=look.colour, alpha=0.14, linewidth=0
+            )
+            ax.plot(rows["env_steps"], rows["return_mean"], color=look.colour, linestyle=look.line, linewidth=1.8)
+        ax.set(title=env, xlabel="environment steps")
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+    axes[0].set_ylabel("best return so far")
+    legend(figure, styles)
+    figure.suptitle(
+        "Published curves, digitised (Ma et al., 2023, Figure 3); band: about one standard error of 4 seeds",
+        fontsize="small",
+        color="0.35",
+    )
+    return figure
+
+
+DRAWN: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
+    "averages": averages,
+    "profiles": profiles,
+    "improvement": improvement,
+    "ablation": ablation,
+    "model_error": model_error,
+}
+
+
+def write(root: Path) -> Path:
+    """Replaces `root`/reports/figures/report and returns its path; FileNotFoundError if a table is not there."""
+    reports = root / "reports"
+    scale = str(pd.read_csv(reports / "tables" / "report" / "runs.csv")["scale"].iloc[0])
+    tables = {name: pd.read_csv(reports / "tables" / "report" / f"{name}.csv") for name in DRAWN}
+    made = {name: (draw, tables[name]) for name, draw in DRAWN.items() if not tables[name].empty}
+    made["published_curves"] = (published_curves, pd.read_csv(reports / "paper" / "fig3_curves.csv"))
+    target = reports / "figures" / "report"
+    with replaced_folder(target) as folder:
+        for name, (draw, table) in made.items():
+            with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
+                figure = draw(table, scale)
+                for ending, metadata in NO_CLOCK.items():
+                    figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata=metadata)
+                plt.close(figure)
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names the missing table."""
+    try:
+        print(f"wrote {write(Path('.'))}")
+    except FileNotFoundError as error:
+        print(f"figures: {error.filename} is missing: run python -m pipeline.report.scores first", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

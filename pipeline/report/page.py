@@ -1,0 +1,179 @@
+"""`python -m pipeline.report.page` writes reports/index.html: the report as one file that needs no network.
+
+Made from tables and figures alone: same files in, same bytes out. Pictures are embedded, runs are linked beside it.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from pipeline.claims import estimate, value
+from pipeline.looks import spelled
+from pipeline.report.pictures import pictures
+from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
+from pipeline.summary import HEADINGS
+
+PLACE = Path("reports") / "index.html"
+LIMIT_BYTES = 3_000_000
+MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
+REGISTER = "## Where this departs from the paper or its released code"
+
+
+def deviations(readme: Path) -> list[list[Markup]]:
+    """The rows of README's register of deviations, header first; ValueError if README has none."""
+    lines = readme.read_text(encoding="utf-8").splitlines()
+    if REGISTER not in lines:
+        raise ValueError(f"{readme} has no section `{REGISTER}`")
+    after = lines[lines.index(REGISTER) + 1 :]
+    end = next((place for place, line in enumerate(after) if line.startswith("## ")), len(after))
+    rows = [line.strip().strip("|").split(" | ") for line in after[:end] if line.startswith("|")]
+    return [[inline(cell) for cell in row] for row in rows if not row[0].strip().startswith("---")]
+
+
+def inline(text: str) -> Markup:
+    """A cell of Markdown as HTML: code and escapes, nothing else."""
+    parts = re.split(r"`([^`]*)`", text.strip())
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as rows; a missing cell is an empty text."""
+    return [{str(key): "" if pd.isna(cell) else cell for key, cell in row.items()} for row in table.to_dict("records")]
+
+
+def verdicts(claims: pd.DataFrame, by_env: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Each claim with what its row shows, and its environments where there are several."""
+    for row in claims.itertuples():
+        parts = by_env[by_env["id"] == row.id]
+        yield {
+            **rows_of(claims.loc[[row.Index]])[0],
+            "mark": MARKS[str(row.verdict)],
+            "kind": str(row.verdict).split()[0],
+            "ours": estimate(row),
+            "theirs": value(row, row.published),
+            "parts": rows_of(parts) if len(parts) > 1 else [],
+        }
+
+
+def returns(tables: Path) -> list[dict[str, Any]]:
+    """Per statistic its heading and rows: environment, method, mean, interval and every seed."""
+    seeds, means = (pd.read_csv(tables / "returns" / f"{name}.csv") for name in ("seeds", "returns"))
+    found = []
+    for name, heading in HEADINGS.items():
+        rows = []
+        for _, row in means.iterrows():
+            runs = seeds[(seeds["method"] == row["method"]) & (seeds["env"] == row["env"])]
+            known = pd.notna(row[f"{name}_low"])
+            ends = f"{row[f'{name}_low']:,.0f} to {row[f'{name}_high']:,.0f}" if known else "one seed: none"
+            each = ", ".join(f"{number:,.0f}" for number in runs[name])
+            rows.append((row["env"], spelled(str(row["method"])), f"{row[f'{name}_mean']:,.0f}", ends, each))
+        found.append({"heading": heading, "rows": rows})
+    return found
+
+
+def coverage(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row per interval, a column per kind of scores and number of seeds."""
+    table = table.assign(study=table["scores"] + ", " + table["n_seeds"].astype(str) + " seeds")
+    wide = table.pivot(index="interval", columns="study", values="coverage")
+    return rows_of(wide.loc[table["interval"].unique(), table["study"].unique()].reset_index())
+
+
+def provenance(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """What was recorded with the runs, over all of them: commits, machines, versions and hours."""
+    texts = [("commits of the code", [str(commit)[:12] for commit in runs["git_commit"].unique()])]
+    texts.append(("processors", [str(cpu) for cpu in runs["cpu"].unique()]))
+    texts.append(("devices", [str(device) for device in runs["device"].unique()]))
+    for name in ("python", "torch", "numpy", "gymnasium", "mujoco"):
+        texts.append((name, [str(version) for version in runs[name].unique()]))
+    texts.append(
+        (
+            "hours of training, sum over runs",
+            [f"{runs['wall_s'].sum() / 3600:.2f} (processor: {runs['cpu_s'].sum() / 3600:.2f})"],
+        )
+    )
+    texts.append(("finished between", [" and ".join((runs["finished"].min(), runs["finished"].max()))]))
+    return [(name, ", ".join(values)) for name, values in texts]
+
+
+def reading_error(path: Path) -> float:
+    """The largest reading error of a digitised final return, as a share of it."""
+    final = pd.read_csv(path)
+    curves = final[final["at_env_steps"].notna()]
+    return float((curves["plus_minus_reading_error"] / curves["final_return"]).max())
+
+
+def render(root: Path) -> str:
+    """The page's HTML; FileNotFoundError or ValueError where something it shows is missing."""
+    reports, tables = root / "reports", root / "reports" / "tables"
+    claims = pd.read_csv(tables / "claims" / "claims.csv").fillna({"reason": "", "remark": "", "in_the_figure": ""})
+    runs = pd.read_csv(tables / "report" / "runs.csv")
+    drawn, absent = pictures(reports)
+    shown = list(verdicts(claims, pd.read_csv(tables / "claims" / "by_env.csv")))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        scale=str(runs["scale"].iloc[0]),
+        seeds=int(runs["seed"].nunique()),
+        claims=[row for row in shown if not row["check"]],
+        checks=[row for row in shown if row["check"]],
+        counts=[
+            (verdict, MARKS[verdict], int(((claims["verdict"] == verdict) & ~claims["check"]).sum()))
+            for verdict in MARKS
+        ],
+        drawn=drawn,
+        absent=absent,
+        returns=returns(tables),
+        aggregate=rows_of(pd.read_csv(tables / "returns" / "aggregate.csv")),
+        coverage=coverage(pd.read_csv(tables / "coverage" / "coverage.csv")),
+        settings=rows_of(pd.read_csv(tables / "report" / "settings.csv", dtype=str)),
+        deviations=deviations(root / "README.md"),
+        provenance=provenance(runs),
+        reading_error=reading_error(reports / "paper" / "fig3_final.csv"),
+        runs=rows_of(runs),
+        spelled=spelled,
+    )
+
+
+def write(root: Path) -> Path:
+    """Replaces `root`/reports/index.html and returns its path; ValueError if it would exceed 3 MB."""
+    html = render(root).encode("utf-8")
+    if len(html) > LIMIT_BYTES:
+        raise ValueError(
+            f"{PLACE} would have {len(html):,} bytes, more than {LIMIT_BYTES:,}: draw fewer or smaller figures"
+        )
+    target = root / PLACE
+    fresh = target.with_name(f".{target.name}-{os.getpid()}.tmp")
+    fresh.write_bytes(html)
+    os.replace(fresh, target)
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names what is missing."""
+    try:
+        print(f"wrote {write(Path('.'))}")
+    except FileNotFoundError as error:
+        print(f"page: {error.filename} is missing: run dvc repro", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"page: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

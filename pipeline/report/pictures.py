@@ -1,0 +1,117 @@
+"""The figures that the page shows: which there are, what each shows, and its picture."""
+
+import base64
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+SHOWN = 0.7  # of a picture's pixels: they are drawn for print
+# Every figure by folder and file name: (heading, what it shows, table with its data).
+FIGURES = {
+    "report/published_curves": (
+        "Published learning curves",
+        "Best return so far by environment steps, five methods on five environments, read off Figure 3 of the paper.",
+        "paper/fig3_curves.csv",
+    ),
+    "returns/learning_curves": (
+        "Learning curves, cumulative maximum",
+        "Best return so far by environment steps: each seed thin, their mean thick, the published mean if comparable.",
+        "tables/returns/curves_by_seed.csv",
+    ),
+    "returns/learning_curves_plain": (
+        "Learning curves, every evaluation",
+        "The same without the maximum, which hides collapses.",
+        "tables/returns/curves_by_seed.csv",
+    ),
+    "report/averages": (
+        "Normalised average",
+        "Return divided by MBPO's, averaged over environments: ours beside the published bars.",
+        "tables/report/averages.csv",
+    ),
+    "report/profiles": (
+        "Performance profiles",
+        "Share of a method's runs above each normalised score.",
+        "tables/report/profiles.csv",
+    ),
+    "report/improvement": (
+        "Probability of improvement",
+        "How likely a run of one method beats a run of another on the same environment.",
+        "tables/report/improvement.csv",
+    ),
+    "report/ablation": (
+        "Switches of the released code",
+        "What each variant of TOM scores more than TOM.",
+        "tables/report/ablation.csv",
+    ),
+    "report/model_error": (
+        "Model error against return",
+        "Each run's model error in its last rounds and its best return, one panel per environment.",
+        "tables/report/model_error.csv",
+    ),
+}
+# The other suites' figures, by folder: (heading, what they show, table with their data); drawn by their own stages.
+SUITES = {
+    "road": (
+        "Road-and-Rocks (Figure 2)",
+        "The map, the returns of TOM and of offline MBPO along training, and TOM's weights over the map.",
+        "tables/road/curves.csv",
+    ),
+    "weights": (
+        "Weights on a curated buffer (Figure 4)",
+        "Mean weight of each chunk of a buffer, half random data, half the replay of SAC, beside the published bars.",
+        "tables/weights/bars.csv",
+    ),
+    "age": (
+        "Weights by age",
+        "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",
+        "tables/age/heatmap.csv",
+    ),
+}
+NOT_DRAWN = {
+    "report/ablation": "needs variants of TOM in grid.methods of params.yaml, for example tom_official and tom_recency",
+    "road": "the suite Road-and-Rocks has no figure here",
+    "weights": "the suite of the curated buffer has no figure here",
+    "age": "the weights by age have no figure here",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it; `data` is its PNG in base64."""
+
+    heading: str
+    text: str
+    alt: str
+    table: str
+    file: str
+    data: str
+    width: int
+    height: int
+
+
+def picture(reports: Path, name: str, heading: str, text: str, table: str) -> Picture | None:
+    """The figure `name` below reports/figures; None if it was not drawn."""
+    path = reports / "figures" / f"{name}.png"
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # where a PNG has its size
+    data = base64.b64encode(content).decode("ascii")
+    vector = f"figures/{name}.pdf"
+    size = round(SHOWN * width), round(SHOWN * height)
+    return Picture(heading, text, f"{heading}: {text}", table, vector, data, *size)
+
+
+def pictures(reports: Path) -> tuple[list[Picture], list[tuple[str, str]]]:
+    """Every figure that was drawn, and of the others the heading with what it would need."""
+    drawn, absent = [], []
+    for name, (heading, text, table) in FIGURES.items():
+        found = picture(reports, name, heading, text, table)
+        drawn.append(found) if found else absent.append((heading, NOT_DRAWN.get(name, "no data at this scale")))
+    for suite, (heading, text, table) in SUITES.items():
+        files = sorted((reports / "figures" / suite).glob("*.png"))
+        made = [picture(reports, f"{suite}/{path.stem}", heading, text, table) for path in files]
+        drawn.extend(each for each in made if each)
+        if not files:
+            absent.append((heading, NOT_DRAWN[suite]))
+    return drawn, absent

@@ -1,0 +1,110 @@
+"""Two configurations side by side: differences by hand, and every kind of name."""
+
+import subprocess
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from scipy import stats as independent
+
+from pipeline.compare import aligned, differences, draw, main
+from pipeline.report.sides import side
+from tests.results_on_disk import write_cell, write_results
+
+
+def noisy(method: str, env: str, seed: int, step: int) -> float:
+    """Ends at 100, 110, 120 for mbpo and 10, 13, 19 more for tom."""
+    gain = (10.0, 13.0, 19.0)[seed] if method == "tom" else 0.0
+    return (100.0 + 10.0 * seed + gain) * step / 200
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_results(tmp_path, noisy, seeds=(0, 1, 2))
+    return tmp_path
+
+
+def found(project: Path, one: str, other: str) -> pd.DataFrame:
+    return differences(*aligned(side(one, "quick", project), side(other, "quick", project)), "final").set_index("env")
+
+
+def test_differences_are_paired_by_seed_and_those_of_scipy(project: Path) -> None:
+    row = found(project, "mbpo", "tom").loc["hopper"]
+    assert (row["a"], row["b"], row["difference"], row["n_seeds"]) == (110.0, 124.0, 14.0, 3)
+    theirs = independent.ttest_rel([110, 123, 139], [100, 110, 120]).confidence_interval(0.95)
+    assert (row["low"], row["high"]) == pytest.approx((theirs.low, theirs.high), rel=1e-12)
+    assert found(project, "tom", "mbpo").loc["hopper", "difference"] == -14.0
+
+
+def test_only_shared_seeds_count_and_one_has_no_interval(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_cell(project / "elsewhere/tom/hopper/2", [(0, 0.0), (100, 1.0), (200, 200.0)])
+    write_cell(project / "elsewhere/tom/ant/0", [(0, 0.0)])
+    out = project / "out"
+    assert main(["mbpo", "elsewhere", f"out={out}", "statistic=final"], project) == 0
+    shown = capsys.readouterr().out
+    assert "+80.0 one seed: no interval, 1 seeds" in shown
+    assert "only in elsewhere: ant 0" in shown
+    assert "only in mbpo: halfcheetah 0, halfcheetah 1, halfcheetah 2, hopper 0, hopper 1" in shown
+    assert {path.name for path in out.iterdir()} == {"differences.csv", "curves.png", "curves.pdf"}
+
+
+def test_a_revision_is_read_without_touching_the_working_tree(project: Path) -> None:
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        done = subprocess.run(
+            ["git", "-C", str(project), *identity, *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    first = git("rev-parse", "HEAD")
+    write_results(project, lambda *cell: 2 * noisy(*cell), seeds=(0, 1, 2))
+    table = differences(*aligned(side(first, "quick", project), side("quick", "quick", project)), "final")
+    assert table.set_index(["method", "env"]).loc[("mbpo", "hopper"), "difference"] == 110.0
+    assert git("status", "--short") != ""
+    with pytest.raises(Exception, match="has no results at scale paper"):
+        side(first, "paper", project)
+
+
+def test_runs_of_different_length_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_results(project, noisy, scale="short", seeds=(0,), env_steps=(0, 100))
+    assert main(["quick", "short", f"out={project / 'out'}"], project) == 0
+    assert "different lengths: tom hopper seed 0, 200 and 100 steps" in capsys.readouterr().out
+
+
+FAULTS = {
+    "a name": (
+        ["mbpo", "tomm"],
+        "tomm is no method or scale with results, no folder and no revision; nearest valid choice: tom",
+    ),
+    "one": (["mbpo"], "give two of: method, scale, folder, revision; not 1"),
+    "statistic": (["mbpo", "tom", "statistic=fnal"], "statistic=fnal does not exist; nearest valid choice: final"),
+    "option": (["mbpo", "tom", "ouf=x"], "ouf= is not an option; nearest valid choice: out"),
+    "empty folder": (["mbpo", "empty"], "has no run: no evals.csv lies below it"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_cannot_be_compared_is_one_sentence(project: Path, case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words, complaint = FAULTS[case]
+    (project / "empty").mkdir()
+    assert main(words, project) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not (project / "runs").exists()
+
+
+def test_figure_draws_each_seed_and_both_means(project: Path) -> None:
+    one, other = side("mbpo", "quick", project), side("tom", "quick", project)
+    a, b = aligned(one, other)
+    figure = draw(one, other, differences(a, b, "final"), a, b)
+    hopper = next(ax for ax in figure.axes if ax.get_title() == "hopper")
+    thick = [line.get_ydata()[-1] for line in hopper.get_lines() if line.get_linewidth() > 2]  # type: ignore[index]
+    assert thick == [110.0, 124.0]
+    assert len(hopper.get_lines()) == 2 * (3 + 1)
+    assert len(hopper.collections) == 2
+    plt.close(figure)

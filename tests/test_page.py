@@ -1,0 +1,157 @@
+"""The page as a reader gets it: whole, alone on its disk, and the same every time."""
+
+import base64
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.report.__main__ import main as terminal
+from pipeline.report.page import LIMIT_BYTES, deviations, inline, render, write
+from pipeline.report.pictures import pictures
+from pipeline.report.remade import report_problems
+
+ROOT = Path(__file__).resolve().parents[1]
+VOID = {"meta", "link", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Every tag with its attributes; refuses tags that are not closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def all(self, tag: str, key: str) -> list[str]:
+        return [str(attrs[key]) for name, attrs in self.tags if name == tag and key in attrs]
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render(ROOT)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Reader:
+    return Reader(html)
+
+
+def test_every_link_leads_to_a_file_or_a_section(page: Reader) -> None:
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert max(Counter(ids).values()) == 1
+    links = page.all("a", "href")
+    assert len(links) > 40
+    for link in links:
+        assert link[1:] in ids if link.startswith("#") else (ROOT / "reports" / link).exists(), link
+
+
+def test_every_reference_between_elements_resolves(page: Reader) -> None:
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    named = {str(attrs["aria-labelledby"]) for _, attrs in page.tags if "aria-labelledby" in attrs}
+    assert named <= ids
+
+
+def test_pictures_are_embedded_whole_and_described(page: Reader) -> None:
+    sources = page.all("img", "src")
+    assert len(sources) >= 7
+    for source in sources:
+        head, _, data = source.partition(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(data, validate=True).startswith(b"\x89PNG")
+    assert all(len(text) > 40 for text in page.all("img", "alt"))
+    assert len(page.all("img", "alt")) == len(page.all("img", "width")) == len(sources)
+
+
+def test_nothing_is_asked_of_the_network(html: str) -> None:
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "<script" not in html
+    assert not re.search(r"@import|url\(", html)
+    assert len(html.encode()) < LIMIT_BYTES
+
+
+def test_every_claim_and_every_run_is_on_the_page(html: str, page: Reader) -> None:
+    claims = pd.read_csv(ROOT / "reports/tables/claims/claims.csv")
+    rows = page.all("tr", "id")
+    assert rows == list(claims["id"])
+    runs = pd.read_csv(ROOT / "reports/tables/report/runs.csv")
+    for run in runs.itertuples():
+        assert run.git_commit[:12] in html
+        assert html.count(f'href="results/{run.scale}/{run.method}/{run.env}/{run.seed}/') == 4
+
+
+def test_same_files_same_bytes_wherever_they_are(tmp_path: Path, html: str) -> None:
+    for part in ("reports/paper", "reports/tables", "reports/figures"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    assert write(tmp_path).read_text(encoding="utf-8") == html
+    (tmp_path / "reports/figures/report/profiles.png").unlink()
+    assert "Performance profiles: no data at this scale" in write(tmp_path).read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text("# nothing\n")
+    with pytest.raises(ValueError, match="has no section"):
+        write(tmp_path)
+
+
+def test_figures_of_other_suites_are_shown_where_they_are(tmp_path: Path) -> None:
+    for folder in ("age", "weights"):
+        (tmp_path / "figures" / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "reports/figures/report/profiles.png", tmp_path / "figures/age/by_age.png")
+    drawn, absent = pictures(tmp_path)
+    assert [(figure.heading, figure.file) for figure in drawn] == [("Weights by age", "figures/age/by_age.pdf")]
+    assert "Weights on a curated buffer (Figure 4)" in [heading for heading, _ in absent]
+
+
+def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path) -> None:
+    for part in ("paper", "tables", "figures"):
+        shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
+    (tmp_path / "reports/results").symlink_to(ROOT / "reports/results")
+    for name in ("README.md", "reports/claims.yaml", "reports/index.html"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    write(tmp_path)
+    assert list(report_problems(tmp_path)) == []
+    html = tmp_path / "reports/index.html"
+    html.write_text(html.read_text(encoding="utf-8").replace("not run at this scale", "supported"), encoding="utf-8")
+    (tmp_path / "reports/tables/claims/by_env.csv").unlink()
+    assert list(report_problems(tmp_path)) == [
+        "reports/tables/claims/by_env.csv: missing",
+        "reports/index.html: not what the results give",
+    ]
+
+
+def test_register_keeps_code_and_escapes_the_rest() -> None:
+    assert inline("a < b, `x|y` and `<z>`") == "a &lt; b, <code>x|y</code> and <code>&lt;z&gt;</code>"
+    rows = deviations(ROOT / "README.md")
+    assert [str(cell) for cell in rows[0]] == ["what", "paper or released code", "here", "why"]
+    assert len(rows) > 40
+    assert {len(row) for row in rows} == {4}
+
+
+def test_terminal_shows_every_claim_within_its_width(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert terminal([]) == 0
+    shown = capsys.readouterr().out
+    for name in pd.read_csv(ROOT / "reports/tables/claims/claims.csv")["id"]:
+        assert f"({name})" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert terminal(["humanoid_60"]) == 0
+    assert "only from about 122 k to 238 k env steps" in " ".join(capsys.readouterr().out.split())
+    assert terminal(["humanoid_6"]) == 2
+    assert "nearest valid choice: humanoid_60" in capsys.readouterr().err

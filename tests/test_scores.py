@@ -1,0 +1,165 @@
+"""The data of the report's figures with known answers, what a change of one run reaches, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import claims
+from pipeline.aggregate import aggregate
+from pipeline.report import figures, scores
+from pipeline.report.records import model_error_table, runs_table, settings_of, settings_table, variants
+from pipeline.results import ResultsError
+
+ROOT = Path(__file__).resolve().parents[1]
+SEEDS = pd.DataFrame(
+    [
+        (method, env, seed, value * (1 + 0.1 * seed))
+        for (method, env), value in {
+            ("mbpo", "hopper"): 100.0,
+            ("tom", "hopper"): 150.0,
+            ("mbpo", "ant"): 200.0,
+            ("tom", "ant"): 100.0,
+        }.items()
+        for seed in range(3)
+    ],
+    columns=["method", "env", "seed", "cumulative_max"],
+)
+FINAL = pd.read_csv(ROOT / "reports/paper/fig3_final.csv")
+RUN = "reports/results/quick/tom/hopper/1"
+
+
+def seeds_of(*methods: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        [("quick", method, "hopper", 1, 1.0) for method in methods],
+        columns=["scale", "method", "env", "seed", "cumulative_max"],
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    for part in ("reports/paper", "reports/tables", "reports/results/quick"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shutil.copy(ROOT / "reports/claims.yaml", tmp_path / "reports/claims.yaml")
+    grid = "  methods: [mbpo, tom]\n  envs: [hopper, halfcheetah]\n  seeds: [0, 1]\n"
+    (tmp_path / "params.yaml").write_text(f"scale: quick\ngrid:\n{grid}")
+    return tmp_path
+
+
+def make(root: Path) -> dict[str, bytes]:
+    """Every table by its path, made again."""
+    aggregate(root)
+    claims.write(root)
+    scores.write(root)
+    tables = root / "reports/tables"
+    return {str(path.relative_to(tables)): path.read_bytes() for path in sorted(tables.rglob("*.*"))}
+
+
+def test_normalised_average_by_hand() -> None:
+    table = scores.averages_table(SEEDS, FINAL).set_index(["source", "method"])
+    assert table.loc[("ours", "tom"), "value"] == pytest.approx((1.5 + 0.5) / 2)
+    assert table.loc[("published", "tom"), "value"] == pytest.approx(1.1171, abs=5e-5)
+    both = (3454.7 / 3358.3 + 4072.3 / 3755.1) / 2
+    assert table.loc[("published, our environments", "tom"), "value"] == pytest.approx(both)
+
+
+def test_there_is_no_average_without_the_reference_or_with_one_that_failed() -> None:
+    assert "ours" not in set(scores.averages_table(SEEDS[SEEDS["method"] == "tom"], FINAL)["source"])
+    failed = SEEDS.assign(cumulative_max=SEEDS["cumulative_max"].where(SEEDS["method"] == "tom", -1.0))
+    assert "ours" not in set(scores.averages_table(failed, FINAL)["source"])
+
+
+def test_scores_profiles_and_improvement_by_hand() -> None:
+    scales = pd.DataFrame({"env": ["hopper", "ant", "flat"], "floor": [0.0, 0.0, 5.0], "top": [100.0, 200.0, 5.0]})
+    values = scores.normalised(SEEDS, scales, "cumulative_max")
+    np.testing.assert_allclose(values["tom"], [[1.5, 1.65, 1.8], [0.5, 0.55, 0.6]])
+    found = scores.improvement_table({"cumulative_max": values}).set_index(["method", "other"])
+    assert found.loc[("tom", "mbpo"), "probability"] == 0.5  # always on Hopper, never on Ant
+    profile = scores.profiles_table({"cumulative_max": values}).set_index(["method", "threshold"])["share"]
+    assert profile["tom", 1.0] == 0.5
+    assert profile["mbpo", 0.0] == 1.0
+
+
+def test_one_run_changes_what_depends_on_it_and_nothing_else(copy: Path) -> None:
+    before = make(copy)
+    assert make(copy) == before
+    old = pd.read_csv(copy / "reports/tables/returns/seeds.csv")
+    path = copy / RUN / "evals.csv"
+    rows = pd.read_csv(path)
+    rows.loc[rows.index[-1], "return_mean"] += 1_000.0
+    rows.to_csv(path, index=False)
+    after = make(copy)
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {
+        *(f"returns/{name}" for name in ("seeds.csv", "returns.csv", "returns.md", "scales.csv", "aggregate.csv")),
+        *(f"returns/{name}" for name in ("curves.csv", "curves_by_seed.csv")),
+        *(f"report/{name}.csv" for name in ("averages", "profiles", "improvement", "model_error")),
+        "claims/metrics.json",
+    }
+    new = pd.read_csv(copy / "reports/tables/returns/seeds.csv")
+    differ = (old != new).any(axis=1)
+    assert old[differ][["method", "env", "seed"]].to_numpy().tolist() == [["tom", "hopper", 1]]
+
+
+def test_provenance_is_what_the_run_recorded_and_nothing_else(copy: Path) -> None:
+    path = copy / RUN / "provenance.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "git_commit": "c0ffee", "cpu": "Abacus"}))
+    table = runs_table(copy / "reports/results", pd.read_csv(copy / "reports/tables/returns/seeds.csv"))
+    row = table[(table["method"] == "tom") & (table["env"] == "hopper") & (table["seed"] == 1)].iloc[0]
+    assert (row["git_commit"], row["cpu"], row["wall_s"]) == ("c0ffee", "Abacus", record["wall_s"])
+    path.write_text("{}")
+    with pytest.raises(ResultsError, match=r"tom/hopper/1/provenance.json: not the record of a run"):
+        runs_table(copy / "reports/results", pd.read_csv(copy / "reports/tables/returns/seeds.csv"))
+
+
+def test_model_error_is_the_mean_of_the_last_rounds_and_gaps_are_refused(copy: Path) -> None:
+    results, path = copy / "reports/results", copy / RUN / "train.csv"
+    rounds = pd.read_csv(path)
+    last = rounds[rounds["env_steps"] >= 0.9 * rounds["env_steps"].max()]
+    (row,) = model_error_table(results, seeds_of("tom")).itertuples()
+    assert row.rmse == pytest.approx(last["model/rmse"].mean())
+    assert len(last) < 5
+    rounds.loc[rounds.index[-1], "model/rmse"] = np.nan
+    rounds.to_csv(path, index=False)
+    with pytest.raises(ResultsError, match=r"tom/hopper/1/train.csv: its last rounds have no finite model/rmse"):
+        model_error_table(results, seeds_of("tom"))
+    rounds.drop(columns="model/rmse").to_csv(path, index=False)
+    assert model_error_table(results, seeds_of("tom")).empty  # a method without a model
+
+
+def test_a_variant_is_named_by_its_switches_and_drawn(copy: Path) -> None:
+    results = copy / "reports/results"
+    variant = results / "quick/tom_clipped/hopper/1"
+    shutil.copytree(copy / RUN, variant)
+    text = (variant / "config.yaml").read_text()
+    assert "clip: 10.0" in text
+    (variant / "config.yaml").write_text(text.replace("clip: 10.0", "clip: 5.0"))
+    switches = variants(results, seeds_of("tom", "tom_clipped", "mbpo"))
+    assert switches == {"tom_clipped": ["weighting.tom.clip=5.0"]}
+    by_method = {"tom": np.array([[1.0, 1.2, 1.4]]), "tom_clipped": np.array([[0.5, 0.8, 0.8]])}
+    table = scores.ablation_table({"final": by_method}, switches)
+    assert table["difference"].tolist() == [pytest.approx(-0.5)]
+    (ax,) = figures.ablation(table, "quick").axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["TOM clipped"]
+
+
+def test_settings_show_each_value_beside_the_papers(copy: Path) -> None:
+    results = copy / "reports/results"
+    paper = pd.read_csv(ROOT / "reports/paper/hyperparameters.csv")
+    table = settings_table(results, seeds_of("tom", "mbpo"), paper).set_index("setting")
+    steps = str(settings_of(copy / RUN)["train.total_env_steps"])
+    assert table.loc["train.total_env_steps", ["tom", "mbpo", "paper"]].tolist() == [steps, steps, "up to 300000"]
+    assert table.loc["weighting", ["tom", "mbpo"]].tolist() == ["tom", "uniform"]
+    assert table.loc["weighting.tom.clip", "mbpo"] == ""
+
+
+def test_figures_are_the_same_bytes_twice(tmp_path: Path) -> None:
+    for part in ("reports/paper", "reports/tables/report"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    first = {path.name: path.read_bytes() for path in figures.write(tmp_path).iterdir()}
+    assert {path.name: path.read_bytes() for path in figures.write(tmp_path).iterdir()} == first
+    assert {"averages.png", "averages.pdf", "published_curves.png", "model_error.pdf"} <= set(first)
