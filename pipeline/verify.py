@@ -5,37 +5,27 @@
 With rerun=N it also trains N results again, `jobs` at a time, which have to give the same bytes (pipeline/rerun.py).
 """
 
+import json
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from pipeline.aggregate import aggregate
 from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import SCIENCE
 from pipeline.params import ROOT, load_params
-from pipeline.plot import plot
-from pipeline.report.remade import contents, report_problems, unlike
+from pipeline.remade import REMADE, UNREADABLE, made_problems
+from pipeline.report.remade import contents, report_problems
 from pipeline.rerun import rerun
-from pipeline.road.plot import plot as plot_road
-from pipeline.road.summary import MEASURED
-from pipeline.road.summary import write as tabulate_road
 from pipeline.run_folder import FILES, PROVENANCE, Cell, provenance, sha256
 from tom.settings.fields import SettingsError
 
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
-MADE = ("reports/tables/returns", "reports/figures/returns")
-MADE_OF_ROAD = ("reports/tables/road", "reports/figures/road")
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException)
 
 
 def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
@@ -52,7 +42,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
     found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
     problems = [line for folder in results for line in found[folder]]
-    problems += [*made_problems(root), *road_problems(root), *report_problems(root)]
+    problems += [*weights_problems(root), *made_problems(root), *report_problems(root)]
     if count:
         problems += rerun([folder for folder in results if not found[folder]], count, jobs)
     for line in problems:
@@ -85,49 +75,21 @@ def result_problems(folder: Path) -> Iterator[str]:
         yield f"{name}: not that of a run ({type(error).__name__}: {one_line(error)})"
 
 
-def made_problems(root: Path) -> Iterator[str]:
-    """Which files of the tables and figures of returns are not those that the results give when made again."""
-
-    def make(fresh: Path) -> None:
-        shutil.copyfile(root / "params.yaml", fresh / "params.yaml")
-        (fresh / "reports/results").symlink_to((root / "reports/results").absolute())
-        aggregate(fresh)
-        plot(fresh)
-
-    yield from _made_again(root, MADE, make)
-
-
-def road_problems(root: Path) -> Iterator[str]:
-    """The same of Road-and-Rocks, whose agents are not trained again: what was measured stands for the results."""
-    if (root / "params.yaml").is_file() and "road" not in OmegaConf.load(root / "params.yaml"):
-        return
-
-    def make(fresh: Path) -> None:
-        (fresh / MEASURED).symlink_to((root / MEASURED).absolute())
-        tabulate_road(fresh)
-        plot_road(fresh)
-
-    yield from _made_again(root, MADE_OF_ROAD, make)
-
-
-def _made_again(root: Path, parts: Sequence[str], make: Callable[[Path], None]) -> Iterator[str]:
-    """Which files in the folders `parts` are not those that `make` puts there, given another root."""
-    with tempfile.TemporaryDirectory() as scratch:
-        fresh = Path(scratch)
-        (fresh / "reports").mkdir()
+def weights_problems(root: Path) -> Iterator[str]:
+    """Which files of the suite `weights` are not those in the manifest that was recorded with them."""
+    for folder in sorted(path for path in (root / "reports/weights").glob("*/*/*") if path.is_dir()):
         try:
-            (fresh / "reports/paper").symlink_to((root / "reports/paper").absolute())
-            make(fresh)
+            manifest = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["sha256"]
+            changed = [name for name, digest in manifest.items() if sha256(folder / name) != digest]
         except UNREADABLE as error:
-            said = one_line(error).replace(f"{fresh}/", "").replace(f"{root}/", "")
-            yield f"{' and '.join(parts)}: cannot be made again ({said})"
-        for part in parts:
-            yield from unlike(root, fresh, part)
+            yield f"{folder.relative_to(root)}: not a result of the suite ({one_line(error).replace(f'{root}/', '')})"
+            continue
+        yield from (f"{(folder / name).relative_to(root)}: not the file in the manifest" for name in changed)
 
 
 def _summary(root: Path, results: Sequence[Path]) -> str:
     files = sum(len(contents(folder)) for folder in results)
-    made = zip(MADE, MADE_OF_ROAD, strict=True)
+    made = zip(*(made.outputs for made in REMADE), strict=True)
     tables, figures = (sum(len(contents(root / part)) for part in parts) for parts in made)
     return f"{len(results)} results of {files} files, {tables} files of tables, {figures} files of figures"
 
