@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+ROAD = "  methods: [mbpo]\n  compared: [mbpo]\n  seeds: [0, 1]\n  strengths: [0.5]\n  offline: {rounds: 1}\n"
 GRID = "grid:\n  methods: [mbpo, tom]\n  envs: [hopper]\n  seeds: [0]\n"
 
 
@@ -26,6 +27,7 @@ class Clone:
                     "reports/cells",
                     "reports/tables",
                     "reports/figures",
+                    "reports/road",
                     "reports/index.html",
                     "dvc.lock",
                 )
@@ -34,6 +36,8 @@ class Clone:
                 shutil.copy(ROOT / name, folder / name)
         params = (folder / "params.yaml").read_text()
         params = re.sub(r"(?ms)^grid:.*?(?=^methods:)", GRID, params)
+        params = params.replace("  offline: {}", "", 1)
+        params = re.sub(r"(?ms)^(road:[^\n]*\n).*?(?=^  world:)", rf"\g<1>{ROAD}", params)
         self.params = params.replace("scale: quick", "scale: smoke", 1).replace("tracking: wandb", "tracking: off", 1)
         self.write(self.params)
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
@@ -71,7 +75,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: Clone) -> None:
     everything = {"configure", "train@mbpo-hopper-0", "train@tom-hopper-0", "aggregate", "plot"}
     everything |= {"age", "age_plot", "weights_tables", "weights_plot"}  # those of SAC's suite train nothing
-    everything |= {"coverage", "claims", "report_tables", "report_figures", "page"}
+    everything |= {
+        "configure_road",
+        "road",
+        "road_tables",
+        "road_plot",
+        "coverage",
+        "claims",
+        "report_tables",
+        "report_figures",
+        "page",
+    }
     assert clone.repro() == everything
     result = clone.bytes("reports/results/smoke/tom/hopper/0")
     assert {"evals.csv", "train.csv", "config.yaml", "policy.npz", "provenance.json", "timing.csv"} == set(result)
