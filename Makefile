@@ -27,8 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper SUITE=weights)
 	python -m pipeline$(if $(SUITE),.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE))
 
-test: $(STAMP)    ## the tests, minutes
-	python -m pytest -q
+test: $(STAMP)    ## the tests, minutes (JOBS at a time)
+	python -m pytest -q -n $(JOBS) --dist loadfile
 
 learns: $(STAMP)    ## does it learn? minutes
 	python -m pipeline.learns
