@@ -28,7 +28,7 @@ repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH
 	python -m pipeline$(if $(SUITE),.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE))
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
-	python -m pytest -q -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest -q -n $(JOBS) --dist loadfile
 
 learns: $(STAMP)    ## does it learn? minutes
 	python -m pipeline.learns
