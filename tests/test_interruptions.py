@@ -288,7 +288,7 @@ CHILD = """
 import os, time
 from pipeline.interruptions import die_with_parent
 die_with_parent()
-print(os.getpid(), flush=True)
+os.write(1, b"%d" % os.getpid())  # in one piece, buffered or not
 time.sleep(100)
 """
 PARENT = """
