@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from pipeline.looks import spelled
-from pipeline.plot import NO_CLOCK, STYLE
+from pipeline.plot import STYLE, save
 from pipeline.swap import replaced_folder
 
 
@@ -72,10 +72,7 @@ def plot(root: Path) -> Path:
     heatmap, older = pd.read_csv(tables / "heatmap.csv"), pd.read_csv(tables / "older.csv")
     target = root / "reports/figures/age"
     with replaced_folder(target) as folder:
-        figure = draw(heatmap, older)
-        for ending, metadata in NO_CLOCK.items():
-            figure.savefig(folder / f"weights_by_age.{ending}", dpi=160, metadata=metadata)
-        plt.close(figure)
+        save(draw(heatmap, older), folder / "weights_by_age", dpi=160)
     return target
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.aggregate import DIGITS
 from pipeline.report.claim import Claim, read_claims
 from pipeline.report.evidence import Evidence, read_ours, read_published
 from pipeline.report.measures import CHECKS, MEASURES, Estimate, curve, spans
@@ -19,7 +20,6 @@ from pipeline.report.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, 
 from pipeline.results import ResultsError
 from pipeline.swap import replaced_folder
 
-DIGITS = "%.10g"
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
 KEYS = {NOT_RUN: "not_run"}
 WORDS = {True: "yes", False: "no", None: "open"}

@@ -24,8 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from pipeline import stats
+from pipeline.aggregate import DIGITS
 from pipeline.looks import looks
-from pipeline.plot import NO_CLOCK, STYLE
+from pipeline.plot import STYLE, save
 from pipeline.report.claim import nearest
 from pipeline.report.sides import Side, side
 from pipeline.results import ResultsError, read_grid
@@ -143,9 +144,8 @@ def draw(one: Side, other: Side, table: pd.DataFrame, a: pd.DataFrame, b: pd.Dat
 def write(folder: Path, table: pd.DataFrame, figure: Figure) -> Path:
     """Replaces the folder by differences.csv and curves.png and .pdf."""
     with replaced_folder(folder) as fresh:
-        table.to_csv(fresh / "differences.csv", index=False, float_format="%.10g", lineterminator="\n")
-        for ending, metadata in NO_CLOCK.items():
-            figure.savefig(fresh / f"curves.{ending}", dpi=150, metadata=metadata)
+        table.to_csv(fresh / "differences.csv", index=False, float_format=DIGITS, lineterminator="\n")
+        save(figure, fresh / "curves", dpi=150)
     return folder
 
 

@@ -162,6 +162,13 @@ def _caption(curves: pd.DataFrame, curve: str) -> str:
     return f"{what}, scale “{scale}”\n{lines.get(count, band)}"
 
 
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    """Writes `path`.png and .pdf, the same bytes for the same figure, and closes it."""
+    for ending, metadata in NO_CLOCK.items():
+        figure.savefig(f"{path}.{ending}", dpi=dpi, metadata=metadata)
+    plt.close(figure)
+
+
 def plot(root: Path) -> Path:
     """Replaces `root`/reports/figures/returns and returns its path; FileNotFoundError if a table is not there."""
     tables = read(root)
@@ -169,9 +176,7 @@ def plot(root: Path) -> Path:
     with replaced_folder(target) as folder:
         for name, choice in FIGURES.items():
             figure = draw(tables, *choice)
-            for ending, metadata in NO_CLOCK.items():
-                figure.savefig(folder / f"{name}.{ending}", dpi=200, metadata=metadata)
-            plt.close(figure)
+            save(figure, folder / name, dpi=200)
     return target
 
 

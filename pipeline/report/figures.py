@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -16,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.looks import looks, spelled
-from pipeline.plot import NO_CLOCK, STEPS, STYLE
+from pipeline.plot import STEPS, STYLE, save
 from pipeline.report.panels import legend, panels
 from pipeline.report.scored import ablation, averages, improvement, profiles
 from pipeline.swap import replaced_folder
@@ -100,9 +99,7 @@ def write(root: Path) -> Path:
         for name, (draw, table) in made.items():
             with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
                 figure = draw(table, scale)
-                for ending, metadata in NO_CLOCK.items():
-                    figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata=metadata)
-                plt.close(figure)
+                save(figure, folder / name, dpi=150)
     return target
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import stats
+from pipeline.aggregate import DIGITS
 from pipeline.report.records import model_error_table, runs_table, settings_table, variants
 from pipeline.results import ResultsError
 from pipeline.stats import Array
@@ -20,7 +21,6 @@ STATISTICS = ("cumulative_max", "final")  # the published metric, and the one th
 THRESHOLDS = np.linspace(0.0, 1.5, 61)
 PUBLISHED_SEEDS = 4  # Ma et al. (2023), section 5.2
 SEED = 2023  # of the bootstrap
-DIGITS = "%.10g"
 
 
 def pivot(seeds: pd.DataFrame, method: str, statistic: str, envs: list[str]) -> Array:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from pipeline.looks import looks, spelled
-from pipeline.plot import NO_CLOCK, STYLE
+from pipeline.plot import STYLE, save
 from pipeline.road.summary import MEASURED, PUBLISHED, RAW, TABLES
 from pipeline.swap import replaced_folder
 
@@ -166,9 +166,7 @@ def plot(root: Path) -> Path:
     """Replaces `root`/reports/figures/road and returns its path; FileNotFoundError if a table is not there."""
     figure = draw(read(root))
     with replaced_folder(root / FIGURES) as folder:
-        for ending, metadata in NO_CLOCK.items():
-            figure.savefig(folder / f"road_and_rocks.{ending}", dpi=160, metadata=metadata)
-    plt.close(figure)
+        save(figure, folder / "road_and_rocks", dpi=160)
     return root / FIGURES
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from pipeline.checks import key_values, one_line, one_of, whole_number
 from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.params import ROOT, load_params
+from pipeline.provenance import PACKAGES, names_of
 from pipeline.run_folder import CHECKPOINTS, Cell, Refused, beside, code_of, locked, sha256
 from pipeline.weights.suite import collector, read_cell, suite_of
 from tom.settings.fields import SettingsError
@@ -119,7 +120,7 @@ def _make(cell: Cell, folder: Path) -> None:
 
     torch.set_num_threads(1)
     replay = _train(cell, folder)
-    OmegaConf.save(OmegaConf.create({**_names(cell), **cell.config}), folder / "config.yaml")
+    OmegaConf.save(OmegaConf.create({**names_of(cell), **cell.config}), folder / "config.yaml")
     sizes = _sizes(cell)
     recording = Recording.of(
         Transitions(replay["rows"][0], *sizes), replay["resets"][0, : int(replay["reset_count"][0])]
@@ -129,14 +130,14 @@ def _make(cell: Cell, folder: Path) -> None:
     files = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
     manifest = {
         "format": FORMAT,
-        **_names(cell),
+        **names_of(cell),
         "transitions": len(recording),
         "observation_dim": sizes[0],
         "action_dim": sizes[1],
         "settings": dict(cell.config),
         "fingerprint": cell.fingerprint,
         "source_digest": cell.source_digest,
-        **{package: version(package) for package in ("torch", "numpy", "gymnasium", "mujoco")},
+        **{package: version(package) for package in PACKAGES},
         "sha256": {name: sha256(folder / name) for name in files},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -171,10 +172,6 @@ def _sizes(cell: Cell) -> tuple[int, int]:
 
     spec = spec_of(cell.env, cell.config["train"]["contact_cost"])
     return spec.observation_dim, spec.action_dim
-
-
-def _names(cell: Cell) -> dict[str, Any]:
-    return {"method": cell.method, "env": cell.env, "seed": cell.seed, "scale": cell.scale}
 
 
 def show(folder: Path) -> str:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.looks import looks, spelled
-from pipeline.plot import NO_CLOCK, STYLE
+from pipeline.plot import STYLE, save
 from pipeline.swap import replaced_folder
 from pipeline.weights.page import PUBLISHED
 
@@ -89,10 +89,7 @@ def plot(root: Path) -> Path:
     bars = pd.read_csv(root / "reports/tables/weights/bars.csv")
     target = root / "reports/figures/weights"
     with replaced_folder(target) as folder:
-        figure = draw(bars)
-        for ending, metadata in NO_CLOCK.items():
-            figure.savefig(folder / f"weights.{ending}", dpi=160, metadata=metadata)
-        plt.close(figure)
+        save(draw(bars), folder / "weights", dpi=160)
     return target
 
 
