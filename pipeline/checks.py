@@ -49,6 +49,12 @@ def check_value(key: str, settings: Any, name: str, value: Any) -> None:
         raise SettingsError(f"{key}={value} {reason}")
 
 
+def check_values(section: Any, settings: Any, where: str) -> None:
+    """Refuses a section unless each of its keys is a field of the settings class that can take the value."""
+    for name, value in mapping(section, where).items():
+        check_value(f"{where}.{name}", settings, name, value)
+
+
 def check_name(name: Any, where: str) -> str:
     """The name, if it is made of a-z, 0-9 and _: names become folders and stage names, where `-` and `/` separate."""
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):

@@ -109,7 +109,7 @@ def _swept(override: Override) -> Iterator[Override]:
 def _options(key: str, params: Params) -> list[str]:
     """The words a key can take; empty if it takes something else."""
     options = {
-        "method": list(params.methods),
+        "method": list(params.entries),
         "env": list(params.envs),
         "scale": list(params.scales),
         "device": list(DEVICES),

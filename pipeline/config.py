@@ -19,7 +19,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.checks import one_line
-from pipeline.params import DEFAULT_PARTS, ROOT, Params, load_params
+from pipeline.methods import DEFAULT_PARTS
+from pipeline.params import ROOT, Params, load_params
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.agent import agent_settings
@@ -75,7 +76,7 @@ def register(params: Params) -> None:
     for (kind, part), scale, env in product(_tunable(), params.scales, params.envs):
         values = params.tuned(scale, env, kind, part)
         store.store(group=f"tuned/{kind}", name=f"{part or kind}-{scale}-{env}", package=kind, node=values)
-    for method in params.methods:
+    for method in params.entries:
         chosen = {kind: params.part(method, kind) for kind in KINDS}
         choices = [{f"override /{kind}": name} for kind, name in chosen.items()]
         _choice("method", method, defaults=choices)

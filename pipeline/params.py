@@ -1,8 +1,7 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
-import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,30 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from pipeline.checks import Section, check_env, check_name, check_value, check_whole, known, mapping, one_line, one_of
+from pipeline.checks import (
+    Section,
+    check_env,
+    check_name,
+    check_value,
+    check_values,
+    check_whole,
+    known,
+    mapping,
+    one_line,
+    one_of,
+)
+from pipeline.methods import between, check_method, part
 from tom.settings import KINDS, names, offline, road_and_rocks, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT_PARTS = {"dynamics": "mdn", "backbone": "mbpo"}  # what a method entry may leave out
 TRACKING = ("off", "wandb")
 ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
 GRID = ("methods", "envs", "seeds")
+PAIR = ("base", "target")
+ABLATION = (*PAIR, "scale", "envs", "seeds")
+TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "scales")
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Suite:
-    """A grid of its own at a scale of its own, and what it changes at each scale."""
+    """A grid of its own at a scale of its own, and what it changes at each scale.
+
+    The methods of an ablation are its base, each variant of it, and its target.
+    """
 
     scale: str
     grid: Grid
@@ -54,10 +70,17 @@ class Params:
     scales: dict[str, Section]
     road: Section
     weights: Suite | None
+    ablation: Suite | None
+    variants: dict[str, Section]
+
+    @property
+    def entries(self) -> dict[str, Section]:
+        """Everything that can be named as a method: those written down, and those between the ablation's two."""
+        return self.methods | self.variants
 
     def part(self, method: str, kind: str) -> str:
         """The name of the part of this kind that a method uses."""
-        return str((self.methods[method].get(kind) or {}).get("name", DEFAULT_PARTS.get(kind)))
+        return str(part(self.entries[method], kind))
 
     def tuned(self, scale: str, env: str, kind: str, name: str | None = None) -> dict[str, Any]:
         """What the scale, the environment and `all` set for `train` (no name) or for the part `name` of this kind."""
@@ -68,7 +91,7 @@ class Params:
 
     def own(self, method: str, kind: str) -> dict[str, Any]:
         """What the method's entry sets for `train` or for its part of this kind."""
-        return {key: value for key, value in at(self.methods[method], kind).items() if key != "name"}
+        return {key: value for key, value in at(self.entries[method], kind).items() if key != "name"}
 
 
 def at(section: Section | None, *keys: str) -> dict[str, Any]:
@@ -95,13 +118,14 @@ def _params(text: str) -> Params:
     except (YAMLError, OmegaConfBaseException, OSError) as error:
         found = one_line(error).replace('in "<unicode string>", ', "at ")
         raise SettingsError(f"{found}; write valid YAML with plain values") from None
-    fields = [field.name for field in dataclasses.fields(Params)]
     top = mapping(raw, "the file")
-    known(top, fields, "")
+    known(top, TOP, "")
     for key in ("scale", "grid", "methods", "envs", "scales"):
         if top.get(key) is None:
             raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
-    methods = {check_name(name, "methods"): _method(section, name) for name, section in _named(top, "methods")}
+    methods = {name: check_method(section, name) for name, section in _named(top, "methods")}
+    pair, variants = _variants(top.get("ablation"), methods)
+    entries = methods | variants
     envs = {
         check_env(check_name(name, "envs")): _section(section, f"envs.{name}") for name, section in _named(top, "envs")
     }
@@ -111,14 +135,34 @@ def _params(text: str) -> Params:
         tracking=one_of(
             "tracking", {False: "off", None: "wandb"}.get(top.get("tracking"), top.get("tracking")), TRACKING
         ),
-        grid=_grid(mapping(top["grid"], "grid"), methods, envs),
+        grid=_grid(mapping(top["grid"], "grid"), entries, envs),
         methods=methods,
         envs=envs,
         all=_section(top.get("all"), "all"),
         scales=scales,
-        road=_road(top.get("road"), methods),
-        weights=None if top.get("weights") is None else _suite(top["weights"], "weights", methods, envs, scales),
+        road=_road(top.get("road"), entries),
+        weights=None if top.get("weights") is None else _suite(top["weights"], "weights", entries, envs, scales),
+        ablation=_ablation(top["ablation"], pair, variants, envs, scales) if variants else None,
+        variants=variants,
     )
+
+
+def _variants(given: Any, methods: dict[str, Section]) -> tuple[tuple[str, ...], dict[str, Section]]:
+    """The ablation's base and target, and the methods between them; nothing without an ablation."""
+    if given is None:
+        return (), {}
+    section = mapping(given, "ablation")
+    known(section, ABLATION, "ablation.")
+    base, target = (one_of(f"ablation.{key}", section.get(key), methods) for key in PAIR)
+    return (base, target), between(base, target, methods)
+
+
+def _ablation(
+    given: Any, pair: Sequence[str], variants: Iterable[str], envs: Iterable[str], scales: Iterable[str]
+) -> Suite:
+    section, methods = mapping(given, "ablation"), [pair[0], *variants, pair[1]]
+    suite = {key: value for key, value in section.items() if key not in PAIR}
+    return _suite({**suite, "methods": methods}, "ablation", methods, envs, scales)
 
 
 def _suite(given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
@@ -150,21 +194,6 @@ def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str], where: str
     )
 
 
-def _method(given: Any, method: str) -> Section:
-    where = f"methods.{method}"
-    section = mapping(given, where)
-    known(section, ["train", *KINDS], f"{where}.")
-    for kind in KINDS:
-        values = mapping(section.get(kind), f"{where}.{kind}")
-        part = values.get("name", DEFAULT_PARTS.get(kind))
-        if part is None:
-            raise SettingsError(f"{where}.{kind}.name is missing; valid choices: {', '.join(names(kind))}")
-        one_of(f"{where}.{kind}.name", part, names(kind))
-        _values({k: v for k, v in values.items() if k != "name"}, settings_class(kind, part), f"{where}.{kind}")
-    _values(section.get("train"), train_settings.Settings, f"{where}.train")
-    return section
-
-
 def _scale(given: Any, scale: str, envs: Iterable[str], where: str = "scales") -> Section:
     section = mapping(given, f"{where}.{scale}")
     for env, values in mapping(section.get("envs"), f"{where}.{scale}.envs").items():
@@ -178,11 +207,11 @@ def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
     """A section that holds for whichever part is chosen: train: {...}, weighting: {tom: {...}, ...}, ..."""
     section = mapping(given, where)
     known(section, ["train", *KINDS, *also], f"{where}.")
-    _values(section.get("train"), train_settings.Settings, f"{where}.train")
+    check_values(section.get("train"), train_settings.Settings, f"{where}.train")
     for kind in KINDS:
-        for part, values in mapping(section.get(kind), f"{where}.{kind}").items():
-            one_of(f"{where}.{kind}", part, names(kind))
-            _values(values, settings_class(kind, part), f"{where}.{kind}.{part}")
+        for name, values in mapping(section.get(kind), f"{where}.{kind}").items():
+            one_of(f"{where}.{kind}", name, names(kind))
+            check_values(values, settings_class(kind, name), f"{where}.{kind}.{name}")
     return section
 
 
@@ -205,14 +234,9 @@ def _road(given: Any, methods: Iterable[str]) -> Section:
     for strength in grid.get("strengths", []):
         check_value("road.strengths", road_and_rocks.Settings, "strength", strength)
     for key, settings in ROAD.items():
-        _values(section.get(key), settings, f"road.{key}")
+        check_values(section.get(key), settings, f"road.{key}")
     _section({key: value for key, value in section.items() if key not in (*grid, *ROAD)}, "road")
     return section
-
-
-def _values(section: Any, settings: Any, where: str) -> None:
-    for name, value in mapping(section, where).items():
-        check_value(f"{where}.{name}", settings, name, value)
 
 
 def _named(top: Section, key: str) -> Iterable[tuple[Any, Any]]:

@@ -232,7 +232,7 @@ def test_wrong_arguments_are_refused_in_one_line(words: str, message: str) -> No
     [
         ("method=tom env=hopper seed=1 scale=smoke weighting.clip=5 run_dir=/x device=cpu tracking=off", 1),
         ("--multirun method=tom,mbpo env=hopper seed=range(0,3)", 6),
-        ("-m method=glob(*) env=hopper", len(PARAMS.methods)),
+        ("-m method=glob(*) env=hopper", len(PARAMS.entries)),
         ("method=mbpo env=hopper weighting=tom weighting.clip=5", 1),
         ("method=tom env=hopper resume=false checkpoint_every=250", 1),
         ("method=tom env=hopper hydra.verbose=true", 1),

@@ -169,8 +169,8 @@ def parent_killed(folder: Path, undisturbed: Path) -> bool:
     trainer = int(parent.stdout.readline())
     wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), parent)
     parent.kill()
-    parent.communicate()  # ends when the trainer, which has the same output, has gone
-    return not birth(trainer) and len(checkpoints(folder)) == 1
+    parent.communicate()  # ends when the trainer, which has the same output, is about to go
+    return wait_until(lambda: not birth(trainer)) and len(checkpoints(folder)) == 1
 
 
 def second_writer(folder: Path, undisturbed: Path) -> bool:

@@ -93,10 +93,12 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", poll_s: float = 0.001) -> bool:
+def wait_until(
+    condition: Callable[[], bool], process: "subprocess.Popen[str] | None" = None, poll_s: float = 0.001
+) -> bool:
     """Waits for the condition; False if the process ended, or a long time passed, before it held."""
     end = time.monotonic() + LONGEST_S
-    while process.poll() is None and time.monotonic() < end:
+    while (process is None or process.poll() is None) and time.monotonic() < end:
         if condition():
             return True
         time.sleep(poll_s)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from pipeline.params import DEFAULT_PARTS, Params, at
+from pipeline.methods import DEFAULT_PARTS
+from pipeline.params import Params, at
 from tom.settings import offline, road_and_rocks, settings_class
 from tom.settings.agent import AgentSettings, agent_settings
 from tom.settings.fields import SettingsError, problems
