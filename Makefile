@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper SUITE=weights)
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper SUITE=weights|ablation)
 	python -m pipeline$(if $(SUITE),.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE))
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)

@@ -1,33 +1,33 @@
 """Accepts a change of code that leaves the numbers as they are, so that recorded runs need not be repeated.
 
-    python -m pipeline.accept [base=HEAD] [scale=smoke]
+    python -m pipeline.accept [base=HEAD] [scale=smoke] [suite=ablation]
 
-Trains a short cell of every method of the grid with the code of the commit `base` and with the code as it is now. If
-every evals.csv and train.csv has the same bytes, recorded runs made by the code of `base` count as made by this code.
+Trains a short cell of every method of the grid, and of the suite if it is named, with the code of the commit `base` and
+with the code as it is now. If every evals.csv and train.csv has the same bytes, the recorded runs of these methods that
+the code of `base` made count as made by this code, and so do the suite's results.
 """
 
 import io
-import json
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from pipeline.ablation.suite import ABLATION
 from pipeline.cell import NO_TRAINING, read_cell, result_folder
 from pipeline.checks import key_values, one_line, one_of
 from pipeline.config import SCIENCE, compose_cell
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
-from pipeline.run_folder import Refused, State, code_of, different, provenance, state
+from pipeline.run_folder import PROVENANCE, Refused, State, accept_record, different, provenance, state
 from pipeline.sources import code_digest, source_digests
-from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
 COMPARED = ("evals.csv", "train.csv")
@@ -36,11 +36,13 @@ COMPARED = ("evals.csv", "train.csv")
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when the change is accepted; 1 if numbers differ or cannot be compared; 2 for bad input."""
     try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("base", "scale"))
+        given = key_values(sys.argv[1:] if argv is None else argv, ("base", "scale", "suite"))
         params = load_params()
+        if "suite" in given:
+            one_of("suite", given["suite"], [ABLATION.name])
         scale = one_of("scale", given.get("scale", "smoke"), params.scales)
         with tempfile.TemporaryDirectory() as folder:
-            return accept(params, scale, given.get("base", "HEAD"), Path(folder))
+            return accept(params, scale, given.get("base", "HEAD"), Path(folder), "suite" in given)
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2
@@ -49,21 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def accept(params: Params, scale: str, base: str, scratch: Path) -> int:
+def accept(params: Params, scale: str, base: str, scratch: Path, ablation: bool = False) -> int:
     """Compares the code of `base` with the code here and, if the bytes are equal, marks the runs of `base`."""
     old = checked_out(base, scratch / "base")
+    methods = list(dict.fromkeys([*params.grid.methods, *(ABLATION.section(params).grid.methods if ablation else ())]))
     different = [
         f"method {method}, env {env}: {name}"
-        for method, env in product(params.grid.methods, _envs(params, scale, old))
+        for method, env in product(methods, _envs(params, scale, old))
         for name in _different(method, env, scale, {"old": old, "new": ROOT}, scratch)
     ]
     if different:
         print(f"not accepted, the bytes differ from those of {base}: {'; '.join(different)}", file=sys.stderr)
         return 1
-    tested = {tuple(params.part(method, kind) for kind in KINDS) for method in params.grid.methods}
-    marked = [folder for folder in _recorded() if mark(folder, old, tested)]
-    print(f"accepted: same bytes as {base}; {len(marked)} runs made by that code now count as made by this code")
-    return register(params)
+    marked = [folder for folder in _recorded() if mark(folder, old, methods)]
+    marked += ABLATION.accept(old) if ablation else []
+    print(f"accepted: same bytes as {base}; {len(marked)} records of that code now count as made by this code")
+    return register(params) or (dvc("repro", "-q", ABLATION.stages, **{NO_TRAINING: "1"}) if ablation else 0)
 
 
 def checked_out(base: str, folder: Path) -> Path:
@@ -78,24 +81,18 @@ def checked_out(base: str, folder: Path) -> Path:
     return folder
 
 
-def mark(folder: Path, old: Path, tested: set[tuple[str, ...]]) -> bool:
-    """Adds the digest of the code here to a run made by the code in `old`; says whether it did."""
+def mark(folder: Path, old: Path, methods: Collection[str]) -> bool:
+    """Lets a run of one of the methods by the code in `old` count as made by the code here; says whether it did."""
     found = provenance(folder)
     config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))  # type: ignore[assignment]
-    if not found or tuple(config[kind]["name"] for kind in KINDS) not in tested:
+    if not found or found["method"] not in methods:
         return False
     config = {key: config[key] for key in SCIENCE}
     try:
         before, now = (code_digest(config, tree) for tree in (old, ROOT))
     except SettingsError:  # a part that one of them does not have
         return False
-    if before not in code_of(found) or now in code_of(found):
-        return False
-    found["accepted_source_digests"] = [*found.get("accepted_source_digests", []), now]
-    fresh = folder / "provenance.json.tmp"
-    fresh.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    fresh.replace(folder / "provenance.json")
-    return True
+    return accept_record(folder / PROVENANCE, before, now)
 
 
 def register(params: Params) -> int:

@@ -55,7 +55,7 @@ def record(cell: Cell, train_only: bool = False, no_training: bool = False, root
     elif no_training:
         raise Refused(f"{cell.name}: no finished run in {run.relative_to(root)}")
     else:
-        (line,) = _trained([(cell, run)])
+        (line,) = _trained([(cell, run)], root)
     if train_only:
         return line
     _refuse_changed(cell, run, root)
@@ -66,7 +66,7 @@ def record(cell: Cell, train_only: bool = False, no_training: bool = False, root
 
 def train_together(cells: Sequence[Cell], root: Path = ROOT) -> list[str]:
     """Makes runs/ have the run of every cell; they differ in their seed alone. Returns a line for each."""
-    return _trained([(cell, run_folder(cell, root)) for cell in cells])
+    return _trained([(cell, run_folder(cell, root)) for cell in cells], root)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,11 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _trained(pairs: Sequence[tuple[Cell, Path]]) -> list[str]:
+def _trained(pairs: Sequence[tuple[Cell, Path]], root: Path) -> list[str]:
     from pipeline.params import load_params  # not needed, and not paid for, where a run is found
     from pipeline.trainer import Job, Options, ensure_all_trained
 
-    options = Options(tracking=load_params().tracking, wait=True)
+    options = Options(tracking=load_params(root).tracking, wait=True)
     return ensure_all_trained([Job(cell, run) for cell, run in pairs], options)
 
 

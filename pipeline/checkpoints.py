@@ -19,6 +19,7 @@ import torch
 
 from pipeline.records import TABLES
 from pipeline.run_folder import CHECKPOINTS, sha256
+from pipeline.swap import as_json
 
 STATE, MANIFEST = "state.pt", "manifest.json"
 KEPT = 2
@@ -133,7 +134,7 @@ class Checkpoints:
                 shutil.copyfile(self.run / name, unfinished / name)
         digests = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
         manifest = {"identity": self.identity, "sha256": digests, **spent}
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (unfinished / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
         for path in (*unfinished.iterdir(), unfinished):
             to_disk(path)
         shutil.rmtree(final, ignore_errors=True)

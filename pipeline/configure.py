@@ -4,8 +4,6 @@
 alone, so an edit makes exactly those cells stale whose values or source files changed.
 """
 
-import json
-import os
 import sys
 from itertools import product
 from pathlib import Path
@@ -15,6 +13,7 @@ from pipeline.checks import one_line
 from pipeline.config import compose_cell
 from pipeline.params import ROOT, Params, load_params
 from pipeline.sources import source_digest, source_digests
+from pipeline.swap import as_json, write_file
 from tom.settings.fields import SettingsError
 
 
@@ -31,20 +30,19 @@ def cell_files(params: Params, root: Path) -> dict[Path, bytes]:
             config = compose_cell(method, env, params.scale)
         except SettingsError as error:
             raise SettingsError(f"{error} (method {method}, env {env}, scale {params.scale})") from None
-        files[cell_path(params.scale, method, env)] = _bytes(config, root)
+        files[cell_path(params.scale, method, env)] = cell_file(config, source_digests(config, root))
     return files
+
+
+def cell_file(config: dict[str, Any], sources: dict[str, str]) -> bytes:
+    """The contents of a file that a cell depends on: its resolved values, and the digests of the code it uses."""
+    return as_json({"config": config, "source_digest": source_digest(sources), "sources": sources}).encode()
 
 
 def write(files: dict[Path, bytes], folder: Path, root: Path) -> None:
     """Makes `folder` hold exactly these files; one that is right already is not touched."""
     for path, content in files.items():
-        target = root / path
-        if target.is_file() and target.read_bytes() == content:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(target.name + ".tmp")
-        fresh.write_bytes(content)
-        os.replace(fresh, target)
+        write_file(root / path, content)
     for path in sorted((root / folder).rglob("*"), reverse=True):
         if path.is_file() and path.relative_to(root) not in files:
             path.unlink()
@@ -61,12 +59,6 @@ def main() -> int:
         print(one_line(error), file=sys.stderr)
         return 2
     return 0
-
-
-def _bytes(config: dict[str, Any], root: Path) -> bytes:
-    sources = source_digests(config, root)
-    content = {"config": config, "source_digest": source_digest(sources), "sources": sources}
-    return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
 if __name__ == "__main__":

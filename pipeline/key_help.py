@@ -13,6 +13,7 @@ from tom.settings import train as train_settings
 HEAD = """python -m pipeline.train method=M env=E [seed=N] [key=value ...] [--multirun] [--cfg job]
 
 method    {methods}
+          one switch of params.yaml's ablation: {variants}
 env       {envs}
 scale     {scales} (default {scale})
 seed      a whole number, 0 or more (default 0)
@@ -37,6 +38,7 @@ def key_help(overrides: Sequence[str], params: Params) -> str:
     command = compose_command(chosen)
     head = HEAD.format(
         methods=", ".join(params.methods),
+        variants=", ".join(params.variants) or "none",
         envs=", ".join(params.envs),
         scales=", ".join(params.scales),
         scale=params.scale,

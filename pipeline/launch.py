@@ -28,17 +28,30 @@ from pipeline.processes import dvc, environment
 from pipeline.run_folder import Cell, Refused, State, state
 from tom.settings.fields import SettingsError
 
+KEYS = ("jobs", "batch", "scale")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when every cell of the grid is recorded and tables and figures are made; 1 if not; 2 for bad input."""
+    return started(argv, lambda params: params.scale, launch)
+
+
+def started(
+    argv: Sequence[str] | None,
+    scale_of: Callable[[Params], str],
+    run: Callable[[Params, int, int | None], int],
+    suite: str = "",
+    keys: Sequence[str] = KEYS,
+) -> int:
+    """Runs a launcher with its arguments, of which the scale is written into params.yaml first; its exit code."""
     try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs", "batch", "scale"))
+        given = key_values(sys.argv[1:] if argv is None else argv, keys)
         jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
-        params = load_params()
-        if given.get("scale", params.scale) != params.scale:
-            params = set_scale(one_of("scale", given["scale"], params.scales), ROOT)
         batch = whole_number("batch", given["batch"], low=1) if "batch" in given else None
-        return launch(params, jobs, batch)
+        params = load_params()
+        if given.get("scale", scale_of(params)) != scale_of(params):
+            params = set_scale(one_of("scale", given["scale"], params.scales), ROOT, suite)
+        return run(params, jobs, batch)
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2
@@ -50,12 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def set_scale(scale: str, root: Path) -> Params:
-    """Writes the scale into params.yaml, where it stands, and says so; returns the parameters as they are now."""
-    path = root / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(re.sub(r"(?m)^(scale:\s*)[^\s#]+", rf"\g<1>{scale}", text, count=1), encoding="utf-8")
-    print(f"params.yaml: scale is now {scale}")
+def set_scale(scale: str, root: Path, suite: str = "") -> Params:
+    """Writes the scale, of a suite if one is named, where it stands in params.yaml; returns the parameters as they are.
+
+    SettingsError if it is not the first thing in its line, or of a suite not in the line below the suite's name.
+    """
+    path, key = root / "params.yaml", f"{suite}.scale" if suite else "scale"
+    place = f"in the line below `{suite}:`" if suite else "at the beginning of a line"
+    above = rf"{suite}:[^\n]*\n  " if suite else ""
+    pattern = rf"(?m)^({above}scale:\s*)[^\s#]+"
+    text, found = re.subn(pattern, rf"\g<1>{scale}", path.read_text(encoding="utf-8"), count=1)
+    if not found:
+        raise SettingsError(f"params.yaml: {key} is not {place}; write it there")
+    path.write_text(text, encoding="utf-8")
+    print(f"params.yaml: {key} is now {scale}")
     return load_params(root)
 
 

@@ -32,7 +32,7 @@ TRACKING = ("off", "wandb")
 ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
 GRID = ("methods", "envs", "seeds")
 PAIR = ("base", "target")
-ABLATION = (*PAIR, "scale", "envs", "seeds")
+ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "scales")
 
 
@@ -152,7 +152,7 @@ def _variants(given: Any, methods: dict[str, Section]) -> tuple[tuple[str, ...],
     if given is None:
         return (), {}
     section = mapping(given, "ablation")
-    known(section, ABLATION, "ablation.")
+    known(section, ABLATION_KEYS, "ablation.")
     base, target = (one_of(f"ablation.{key}", section.get(key), methods) for key in PAIR)
     return (base, target), between(base, target, methods)
 

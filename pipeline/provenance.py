@@ -1,6 +1,5 @@
 """The record of how a run was made, beside its numbers."""
 
-import json
 import os
 import platform
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 from pipeline.params import ROOT
 from pipeline.run import Run
 from pipeline.run_folder import FILES, PROVENANCE, Cell, sha256
+from pipeline.swap import as_json
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
 
@@ -34,7 +34,7 @@ def write_provenance(run: Run, device: str, replicas: int) -> None:
         "cpu_s": round(run.clocks.cpu_s, 1),
         "sha256": {name: sha256(folder / name) for name in FILES if name != PROVENANCE},
     }
-    (folder / PROVENANCE).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / PROVENANCE).write_text(as_json(made), encoding="utf-8")
 
 
 def names_of(cell: Cell) -> dict[str, Any]:

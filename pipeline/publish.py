@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from pipeline.records import rows_so_far
 from pipeline.report import dashboard
 from pipeline.run_folder import FILES, provenance
+from pipeline.swap import write_file
 from pipeline.tracking import PROJECT, description, settings
 
 SPECIFICATION = Path("runs") / "publish" / "report.json"
@@ -108,11 +109,8 @@ def without_account(runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
     if dry_run:
         return 0
     target = root / SPECIFICATION
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_suffix(".tmp")
     specification = json.loads(dashboard.build(root)._to_model().model_dump_json(by_alias=True, exclude_none=True))
-    fresh.write_text(json.dumps(specification, indent=1) + "\n", encoding="utf-8")
-    os.replace(fresh, target)
+    write_file(target, (json.dumps(specification, indent=1) + "\n").encode())
     print(f"wrote {target}: the report's specification, as W&B would be sent it")
     print("with an account: wandb login; WANDB_ENTITY=you python -m pipeline.publish")
     print("without one: wandb leet runs/<cell>/*/wandb shows a run in the terminal; reports/index.html is the report")

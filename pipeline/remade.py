@@ -9,6 +9,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline import age, age_plot
+from pipeline.ablation import plot as ablation_plot
+from pipeline.ablation import tables as ablation_tables
 from pipeline.aggregate import aggregate
 from pipeline.checks import one_line
 from pipeline.plot import plot
@@ -47,6 +49,11 @@ REMADE = (
         ("reports/tables/weights", "reports/figures/weights"),
         ("reports/weights", "reports/paper", "params.yaml"),
         (weights_tables.make_tables, weights_plot.plot),
+    ),
+    Remade(
+        ("reports/tables/ablation", "reports/figures/ablation"),
+        ("reports/ablation", "params.yaml"),
+        (ablation_tables.make_tables, ablation_plot.plot),
     ),
     Remade(
         ("reports/tables/age", "reports/figures/age"),

@@ -1,6 +1,5 @@
 """Runs while they train, side by side in one process: records to files and tracking, checkpoints in time, signals."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pipeline.interruptions import Interruptions, Stopped
 from pipeline.progress import Progress
 from pipeline.records import EVAL, Writer
 from pipeline.run_folder import FAILURE, Cell
+from pipeline.swap import as_json
 
 
 class Clocks:
@@ -61,7 +61,7 @@ class Run:
         numbers = {name: [str(values[replica])] for name, values in getattr(error, "numbers", {}).items()}
         known = {"env_steps": getattr(error, "env_steps", None), "not_finite": getattr(error, "where", [])}
         found = {"failure": str(error), **known, "numbers": numbers}
-        (self.folder / FAILURE).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        (self.folder / FAILURE).write_text(as_json(found), encoding="utf-8")
 
 
 @dataclass

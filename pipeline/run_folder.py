@@ -17,6 +17,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pipeline.swap import write_json
+
 PROVENANCE = "provenance.json"
 FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PROVENANCE)
 
@@ -90,6 +92,15 @@ def provenance(folder: Path) -> dict[str, Any]:
 def code_of(found: Mapping[str, Any]) -> set[str]:
     """The digests of the code that made a run, and of code accepted as giving the same bytes."""
     return {str(found.get("source_digest")), *found.get("accepted_source_digests", [])}
+
+
+def accept_record(path: Path, before: str, now: str) -> bool:
+    """Adds the digest `now` to the record of what the code `before` made; says whether it did."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if before not in code_of(found) or now in code_of(found):
+        return False
+    write_json(path, {**found, "accepted_source_digests": [*found.get("accepted_source_digests", []), now]})
+    return True
 
 
 @contextmanager

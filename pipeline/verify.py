@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pipeline.ablation.tables import ROAD_FOLDER
 from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import SCIENCE
 from pipeline.params import ROOT, load_params
@@ -25,6 +26,7 @@ from pipeline.rerun import rerun
 from pipeline.run_folder import FILES, PROVENANCE, Cell, provenance, sha256
 from tom.settings.fields import SettingsError
 
+SUITES = ("ablation", "weights")
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
 
 
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
     found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
     problems = [line for folder in results for line in found[folder]]
-    problems += [*weights_problems(root), *made_problems(root), *report_problems(root)]
+    problems += [*suite_problems(root), *made_problems(root), *report_problems(root)]
     if count:
         problems += rerun([folder for folder in results if not found[folder]], count, jobs)
     for line in problems:
@@ -75,9 +77,10 @@ def result_problems(folder: Path) -> Iterator[str]:
         yield f"{name}: not that of a run ({type(error).__name__}: {one_line(error)})"
 
 
-def weights_problems(root: Path) -> Iterator[str]:
-    """Which files of the suite `weights` are not those in the manifest that was recorded with them."""
-    for folder in sorted(path for path in (root / "reports/weights").glob("*/*/*") if path.is_dir()):
+def suite_problems(root: Path) -> Iterator[str]:
+    """Which files of the suites are not those in the manifest that was recorded with them."""
+    found = [path for name in SUITES for path in (root / "reports" / name).glob("*/*/*")]
+    for folder in sorted(path for path in [*found, root / ROAD_FOLDER] if path.is_dir()):
         try:
             manifest = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["sha256"]
             changed = [name for name, digest in manifest.items() if sha256(folder / name) != digest]

@@ -1,11 +1,16 @@
-"""What becomes of a grid of which a cell fails."""
+"""The launchers: what they refuse, what trains together, and what becomes of a grid of which a cell fails."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from pipeline import launch
+from pipeline.ablation import launch as ablation
+from pipeline.command_line import check, parse
+from pipeline.params import load_params
 from pipeline.run_folder import Cell, State
+from pipeline.weights import launch as weights
 
 CELLS = [Cell("mbpo", "hopper", seed, "smoke", {}, "") for seed in range(3)]
 
@@ -55,3 +60,32 @@ def test_a_failure_is_in_the_exit_code(failed: dict[str, str], code: int, monkey
     monkeypatch.setattr(launch, "estimate_hours", lambda cells, jobs: "a while")
     monkeypatch.setattr(launch, "train_all", lambda cells, jobs: failed)
     assert launch.launch(launch.load_params(), jobs=1) == code
+
+
+@pytest.mark.parametrize(
+    ("launcher", "word", "said"),
+    [
+        (launch, "jobs=0", "jobs=0 is not a whole number of at least 1"),
+        (launch, "scale=qick", "scale=qick does not exist; nearest valid choice: quick"),
+        (weights, "batch=2", "batch=2 is not an argument; valid choices: jobs=, scale="),
+        (weights, "scale=qick", "scale=qick does not exist"),
+        (ablation, "batch=0", "batch=0 is not a whole number of at least 1"),
+        (ablation, "scale=qick", "scale=qick does not exist"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_touched(
+    launcher: ModuleType, word: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (launch.ROOT / "params.yaml").read_bytes()
+    assert launcher.main([word]) == 2
+    assert said in capsys.readouterr().err
+    assert (launch.ROOT / "params.yaml").read_bytes() == before
+
+
+def test_a_run_of_the_ablation_is_named_so_that_the_command_line_knows_it() -> None:
+    params = load_params()
+    batch = [Cell(params.ablation.grid.methods[1], "hopper", seed, "smoke", {}, "") for seed in (0, 3)]  # type: ignore[union-attr]
+    module, *words = ablation.command(batch)
+    (chosen,) = check(parse(words), params)
+    assert module == "pipeline.train"
+    assert chosen == {"method": batch[0].method, "env": "hopper", "seeds": [0, 3], "scale": "smoke"}

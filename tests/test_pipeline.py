@@ -11,6 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROAD = "  methods: [mbpo]\n  compared: [mbpo]\n  seeds: [0, 1]\n  strengths: [0.5]\n  offline: {rounds: 1}\n"
+ABLATION = (
+    "ablation:\n  scale: smoke\n  base: tom\n  target: tom_kl\n  envs: [hopper]\n  seeds: [0]  # of the suite\n\n"
+)
 GRID = "grid:\n  methods: [mbpo, tom]\n  envs: [hopper]\n  seeds: [0]\n"
 
 
@@ -51,6 +54,13 @@ class Clone:
         command = [sys.executable, "-m", "dvc", *words]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
+    def python(self, *words: str) -> str:
+        """What a command in the copy says; it must succeed."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def repro(self) -> set[str]:
         """The stages that ran; the reproduction must succeed."""
         done = self.dvc("repro")
@@ -74,7 +84,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: Clone) -> None:
     everything = {"configure", "train@mbpo-hopper-0", "train@tom-hopper-0", "aggregate", "plot"}
-    everything |= {"age", "age_plot", "weights_tables", "weights_plot"}  # those of SAC's suite train nothing
+    everything |= {"age", "age_plot", "weights_tables", "weights_plot", "ablation_tables", "ablation_plot"}
     everything |= {
         "configure_road",
         "road",
@@ -123,6 +133,26 @@ def test_report_comes_back_with_the_same_bytes_without_training(clone: Clone) ->
     assert {"aggregate", "plot", "coverage", "claims", "report_tables", "report_figures", "page"} <= ran
     assert {folder: clone.bytes(folder) for folder in folders} == before
     assert page.read_bytes() == html
+
+
+def test_the_suite_of_switches_from_nothing_to_its_figure(clone: Clone) -> None:
+    """One switch, on Hopper and on Road-and-Rocks; then nothing, and one seed more trains that seed alone."""
+    params = re.sub(r"(?ms)^ablation:.*?(?=^scales:)", ABLATION, clone.params)
+    clone.write(params)
+    shutil.rmtree(clone.folder / "reports/ablation")
+    words = [sys.executable, "-m", "pipeline.ablation.launch", "jobs=1"]
+    said = clone.python(*words)
+    assert "3 runs of the suite ablation at scale smoke: 2 to train" in said  # tom is there from the grid
+    assert "[2/2] smoke-tom_kl-hopper-s0: trained" in said
+    assert (clone.folder / "reports/figures/ablation/switches.png").is_file()
+    attribution = (clone.folder / "reports/tables/ablation/attribution.csv").read_text()
+    assert "hopper,auc,tom_divergence,weighting.divergence=kl_simplex,1," in attribution
+    before = clone.bytes("reports/ablation")
+    assert "3 runs of the suite ablation at scale smoke: 0 to train" in clone.python(*words)
+    clone.write(params.replace("seeds: [0]  # of the suite", "seeds: [0, 1]"))
+    assert "6 runs of the suite ablation at scale smoke: 2 to train" in clone.python(*words)
+    after = clone.bytes("reports/ablation")
+    assert {name: after[name] for name in before} == before
 
 
 def test_a_fault_in_params_stops_before_anything_is_touched(clone: Clone) -> None:

@@ -162,7 +162,7 @@ def test_a_fault_in_params_yaml_is_one_sentence(fault: str, tmp_path: Path) -> N
     old, new, sentence = BAD[fault]
     text = (ROOT / "params.yaml").read_text()
     assert old in text
-    (tmp_path / "params.yaml").write_text(text.replace(old, new))
+    (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(SettingsError, match=sentence) as caught:
         load_params(tmp_path)
     assert "\n" not in str(caught.value) and str(caught.value).startswith("params.yaml: ")

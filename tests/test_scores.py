@@ -11,7 +11,7 @@ import pytest
 from pipeline import claims
 from pipeline.aggregate import aggregate
 from pipeline.report import figures, scores
-from pipeline.report.records import model_error_table, runs_table, settings_of, settings_table, variants
+from pipeline.report.records import model_error_table, runs_table, settings_of, settings_table
 from pipeline.results import ResultsError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,22 +129,6 @@ def test_model_error_is_the_mean_of_the_last_rounds_and_gaps_are_refused(copy: P
         model_error_table(results, seeds_of("tom"))
     rounds.drop(columns="model/rmse").to_csv(path, index=False)
     assert model_error_table(results, seeds_of("tom")).empty  # a method without a model
-
-
-def test_a_variant_is_named_by_its_switches_and_drawn(copy: Path) -> None:
-    results = copy / "reports/results"
-    variant = results / "quick/tom_clipped/hopper/1"
-    shutil.copytree(copy / RUN, variant)
-    text = (variant / "config.yaml").read_text()
-    assert "clip: 10.0" in text
-    (variant / "config.yaml").write_text(text.replace("clip: 10.0", "clip: 5.0"))
-    switches = variants(results, seeds_of("tom", "tom_clipped", "mbpo"))
-    assert switches == {"tom_clipped": ["weighting.tom.clip=5.0"]}
-    by_method = {"tom": np.array([[1.0, 1.2, 1.4]]), "tom_clipped": np.array([[0.5, 0.8, 0.8]])}
-    table = scores.ablation_table({"final": by_method}, switches)
-    assert table["difference"].tolist() == [pytest.approx(-0.5)]
-    (ax,) = figures.ablation(table, "quick").axes
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["TOM clipped"]
 
 
 def test_settings_show_each_value_beside_the_papers(copy: Path) -> None:

@@ -14,12 +14,12 @@ import pytest
 from pipeline import interruptions
 from pipeline.evaluate import read_run
 from pipeline.interruptions import Stopped
+from pipeline.launch import set_scale
 from pipeline.params import ROOT, Params, load_params
 from pipeline.run_folder import Cell, Refused
 from pipeline.weights import accept, dataset
-from pipeline.weights.cell import is_recorded, record, result_folder
-from pipeline.weights.launch import set_scale
-from pipeline.weights.suite import COLLECTOR, cell_files, read_cell, resolved, sources, suite_of
+from pipeline.weights.cell import record
+from pipeline.weights.suite import COLLECTOR, WEIGHTS, resolved, sources
 from tests.results_on_disk import contents
 from tom.settings.fields import SettingsError
 
@@ -29,7 +29,7 @@ CLOCKS = ("timing.csv", "manifest.json")
 
 def at_smoke() -> Params:
     params = load_params()
-    suite = suite_of(params)
+    suite = WEIGHTS.section(params)
     grid = dataclasses.replace(suite.grid, envs=("hopper",))  # composing settings takes a while
     return dataclasses.replace(params, weights=dataclasses.replace(suite, scale="smoke", grid=grid))
 
@@ -161,20 +161,20 @@ def test_what_the_command_line_refuses(words: list[str], said: str, capsys: pyte
 def test_a_cell_from_nothing_and_again(made: Path, tmp_path: Path) -> None:
     """SAC's replay, four weightings, the CSVs; then from the data set that is there, the same bytes."""
     params = at_smoke()
-    for name in ("tom", "pipeline"):
+    for name in ("tom", "pipeline", "params.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for path, content in cell_files(params, tmp_path).items():
+    for path, content in WEIGHTS.cell_files(params, tmp_path).items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)
-    cell = read_cell("hopper", 0, "smoke", tmp_path)
+    cell = WEIGHTS.read_cell("hopper", 0, "smoke", tmp_path)
     assert record(cell, tmp_path).startswith("smoke-weights-hopper-s0: weighed with tom, tom_kl")
-    folder = result_folder(cell, tmp_path)
+    folder = WEIGHTS.result_folder(cell, tmp_path)
     first = contents(folder)
     assert set(first) == {"chunks.csv", "numbers.csv", "returns.csv", "provenance.json"}
     assert len(first["chunks.csv"].splitlines()) == 1 + 20 * len(params.weights.grid.methods)  # type: ignore[union-attr]
     assert record(cell, tmp_path).endswith("already recorded")
     (folder / "chunks.csv").write_text("method,chunk,part,weight_mean\n")
-    assert not is_recorded(cell, tmp_path)
+    assert not WEIGHTS.is_recorded(cell, tmp_path)
     record(cell, tmp_path)
     assert contents(folder) == first
 
@@ -182,7 +182,7 @@ def test_a_cell_from_nothing_and_again(made: Path, tmp_path: Path) -> None:
 def test_the_method_s_own_settings_and_the_suite_s_meet_in_a_cell() -> None:
     config = resolved(load_params(), "hopper")
     methods = config["methods"]
-    quick = suite_of(load_params()).scales["quick"]["weighting"]["tom"]
+    quick = WEIGHTS.section(load_params()).scales["quick"]["weighting"]["tom"]
     assert {values["weighting"]["q_updates"] for values in methods.values()} == {quick["q_updates"]}
     assert methods["tom_official"]["time_limits"] == "terminal" and methods["tom"]["time_limits"] == "bootstrap"
     assert methods["tom_official_kl"]["weighting"] == methods["tom_official"]["weighting"] | {"divergence": "kl"}
@@ -192,11 +192,11 @@ def test_the_method_s_own_settings_and_the_suite_s_meet_in_a_cell() -> None:
 def test_the_scale_of_the_suite_is_written_where_it_stands(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    params = set_scale("paper", tmp_path)
-    assert suite_of(params).scale == "paper" and params.scale == load_params().scale
+    params = set_scale("paper", tmp_path, "weights")
+    assert WEIGHTS.section(params).scale == "paper" and params.scale == load_params().scale
     (tmp_path / "params.yaml").write_text(text.replace("\nweights:", "\n'weights':", 1), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"weights.scale is not in the line below `weights:`"):
-        set_scale("smoke", tmp_path)
+        set_scale("smoke", tmp_path, "weights")
 
 
 def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:
@@ -204,7 +204,8 @@ def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:
         for name in ("tom", "pipeline"):
             shutil.copytree(ROOT / name, tmp_path / tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     new, old = tmp_path / "new", tmp_path / "old"
-    ((path, content),) = cell_files(at_smoke(), old).items()
+    shutil.copy(ROOT / "params.yaml", old)
+    ((path, content),) = WEIGHTS.cell_files(at_smoke(), old).items()
     (new / path).parent.mkdir(parents=True)
     (new / path).write_bytes(content)
     folder = new / "reports/weights/smoke/hopper/0"
@@ -222,7 +223,7 @@ def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:
 
 def test_what_the_suite_changes_for_one_environment_is_its_own() -> None:
     params = at_smoke()
-    suite = suite_of(params)
+    suite = WEIGHTS.section(params)
     smoke = {**suite.scales["smoke"], "envs": {"hopper": {"train": {"total_env_steps": 500}}}}
     params = dataclasses.replace(params, weights=dataclasses.replace(suite, scales={"smoke": smoke}))
     length = {env: resolved(params, env)[COLLECTOR]["train"]["total_env_steps"] for env in ("hopper", "ant")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.provenance import PACKAGES, cpu_model
+from pipeline.swap import write_file
 
 SMALL_GFLOP = 0.01  # products that take less than a tenth of a millisecond are no reference
 SLOWER = 0.1  # a part whose ratio to its reference has grown by more is reported as slower
@@ -23,12 +24,9 @@ def machine() -> dict[str, Any]:
 
 def write(found: Mapping[str, Any], folder: Path) -> Path:
     """Writes <processor>.json and <processor>.md; returns the path of the first."""
-    folder.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^a-z0-9]+", "-", found["machine"]["cpu"].lower()).strip("-")
     for ending, text in (("json", json.dumps(found, indent=1) + "\n"), ("md", table(found))):
-        fresh = folder / f"{name}.{ending}.tmp"
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, folder / f"{name}.{ending}")
+        write_file(folder / f"{name}.{ending}", text.encode())
     return folder / f"{name}.json"
 
 

@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from pipeline.looks import looks, spelled
 from pipeline.plot import STEPS, STYLE, save
 from pipeline.report.panels import legend, panels
-from pipeline.report.scored import ablation, averages, improvement, profiles
+from pipeline.report.scored import averages, improvement, profiles
 from pipeline.swap import replaced_folder
 
 
@@ -82,7 +82,6 @@ DRAWN: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
     "averages": averages,
     "profiles": profiles,
     "improvement": improvement,
-    "ablation": ablation,
     "model_error": model_error,
 }
 

@@ -3,7 +3,6 @@
 Made from tables and figures alone: same files in, same bytes out. Pictures are embedded, runs are linked beside it.
 """
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pipeline.looks import spelled
 from pipeline.report.pictures import pictures
 from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.summary import HEADINGS
+from pipeline.swap import write_file
 
 PLACE = Path("reports") / "index.html"
 LIMIT_BYTES = 3_000_000
@@ -155,11 +155,8 @@ def write(root: Path) -> Path:
         raise ValueError(
             f"{PLACE} would have {len(html):,} bytes, more than {LIMIT_BYTES:,}: draw fewer or smaller figures"
         )
-    target = root / PLACE
-    fresh = target.with_name(f".{target.name}-{os.getpid()}.tmp")
-    fresh.write_bytes(html)
-    os.replace(fresh, target)
-    return target
+    write_file(root / PLACE, html)
+    return root / PLACE
 
 
 def main() -> int:

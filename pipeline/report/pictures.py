@@ -38,11 +38,6 @@ FIGURES = {
         "How likely a run of one method beats a run of another on the same environment.",
         "tables/report/improvement.csv",
     ),
-    "report/ablation": (
-        "Switches of the released code",
-        "What each variant of TOM scores more than TOM.",
-        "tables/report/ablation.csv",
-    ),
     "report/model_error": (
         "Model error against return",
         "Each run's model error in its last rounds and its best return, one panel per environment.",
@@ -61,6 +56,11 @@ SUITES = {
         "Mean weight of each chunk of a buffer, half random data, half the replay of SAC, beside the published bars.",
         "tables/weights/bars.csv",
     ),
+    "ablation": (
+        "One switch at a time",
+        "What each setting by which one method differs from another does, alone, all added up, and all together.",
+        "tables/ablation/attribution.csv",
+    ),
     "age": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",
@@ -68,9 +68,9 @@ SUITES = {
     ),
 }
 NOT_DRAWN = {
-    "report/ablation": "needs variants of TOM in grid.methods of params.yaml, for example tom_official and tom_recency",
     "road": "the suite Road-and-Rocks has no figure here",
     "weights": "the suite of the curated buffer has no figure here",
+    "ablation": "the suite of the switches has no figure here",
     "age": "the weights by age have no figure here",
 }
 

@@ -14,7 +14,6 @@ RECORDED = ["git_commit", "finished", "cpu_s", "wall_s", "cpu", "device", "pytho
 RECORDED += ["mujoco", "fingerprint", "source_digest"]
 ERRORS = ["model/rmse", "model/rmse_weighted"]
 LAST_SHARE = 0.1  # the rounds whose model error stands for a run, as a share of its env steps
-PARTS = ("weighting", "loss", "dynamics")  # what a variant has in common with TOM
 
 
 def folders(results: Path, seeds: pd.DataFrame) -> dict[tuple[str, str, str, int], Path]:
@@ -94,17 +93,3 @@ def settings_table(results: Path, seeds: pd.DataFrame, paper: pd.DataFrame) -> p
     ]
     table = pd.DataFrame(rows).merge(paper.rename(columns={"key": "setting"}), on="setting", how="left")
     return table.drop(columns="source")
-
-
-def variants(results: Path, seeds: pd.DataFrame) -> dict[str, list[str]]:
-    """The methods that differ from TOM in settings alone, each with what it sets differently: key=value."""
-    first = {method: folder for (_, method, _, _), folder in reversed(folders(results, seeds).items())}
-    if "tom" not in first:
-        return {}
-    base = settings_of(first["tom"])
-    found = {}
-    for method in seeds["method"].unique():
-        settings = settings_of(first[method])
-        if method != "tom" and all(settings.get(part) == base.get(part) for part in PARTS):
-            found[str(method)] = [f"{key}={value}" for key, value in settings.items() if base.get(key) != value]
-    return found

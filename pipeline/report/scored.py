@@ -1,4 +1,4 @@
-"""Figures of scores: normalised averages, performance profiles, probability of improvement, variants of TOM."""
+"""Figures of scores: normalised averages, performance profiles, probability of improvement."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -123,32 +123,5 @@ def improvement(table: pd.DataFrame, scale: str) -> Figure:
         f"Probability of improvement, scale “{scale}”; below: nominal 95 % bootstrap interval",
         fontsize="small",
         color="0.35",
-    )
-    return figure
-
-
-def ablation(table: pd.DataFrame, scale: str) -> Figure:
-    """What each variant of TOM scores more than TOM."""
-    styles = looks(table["method"].unique())
-    count = table["method"].nunique()
-    figure, axes = panels(table["statistic"].nunique(), width=4.2, height=1.4 + 0.4 * count)
-    for ax, (statistic, rows) in zip(axes, table.groupby("statistic", sort=False), strict=True):
-        for place, row in enumerate(rows.itertuples()):
-            look = styles[row.method]
-            if pd.notna(row.low):
-                ax.plot(
-                    [row.low, row.high],
-                    [place, place],
-                    color=look.colour,
-                    linewidth=5,
-                    alpha=0.35,
-                    solid_capstyle="butt",
-                )
-            ax.plot(row.difference, place, color=look.colour, marker=look.marker, markersize=7)
-        ax.axvline(0.0, color="0.2", linewidth=1.0, linestyle=(0, (4, 2)))
-        ax.set_yticks(range(count), [spelled(str(method)) for method in rows["method"]])
-        ax.set(title=TITLES[str(statistic)], xlabel="normalised score − TOM's", ylim=(count - 0.4, -0.6))
-    figure.suptitle(
-        f"Variants of TOM, scale “{scale}”; bar: nominal 95 % bootstrap interval", fontsize="small", color="0.35"
     )
     return figure

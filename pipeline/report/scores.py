@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline import stats
 from pipeline.aggregate import DIGITS
-from pipeline.report.records import model_error_table, runs_table, settings_table, variants
+from pipeline.report.records import model_error_table, runs_table, settings_table
 from pipeline.results import ResultsError
 from pipeline.stats import Array
 from pipeline.swap import replaced_folder
@@ -99,18 +99,6 @@ def improvement_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["statistic", "method", "other", "probability", "low", "high"])
 
 
-def ablation_table(scores: dict[str, dict[str, Array]], switches: dict[str, list[str]]) -> pd.DataFrame:
-    """What each variant of TOM scores more than TOM, paired by seed: its switches, difference and interval."""
-    rows = []
-    for statistic, by_method in scores.items():
-        for method, changed in switches.items():
-            if method in by_method:
-                difference = by_method[method] - by_method["tom"]
-                interval = stats.bootstrap_interval(stats.pooled_mean, [difference], np.random.default_rng(SEED))
-                rows.append((statistic, method, "; ".join(changed), *stats.floats(interval)))
-    return pd.DataFrame(rows, columns=["statistic", "method", "switches", "difference", "low", "high"])
-
-
 def write(root: Path) -> Path:
     """Replaces `root`/reports/tables/report and returns its path; ResultsError leaves the old tables as they are."""
     reports = root / "reports"
@@ -120,7 +108,6 @@ def write(root: Path) -> Path:
         "averages": averages_table(seeds, pd.read_csv(reports / "paper" / "fig3_final.csv")),
         "profiles": profiles_table(scores),
         "improvement": improvement_table(scores),
-        "ablation": ablation_table(scores, variants(reports / "results", seeds)),
         "model_error": model_error_table(reports / "results", seeds),
         "runs": runs_table(reports / "results", seeds),
         "settings": settings_table(reports / "results", seeds, pd.read_csv(reports / "paper" / "hyperparameters.csv")),

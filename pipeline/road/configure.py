@@ -5,8 +5,6 @@ edit in tom/ or params.yaml makes it stale only where it reaches Figure 2.
 """
 
 import dataclasses
-import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from pipeline.checks import one_line
 from pipeline.params import ROOT, load_params
 from pipeline.road.settings import Job, jobs
 from pipeline.sources import module_digests, source_digest
+from pipeline.swap import as_json, write_file
 from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
@@ -27,7 +26,7 @@ def content(wanted: Sequence[Job], root: Path = ROOT) -> str:
     sources = module_digests(["tom.road", *(f"tom.{p}" for p in parts), *(f"tom.settings.{p}" for p in parts)], root)
     described = [dataclasses.asdict(job) for job in wanted]
     found = {"jobs": described, "source_digest": source_digest(sources), "sources": sources}
-    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+    return as_json(found)
 
 
 def main() -> int:
@@ -37,12 +36,7 @@ def main() -> int:
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2
-    target = ROOT / CELL
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(target.name + ".tmp")
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, target)
+    write_file(ROOT / CELL, text.encode())
     return 0
 
 

@@ -7,13 +7,12 @@ depend on params.yaml and the code alone, not on how many run at once; what a cl
 """
 
 import dataclasses
-import json
 import multiprocessing
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +30,7 @@ from pipeline.road.configure import CELL, content
 from pipeline.road.settings import Job, jobs
 from pipeline.road.summary import MEASURED, RAW
 from pipeline.run_folder import sha256
-from pipeline.swap import replaced_folder
+from pipeline.swap import replaced_folder, write_json
 from tom.envs import road_and_rocks
 from tom.road import Measurement, Weights, experiment
 from tom.settings.fields import SettingsError
@@ -39,6 +38,7 @@ from tom.settings.fields import SettingsError
 PACKAGES = ("torch", "numpy", "gymnasium")
 NODES = 51  # per side, and how far out they lie: those of the published map (reports/paper/fig2_heatmap.csv)
 OUTERMOST = 0.95
+CORES = os.cpu_count() or 1
 ARROWS = 21  # per side, in the picture of what an action does
 
 Rows = list[dict[str, Any]]
@@ -46,22 +46,37 @@ Rows = list[dict[str, Any]]
 
 def main() -> int:
     """0 when the tables are there; 2 and one sentence for a fault in params.yaml; 1 for numbers that are not finite."""
+    return measure(lambda: jobs(load_params()), CELL, "configure_road", MEASURED, make)
+
+
+def measure(
+    jobs_now: Callable[[], list[Job]], cell: Path, configure: str, target: Path, fill: Callable[[list[Job], Path], None]
+) -> int:
+    """Replaces the folder `target` by what `fill` puts there for the jobs, if `cell` has them; the exit code."""
     start = time.perf_counter()
     try:
-        wanted = jobs(load_params())
-        if not (ROOT / CELL).is_file() or (ROOT / CELL).read_text(encoding="utf-8") != content(wanted):
-            raise SettingsError(f"{CELL} was written for other settings or code; run `dvc repro configure_road`")
-        with replaced_folder(ROOT / MEASURED) as folder:
-            make(wanted, folder, os.cpu_count() or 1)
+        wanted = jobs_now()
+        if not (ROOT / cell).is_file() or (ROOT / cell).read_text(encoding="utf-8") != content(wanted):
+            raise SettingsError(f"{cell} was written for other settings or code; run `dvc repro {configure}`")
+        with replaced_folder(ROOT / target) as folder:
+            fill(wanted, folder)
     except (SettingsError, ArithmeticError) as error:
         print(one_line(error), file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
-    print(f"wrote {MEASURED} in {time.perf_counter() - start:.0f} s")
+    print(f"wrote {target} in {time.perf_counter() - start:.0f} s")
     return 0
 
 
-def make(wanted: Sequence[Job], folder: Path, processes: int) -> None:
+def make(wanted: Sequence[Job], folder: Path, processes: int = CORES) -> None:
     """Trains the jobs, and writes what was measured into the folder."""
+    curves, weights, heatmap = trained(wanted, processes)
+    world = wanted[0].world
+    main_rows = [row for row in heatmap if row["strength"] == world.strength]
+    write(wanted, folder, {"curves_by_seed": curves, "weights": weights, "heatmap": main_rows, "map": arrows(world)})
+
+
+def trained(wanted: Sequence[Job], processes: int) -> tuple[Rows, Rows, Rows]:
+    """Rows of curves, of mean weights on and off the road, and of the map of weights: those of `train`, of all jobs."""
     done: dict[int, tuple[Rows, Rows, Rows]] = {}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(wanted)), spawn, initializer=begin) as pool:
@@ -75,18 +90,20 @@ def make(wanted: Sequence[Job], folder: Path, processes: int) -> None:
             pool.shutdown(cancel_futures=True)
             raise
     curves, weights, heatmap = ([row for index in sorted(done) for row in done[index][part]] for part in range(3))
-    world = wanted[0].world
-    main_rows = [row for row in heatmap if row["strength"] == world.strength]
-    tables = {"curves_by_seed": curves, "weights": weights, "heatmap": main_rows, "map": arrows(world)}
+    return curves, weights, heatmap
+
+
+def write(wanted: Sequence[Job], folder: Path, tables: Mapping[str, Rows]) -> None:
+    """Writes the tables into the folder, and a record of what they come from with their SHA-256."""
     for name, rows in tables.items():
         pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
     record: dict[str, Any] = {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
-    record |= {"world": geometry(world), "jobs": [dataclasses.asdict(job) for job in wanted]}
+    record |= {"world": geometry(wanted[0].world), "jobs": [dataclasses.asdict(job) for job in wanted]}
     record |= {"sha256": {f"{name}.csv": sha256(folder / f"{name}.csv") for name in tables}}
-    (folder / RAW).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(folder / RAW, record)
 
 
 def said(curves: Rows, weights: Rows, heatmap: Rows) -> str:

@@ -1,10 +1,12 @@
 """What `road` in params.yaml and the method entries say, resolved and checked."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from pipeline.checks import Section
 from pipeline.methods import DEFAULT_PARTS
 from pipeline.params import Params, at
 from tom.settings import offline, road_and_rocks, settings_class
@@ -28,22 +30,37 @@ class Job:
 
 def jobs(params: Params) -> list[Job]:
     """Every method at the world's own strength, then those compared at the others; SettingsError for a fault."""
-    section = params.road
-    for key in ("methods", "seeds", "compared", "strengths"):
-        if key not in section:
-            raise SettingsError(f"params.yaml: road.{key} is missing; write it as a list")
-    world = road_and_rocks.Settings(**at(section, "world"))
-    data = offline.Settings(**at(section, "offline"))
+    section = checked(params)
+    methods, own = section["methods"], world_of(params).strength
+    others = [strength for strength in map(float, section["strengths"]) if strength != own]
+    return jobs_of(params, [*product([own], methods), *product(others, section["compared"])])
+
+
+def jobs_of(params: Params, pairs: Sequence[tuple[float, str]]) -> list[Job]:
+    """The methods, each at a strength of the rocks; SettingsError for a fault."""
+    seeds, world = tuple(checked(params)["seeds"]), world_of(params)
+    data = offline.Settings(**at(params.road, "offline"))
     found = [*problems(world, "road.world"), *problems(data, "road.offline")]
     if found:
         raise SettingsError(f"params.yaml: {'; '.join(found)}")
-    others = [strength for strength in map(float, section["strengths"]) if strength != world.strength]
-    pairs = [(world.strength, method) for method in section["methods"]] + list(product(others, section["compared"]))
-    agents = {method: agent_of(params, method, data) for method in section["methods"]}
+    agents = {method: agent_of(params, method, data) for _, method in pairs}
     return [
-        Job(method, dataclasses.replace(world, strength=strength), data, agents[method], tuple(section["seeds"]))
+        Job(method, dataclasses.replace(world, strength=strength), data, agents[method], seeds)
         for strength, method in pairs
     ]
+
+
+def checked(params: Params) -> Section:
+    """The section `road`, if it has every list; else SettingsError."""
+    for key in ("methods", "seeds", "compared", "strengths"):
+        if key not in params.road:
+            raise SettingsError(f"params.yaml: road.{key} is missing; write it as a list")
+    return params.road
+
+
+def world_of(params: Params) -> road_and_rocks.Settings:
+    """The world of the figure."""
+    return road_and_rocks.Settings(**at(params.road, "world"))
 
 
 def agent_of(params: Params, method: str, data: offline.Settings) -> AgentSettings:

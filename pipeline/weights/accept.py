@@ -7,7 +7,6 @@ data set and weights have the same bytes, the results and data sets of `base` ar
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,16 +14,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pipeline.accept import checked_out
 from pipeline.checks import key_values, one_line, one_of
 from pipeline.params import ROOT, load_params
 from pipeline.processes import environment
-from pipeline.run_folder import PROVENANCE, Refused, code_of
+from pipeline.run_folder import Refused, accept_record
 from pipeline.sources import source_digest, source_digests
 from pipeline.weights.dataset import MANIFEST, TRANSITIONS
-from pipeline.weights.suite import FOLDER, sources, suite_of
+from pipeline.weights.suite import WEIGHTS
 from tom.settings.fields import SettingsError
 
 COMPARED = (f"runs/datasets/*/{TRANSITIONS}", "reports/weights/smoke/*/0/*.csv")
@@ -34,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0 when the change is accepted; 1 if numbers differ or cannot be compared; 2 for bad input."""
     try:
         given = key_values(sys.argv[1:] if argv is None else argv, ("base", "env"))
-        envs = suite_of(load_params()).grid.envs
+        envs = WEIGHTS.section(load_params()).grid.envs
         env = one_of("env", given.get("env", envs[0]), envs)
         with tempfile.TemporaryDirectory() as scratch:
             old = checked_out(given.get("base", "HEAD"), Path(scratch) / "old")
@@ -75,26 +73,11 @@ def smoke(tree: Path, env: str) -> dict[str, bytes]:
 
 def mark(old: Path, root: Path) -> Iterator[Path]:
     """Adds the digests of the code in `root` to what the code in `old` made, and gives the files it changed."""
-    for path in sorted((root / FOLDER).glob("*/*.json")):
-        config = json.loads(path.read_text(encoding="utf-8"))["config"]
-        before, now = (source_digest(sources(config, tree)) for tree in (old, root))
-        scale, env = path.parent.name, path.stem
-        for found in sorted(root.glob(f"reports/weights/{scale}/{env}/*/{PROVENANCE}")):
-            yield from _marked(found, before, now)
+    yield from WEIGHTS.accept(old, root)
     for found in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):
         config = json.loads(found.read_text(encoding="utf-8"))["settings"]
-        yield from _marked(found, *(source_digest(source_digests(config, tree)) for tree in (old, root)))
-
-
-def _marked(path: Path, before: str, now: str) -> Iterator[Path]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if before not in code_of(found) or now in code_of(found):
-        return
-    found["accepted_source_digests"] = [*found.get("accepted_source_digests", []), now]
-    fresh = path.with_name(path.name + ".tmp")
-    fresh.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
-    yield path
+        if accept_record(found, *(source_digest(source_digests(config, tree)) for tree in (old, root))):
+            yield found
 
 
 if __name__ == "__main__":

@@ -7,64 +7,31 @@ weighting reports), returns.csv (SAC's evaluations) and provenance.json. The dat
 (pipeline/weights/dataset.py); a result that is there for these values and this code is left as it is.
 """
 
-import csv
-import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.checks import key_values, one_line, whole_number
-from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.params import ROOT
-from pipeline.run_folder import Cell, Refused, code_of, sha256
-from pipeline.swap import replaced_folder
+from pipeline.run_folder import Cell
+from pipeline.suites import record_one, write_csv
 from pipeline.weights.dataset import dataset_folder, ensure, load
-from pipeline.weights.suite import COLLECTOR, collector, read_cell
-from tom.settings.fields import SettingsError
+from pipeline.weights.suite import CHUNKS, COLLECTOR, NUMBERS, RETURNS, WEIGHTS, collector
 
-CHUNKS, NUMBERS, RETURNS, PROVENANCE = "chunks.csv", "numbers.csv", "returns.csv", "provenance.json"
-FILES = (CHUNKS, NUMBERS, RETURNS)
 PARTS = ("random", "replay")
-
-
-def result_folder(cell: Cell, root: Path = ROOT) -> Path:
-    """Where the cell's result is recorded."""
-    return root / "reports/weights" / cell.scale / cell.env / str(cell.seed)
-
-
-def is_recorded(cell: Cell, root: Path = ROOT) -> bool:
-    """Whether the result of these values and this code is there, unchanged."""
-    folder = result_folder(cell, root)
-    try:
-        found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-        same = found["fingerprint"] == cell.fingerprint and cell.source_digest in code_of(found)
-        return same and all(sha256(folder / name) == found["sha256"][name] for name in FILES)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def record(cell: Cell, root: Path = ROOT) -> str:
     """Makes the cell's result be where it is recorded; returns the one line that says how."""
-    if is_recorded(cell, root):
+    if WEIGHTS.is_recorded(cell, root):
         return f"{cell.name}: already recorded"
     sac = collector(cell, root)
     folder = ensure(sac, root)
     chunks, numbers = weigh(cell, folder)
-    with replaced_folder(result_folder(cell, root)) as fresh:
+    with WEIGHTS.recording(cell, root, dataset=dataset_folder(sac, Path()).as_posix()) as fresh:
         write_csv(fresh / CHUNKS, chunks)
         write_csv(fresh / NUMBERS, numbers)
         (fresh / RETURNS).write_bytes((folder / "evals.csv").read_bytes())
-        made = {
-            "env": cell.env,
-            "seed": cell.seed,
-            "scale": cell.scale,
-            "fingerprint": cell.fingerprint,
-            "source_digest": cell.source_digest,
-            "dataset": dataset_folder(sac, Path()).as_posix(),
-            "sha256": {name: sha256(fresh / name) for name in FILES},
-        }
-        (fresh / PROVENANCE).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return f"{cell.name}: weighed with {', '.join(cell.config['methods'])}"
 
 
@@ -108,34 +75,5 @@ def _rows(method: str, means: Sequence[Sequence[float]]) -> Iterator[dict[str, A
         yield {"method": method, "chunk": chunk, "part": part, "weight_mean": mean}
 
 
-def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """The rows as a table; numbers in full."""
-    rows = list(rows)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 when the cell is recorded, 1 when it failed, 2 for arguments that cannot be used."""
-    try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("env", "seed", "scale"))
-        if len(given) < 3:
-            raise SettingsError("usage: python -m pipeline.weights.cell env=E seed=N scale=S")
-        die_with_parent()
-        print(record(read_cell(given["env"], whole_number("seed", given["seed"], low=0), given["scale"])), flush=True)
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.code
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except (Refused, ArithmeticError, RuntimeError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(record_one(WEIGHTS, record))

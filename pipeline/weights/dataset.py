@@ -28,7 +28,8 @@ from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.params import ROOT, load_params
 from pipeline.provenance import PACKAGES, names_of
 from pipeline.run_folder import CHECKPOINTS, Cell, Refused, beside, code_of, locked, sha256
-from pipeline.weights.suite import collector, read_cell, suite_of
+from pipeline.swap import as_json
+from pipeline.weights.suite import WEIGHTS, collector
 from tom.settings.fields import SettingsError
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _make(cell: Cell, folder: Path) -> None:
         **{package: version(package) for package in PACKAGES},
         "sha256": {name: sha256(folder / name) for name in files},
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
 
 
 def _train(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -187,10 +188,10 @@ def show(folder: Path) -> str:
 
 def make(given: Mapping[str, str]) -> Path:
     """The folder of the data set that the command line asks for."""
-    suite = suite_of(load_params())
+    suite = WEIGHTS.section(load_params())
     env = one_of("env", given.get("env", suite.grid.envs[0]), suite.grid.envs)
     seed = whole_number("seed", given.get("seed", "0"), low=0)
-    return ensure(collector(read_cell(env, seed, suite.scale)))
+    return ensure(collector(WEIGHTS.read_cell(env, seed, suite.scale)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,75 @@
+"""The attribution as one page of Markdown, and the names that its tables and figure share."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+ROAD = "road_and_rocks"  # where an environment's name stands
+TOTAL = "sum"  # where a method's name stands: the differences of all single switches added
+# By (Road-and-Rocks or any other environment, name): what it is, and the digits that mean something.
+STATISTICS = {
+    (ROAD, "final_return"): ("final return", ".0f"),
+    (ROAD, "weight_ratio"): ("mean weight on / off the road", ".1f"),
+    (ROAD, "error_driving"): ("model's one-step error on the road", ".4f"),
+    ("", "cumulative_max"): ("best return of the run", ".0f"),
+    ("", "auc"): ("mean return along training", ".0f"),
+    ("", "weights/ess"): ("effective share of the buffer", ".2f"),
+    ("", "weights/age_9"): ("mean weight of the newest tenth", ".2f"),
+    ("", "model/bias_newest"): ("model's bias on the newest data", ".3f"),
+}
+
+
+def described(place: str, statistic: str) -> tuple[str, str]:
+    """What a statistic is, and its digits."""
+    return STATISTICS[ROAD if place == ROAD else "", statistic]
+
+
+def labels(rows: pd.DataFrame) -> list[str]:
+    """What each row changes: `divergence = chi2_free` and so on; the sum, all together."""
+    ends = {TOTAL: "sum of the single switches", rows["method"].iloc[-1]: "all together"}
+    pairs = zip(rows["method"], rows["switch"], strict=True)
+    return [ends.get(method) or str(switch).partition(".")[2].replace("=", " = ") for method, switch in pairs]
+
+
+def is_clear(row: pd.Series) -> bool:
+    """Whether the interval of a difference leaves out 0."""
+    return bool(pd.notna(row["low"]) and (row["low"] > 0 or row["high"] < 0))
+
+
+def place_of(place: str) -> str:
+    """A place as people write it."""
+    return "Road-and-Rocks" if place == ROAD else place
+
+
+def markdown(attribution: pd.DataFrame) -> str:
+    """The page: per place and statistic, the base's value, then what each switch alone adds to it."""
+    base, target = attribution["method"].iloc[0], attribution["method"].iloc[-1]
+    count = attribution["method"].nunique() - 3  # without base, sum and target
+    lines = [f"# From `{base}` to `{target}`, one switch at a time", ""]
+    lines += [
+        f"What each switch adds to `{base}`, alone, paired by seed. Brackets: 95 % t interval, bold where it leaves"
+    ]
+    lines += [
+        f"out 0; of {count} switches that do nothing about one in twenty does so too. *Gap*: share of the difference"
+    ]
+    lines += [
+        f"between `{target}` and `{base}`, where there is one. *Nothing*: the switch has no part in this. The sum of"
+    ]
+    lines += [f"the single switches has the noise of `{base}` as many times as there are switches."]
+    for (place, statistic), rows in attribution.groupby(["place", "statistic"], sort=False):
+        heading, digits = described(str(place), str(statistic))
+        first = rows.iloc[0]
+        lines += ["", f"## {place_of(str(place))}: {heading}", ""]
+        lines += [f"`{base}`: {first['value']:{digits}}, mean of {first['n_seeds']} seeds.", ""]
+        lines += ["| switch | adds | gap |", "| --- | ---: | ---: |", *_rows(rows, digits)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(rows: pd.DataFrame, digits: str) -> Iterator[str]:
+    changed = rows.iloc[1:]
+    for label, (_, row) in zip(labels(changed), changed.iterrows(), strict=True):
+        bracket = f" [{row['low']:+{digits}}, {row['high']:+{digits}}]" if pd.notna(row["low"]) else ""
+        text = f"{row['difference']:+{digits}}{bracket}"
+        text = "nothing" if row["idle"] else f"**{text}**" if is_clear(row) else text
+        share = f"{row['share']:.0%}" if pd.notna(row["share"]) and not row["idle"] else ""
+        yield f"| {label} | {text} | {share} |"

@@ -1,0 +1,33 @@
+"""The suite's stage `road`: the same methods on Road-and-Rocks (Figure 2), minutes on two cores.
+
+python -m pipeline.ablation.road      # replaces reports/ablation/road
+"""
+
+import sys
+from pathlib import Path
+
+from pipeline.ablation.suite import ABLATION, ROAD_CELL, road_jobs
+from pipeline.ablation.tables import ROAD_FOLDER
+from pipeline.params import load_params
+from pipeline.road.run import CORES, measure, trained, write
+from pipeline.road.settings import Job
+from pipeline.road.summary import RAW
+from pipeline.swap import write_json
+
+
+def make(wanted: list[Job], folder: Path) -> None:
+    """Trains the jobs, and writes curves and weights into the folder; a record alone where there are none."""
+    if not wanted:
+        write_json(folder / RAW, {"jobs": [], "sha256": {}})
+        return
+    curves, weights, _ = trained(wanted, CORES)
+    write(wanted, folder, {"curves_by_seed": curves, "weights": weights})
+
+
+def main() -> int:
+    """0 when the tables are there; 2 and one sentence for a fault in params.yaml; 1 for numbers that are not finite."""
+    return measure(lambda: road_jobs(load_params()), ROAD_CELL, f"{ABLATION.stages}:configure", ROAD_FOLDER, make)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

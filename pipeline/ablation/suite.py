@@ -1,0 +1,97 @@
+"""The cells of the suite: its two methods and those between them, resolved, and the files these are kept in.
+
+`python -m pipeline.ablation.suite` is the suite's stage `configure`. It writes one file per environment,
+reports/cells/ablation/<scale>/<env>.json, and for Road-and-Rocks reports/cells/ablation/road.json.
+"""
+
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pipeline.checks import one_line
+from pipeline.config import compose_cell
+from pipeline.params import ABLATION_KEYS, ROOT, Params, load_params
+from pipeline.road.configure import content
+from pipeline.road.settings import Job, jobs_of, world_of
+from pipeline.run_folder import Cell
+from pipeline.sources import code_digest, source_digests
+from pipeline.suites import SuiteKind, configure
+from pipeline.swap import write_file
+from tom.settings.dynamics import linear
+from tom.settings.fields import SettingsError
+
+EVALS, ROUNDS = "evals.csv", "rounds.csv"
+NUMBERS = ("weights/ess", "weights/age_9", "model/bias_newest")  # of train.csv, whose means over rounds are recorded
+
+
+def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
+    """The whole cell of every method on one environment, their order (base first, target last), what is recorded.
+
+    SettingsError if one cannot be composed, or a switch leaves every value as it is.
+    """
+    suite, methods = ABLATION.section(params), {}
+    for method in suite.grid.methods:
+        try:
+            methods[method] = compose_cell(method, env, suite.scale, root=root)
+        except SettingsError as error:
+            raise SettingsError(f"{error} (suite ablation, method {method}, env {env}, scale {suite.scale})") from None
+    base, *others = methods
+    for method in others:
+        if methods[method] == methods[base]:
+            raise SettingsError(f"ablation: {method} has the values of {base}; take what it sets out of `methods`")
+    return {"order": list(methods), "methods": methods, "numbers": list(NUMBERS)}
+
+
+def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
+    """The digest of every file of the science that the numbers come from."""
+    return {path: digest for each in config["methods"].values() for path, digest in source_digests(each, root).items()}
+
+
+ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources)
+ROAD_CELL = ABLATION.folder / "road.json"
+
+
+def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
+    """The runs that a cell of the suite consists of, one of each method."""
+    configs = {method: cell.config["methods"][method] for method in cell.config["order"]}
+    return [
+        Cell(method, cell.env, cell.seed, cell.scale, config, code_digest(config, root))
+        for method, config in configs.items()
+    ]
+
+
+def switches(cell: Cell) -> dict[str, list[str]]:
+    """What each method sets differently from the base: part.key=value, as on a command line."""
+    base = _flat(cell.config["methods"][cell.config["order"][0]])
+    return {
+        method: [f"{key}={value}" for key, value in _flat(config).items() if value != base[key]]
+        for method, config in cell.config["methods"].items()
+    }
+
+
+def road_jobs(params: Params) -> list[Job]:
+    """The same methods on Road-and-Rocks as in the figure, with its seeds; none if a linear model cannot learn them."""
+    methods = ABLATION.section(params).grid.methods
+    if params.part(methods[0], "loss") not in linear.Settings.losses:
+        return []
+    return jobs_of(params, [*product([world_of(params).strength], methods)])
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    sections = {key: section for key, section in config.items() if isinstance(section, dict)}
+    return {f"{part}.{key}": value for part, section in sections.items() for key, value in section.items()}
+
+
+def main() -> int:
+    """0; exit code 2 and one sentence for a fault in params.yaml."""
+    try:
+        write_file(ROOT / ROAD_CELL, content(road_jobs(load_params())).encode())
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    return configure(ABLATION)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
