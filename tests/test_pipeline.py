@@ -135,8 +135,20 @@ def test_report_comes_back_with_the_same_bytes_without_training(clone: Clone) ->
     assert page.read_bytes() == html
 
 
+def test_a_fault_in_params_stops_before_anything_is_touched(clone: Clone) -> None:
+    before = clone.bytes("reports")
+    clone.write(clone.params.replace("name: tom\n", "name: tom\n      clipp: 7.0\n", 1))
+    done = clone.dvc("repro")
+    assert done.returncode != 0
+    assert "params.yaml: methods.tom.weighting.clipp=7.0 is not a setting; nearest valid choice: clip" in done.stderr
+    assert clone.bytes("reports") == before
+
+
 def test_the_suite_of_switches_from_nothing_to_its_figure(clone: Clone) -> None:
-    """One switch, on Hopper and on Road-and-Rocks; then nothing, and one seed more trains that seed alone."""
+    """One switch, on Hopper and on Road-and-Rocks; then nothing, and one seed more trains that seed alone.
+
+    The last test here: what it leaves in place of the recorded suite is of another scale.
+    """
     params = re.sub(r"(?ms)^ablation:.*?(?=^scales:)", ABLATION, clone.params)
     clone.write(params)
     shutil.rmtree(clone.folder / "reports/ablation")
@@ -153,12 +165,3 @@ def test_the_suite_of_switches_from_nothing_to_its_figure(clone: Clone) -> None:
     assert "6 runs of the suite ablation at scale smoke: 2 to train" in clone.python(*words)
     after = clone.bytes("reports/ablation")
     assert {name: after[name] for name in before} == before
-
-
-def test_a_fault_in_params_stops_before_anything_is_touched(clone: Clone) -> None:
-    before = clone.bytes("reports")
-    clone.write(clone.params.replace("name: tom\n", "name: tom\n      clipp: 7.0\n", 1))
-    done = clone.dvc("repro")
-    assert done.returncode != 0
-    assert "params.yaml: methods.tom.weighting.clipp=7.0 is not a setting; nearest valid choice: clip" in done.stderr
-    assert clone.bytes("reports") == before
