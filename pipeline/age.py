@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.aggregate import DIGITS
 from pipeline.ordered import bootstrap_interval
 from pipeline.results import Grid, ResultsError, read_grid
+from pipeline.stage import tabulated
 from pipeline.swap import replaced_folder
 
 DECILES = 10
@@ -103,12 +104,7 @@ def make_tables(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    try:
-        print(f"wrote {make_tables(Path('.'))}")
-    except ResultsError as error:
-        print(f"age: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tabulated("age", make_tables)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from matplotlib.ticker import EngFormatter
 
 from pipeline.looks import spelled
 from pipeline.plot import STYLE, save
+from pipeline.stage import drawn
 from pipeline.swap import replaced_folder
 
 
@@ -78,12 +79,7 @@ def plot(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names the missing table."""
-    try:
-        print(f"wrote {plot(Path('.'))}")
-    except FileNotFoundError as error:
-        print(f"age_plot: {error.filename} is missing: run python -m pipeline.age first", file=sys.stderr)
-        return 1
-    return 0
+    return drawn("age_plot", plot, "pipeline.age")
 
 
 if __name__ == "__main__":

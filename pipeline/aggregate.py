@@ -11,7 +11,8 @@ import pandas as pd
 
 from pipeline import stats
 from pipeline.coverage import FAILING, bootstrap_coverage
-from pipeline.results import Grid, ResultsError, read_grid, read_results
+from pipeline.results import Grid, read_grid, read_results
+from pipeline.stage import tabulated
 from pipeline.summary import markdown
 from pipeline.swap import replaced_folder
 
@@ -138,12 +139,7 @@ def _interval(name: str, values: tuple[float, float | None, float | None]) -> di
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    try:
-        print(f"wrote {aggregate(Path('.'))}")
-    except ResultsError as error:
-        print(f"aggregate: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tabulated("aggregate", aggregate)
 
 
 if __name__ == "__main__":

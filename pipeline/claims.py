@@ -17,7 +17,7 @@ from pipeline.report.claim import Claim, read_claims
 from pipeline.report.evidence import Evidence, read_ours, read_published
 from pipeline.report.measures import CHECKS, MEASURES, Estimate, curve, spans
 from pipeline.report.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, count, holds, judge
-from pipeline.results import ResultsError
+from pipeline.stage import tabulated
 from pipeline.swap import replaced_folder
 
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
@@ -142,12 +142,7 @@ def write(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    try:
-        print(f"wrote {write(Path('.'))}")
-    except ResultsError as error:
-        print(f"claims: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tabulated("claims", write)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.looks import Look, looks, spelled
+from pipeline.stage import drawn
 from pipeline.swap import replaced_folder
 
 # Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
@@ -182,12 +183,7 @@ def plot(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names the missing table."""
-    try:
-        print(f"wrote {plot(Path('.'))}")
-    except FileNotFoundError as error:
-        print(f"plot: {error.filename} is missing: run python -m pipeline.aggregate first", file=sys.stderr)
-        return 1
-    return 0
+    return drawn("plot", plot, "pipeline.aggregate")
 
 
 if __name__ == "__main__":

@@ -131,13 +131,22 @@ def configure(kind: SuiteKind) -> int:
 
 def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
     """The command line of a suite's cell: 0 when it is recorded, 1 when it failed, 2 for bad arguments."""
-    try:
+
+    def line() -> str:
         given = key_values(sys.argv[1:], ("env", "seed", "scale"))
         if len(given) < 3:
             raise SettingsError(f"usage: python -m pipeline.{kind.name}.cell env=E seed=N scale=S")
         die_with_parent()
         seed = whole_number("seed", given["seed"], low=0)
-        print(record(kind.read_cell(given["env"], seed, given["scale"])), flush=True)
+        return record(kind.read_cell(given["env"], seed, given["scale"]))
+
+    return answered(line)
+
+
+def answered(line: Callable[[], str]) -> int:
+    """Prints the line that comes out: 0; 1 if that failed, 2 for what was asked wrongly, or a signal's code."""
+    try:
+        print(line(), flush=True)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code

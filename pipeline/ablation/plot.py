@@ -15,6 +15,7 @@ from pipeline.ablation.page import TOTAL, described, is_clear, labels, place_of
 from pipeline.looks import KNOWN, spelled
 from pipeline.plot import STYLE, save
 from pipeline.report.panels import panels
+from pipeline.stage import drawn
 from pipeline.swap import replaced_folder
 
 CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
@@ -72,14 +73,7 @@ def plot(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names the missing table."""
-    try:
-        print(f"wrote {plot(Path('.'))}")
-    except FileNotFoundError as error:
-        print(
-            f"ablation_plot: {error.filename} is missing: run python -m pipeline.ablation.tables first", file=sys.stderr
-        )
-        return 1
-    return 0
+    return drawn("ablation_plot", plot, "pipeline.ablation.tables")
 
 
 if __name__ == "__main__":

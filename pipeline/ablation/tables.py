@@ -24,6 +24,7 @@ from pipeline.checks import one_line
 from pipeline.results import ResultsError
 from pipeline.road.summary import ERRORS
 from pipeline.road.summary import seeds_table as road_seeds
+from pipeline.stage import tabulated
 from pipeline.swap import replaced_folder
 
 AGAIN = "make repro SUITE=ablation"
@@ -85,11 +86,11 @@ def read_records(root: Path) -> list[dict[str, Any]]:
     return records
 
 
-def recorded_switches(root: Path) -> dict[str, str]:
+def recorded_switches(root: Path, records: list[dict[str, Any]]) -> dict[str, str]:
     """What each method sets differently from the first, as it was recorded, in the suite's order."""
     (_, folder, _), *_ = read_places(root)
     order = read_table(root, folder / "evals.csv", ("method",))["method"].unique()
-    (first, *_), pair = read_records(root), [_suite(root)[key] for key in ("base", "target")]
+    first, pair = records[0], [_suite(root)[key] for key in ("base", "target")]
     if pair != [order[0], order[-1]] or set(order) != set(first["switches"]):
         raise ResultsError(f"{folder} is of {order[0]} and {order[-1]}, not of {' and '.join(pair)}: {AGAIN}")
     return {str(method): "; ".join(first["switches"][method]) for method in order}
@@ -171,8 +172,9 @@ def runs_table(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 def make_tables(root: Path) -> Path:
     """Replaces `root`/reports/tables/ablation and returns its path; ResultsError leaves the old tables as they are."""
-    changed, seeds = recorded_switches(root), seeds_table(root)
-    made = {"attribution": attribution_table(seeds, changed), "seeds": seeds, "runs": runs_table(read_records(root))}
+    records = read_records(root)
+    changed, seeds = recorded_switches(root, records), seeds_table(root)
+    made = {"attribution": attribution_table(seeds, changed), "seeds": seeds, "runs": runs_table(records)}
     target = root / "reports/tables/ablation"
     with replaced_folder(target) as folder:
         for name, table in made.items():
@@ -183,12 +185,7 @@ def make_tables(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    try:
-        print(f"wrote {make_tables(Path('.'))}")
-    except (ResultsError, FileNotFoundError) as error:
-        print(f"ablation_tables: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tabulated("ablation_tables", make_tables, (ResultsError, FileNotFoundError))
 
 
 if __name__ == "__main__":

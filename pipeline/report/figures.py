@@ -18,6 +18,7 @@ from pipeline.looks import looks, spelled
 from pipeline.plot import STEPS, STYLE, save
 from pipeline.report.panels import legend, panels
 from pipeline.report.scored import averages, improvement, profiles
+from pipeline.stage import drawn
 from pipeline.swap import replaced_folder
 
 
@@ -104,12 +105,7 @@ def write(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names the missing table."""
-    try:
-        print(f"wrote {write(Path('.'))}")
-    except FileNotFoundError as error:
-        print(f"figures: {error.filename} is missing: run python -m pipeline.report.scores first", file=sys.stderr)
-        return 1
-    return 0
+    return drawn("figures", write, "pipeline.report.scores")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline import stats
 from pipeline.aggregate import DIGITS
 from pipeline.report.records import model_error_table, runs_table, settings_table
-from pipeline.results import ResultsError
+from pipeline.stage import tabulated
 from pipeline.stats import Array
 from pipeline.swap import replaced_folder
 
@@ -121,12 +121,7 @@ def write(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    try:
-        print(f"wrote {write(Path('.'))}")
-    except ResultsError as error:
-        print(f"report: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tabulated("report", write)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from matplotlib.patches import Circle, Rectangle
 from pipeline.looks import looks, spelled
 from pipeline.plot import STYLE, save
 from pipeline.road.summary import MEASURED, PUBLISHED, RAW, TABLES
+from pipeline.stage import drawn
 from pipeline.swap import replaced_folder
 
 FIGURES = Path("reports/figures/road")
@@ -172,12 +173,7 @@ def plot(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names the missing table."""
-    try:
-        print(f"wrote {plot(Path('.'))}")
-    except FileNotFoundError as error:
-        print(f"road_plot: {error.filename} is missing: run python -m pipeline.road.run first", file=sys.stderr)
-        return 1
-    return 0
+    return drawn("road_plot", plot, "pipeline.road.run")
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.checks import key_values, one_line, one_of, whole_number
-from pipeline.interruptions import Stopped, die_with_parent
+from pipeline.interruptions import die_with_parent
 from pipeline.params import ROOT, load_params
 from pipeline.provenance import PACKAGES, names_of
 from pipeline.run_folder import CHECKPOINTS, Cell, Refused, beside, code_of, locked, sha256
+from pipeline.suites import answered
 from pipeline.swap import as_json
 from pipeline.weights.suite import WEIGHTS, collector
 from tom.settings.fields import SettingsError
@@ -196,24 +197,16 @@ def make(given: Mapping[str, str]) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 after one line; 1 if the data set is not whole; 2 for arguments that cannot be used."""
-    word, *rest = [*(sys.argv[1:] if argv is None else argv), ""]
-    try:
-        one_of("the first word", word, ("make", "show"))
-        given = key_values([text for text in rest if text], ("env", "seed") if word == "make" else ("folder",))
-        if word == "show" and "folder" not in given:
-            raise SettingsError("folder= is missing; it is a folder below runs/datasets")
-        die_with_parent()
-        print(show(make(given) if word == "make" else Path(given["folder"])))
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.code
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except (Refused, ArithmeticError, RuntimeError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    return 0
+    return answered(lambda: _answer(*(sys.argv[1:] if argv is None else argv)))
+
+
+def _answer(word: str = "", *rest: str) -> str:
+    one_of("the first word", word, ("make", "show"))
+    given = key_values([text for text in rest if text], ("env", "seed") if word == "make" else ("folder",))
+    if word == "show" and "folder" not in given:
+        raise SettingsError("folder= is missing; it is a folder below runs/datasets")
+    die_with_parent()
+    return show(make(given) if word == "make" else Path(given["folder"]))
 
 
 if __name__ == "__main__":

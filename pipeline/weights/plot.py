@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.looks import looks, spelled
 from pipeline.plot import STYLE, save
+from pipeline.stage import drawn
 from pipeline.swap import replaced_folder
 from pipeline.weights.page import PUBLISHED
 
@@ -95,14 +96,7 @@ def plot(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names the missing table."""
-    try:
-        print(f"wrote {plot(Path('.'))}")
-    except FileNotFoundError as error:
-        print(
-            f"weights_plot: {error.filename} is missing: run python -m pipeline.weights.tables first", file=sys.stderr
-        )
-        return 1
-    return 0
+    return drawn("weights_plot", plot, "pipeline.weights.tables")
 
 
 if __name__ == "__main__":

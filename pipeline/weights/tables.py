@@ -20,6 +20,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from pipeline.aggregate import DIGITS
 from pipeline.ordered import bootstrap_interval, share_falling, spearman
 from pipeline.results import Grid, ResultsError
+from pipeline.stage import tabulated
 from pipeline.swap import replaced_folder
 from pipeline.weights.page import PUBLISHED, STATISTICS, markdown
 
@@ -185,12 +186,7 @@ def make_tables(root: Path) -> Path:
 
 def main() -> int:
     """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    try:
-        print(f"wrote {make_tables(Path('.'))}")
-    except (ResultsError, FileNotFoundError) as error:
-        print(f"weights_tables: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return tabulated("weights_tables", make_tables, (ResultsError, FileNotFoundError))
 
 
 if __name__ == "__main__":
