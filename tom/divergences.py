@@ -32,6 +32,13 @@ def slope(divergence: str, y: Tensor, probability: Tensor) -> Tensor:
     return y + 1.0 if divergence == "chi2_free" else weight(divergence, y, probability)
 
 
+def curvature(divergence: str, y: Tensor) -> Tensor:
+    """The second derivative of the conjugate by each row's y, over its probability; not of kl_simplex, whose rows meet."""
+    if divergence == "chi2":
+        return (y > -1.0).to(y.dtype)
+    return torch.ones_like(y) if divergence == "chi2_free" else y.exp()
+
+
 def weight(divergence: str, y: Tensor, probability: Tensor) -> Tensor:
     """(f*_+)'(y), the ratio d / q of each row [..., N]; `probability` matters to kl_simplex alone."""
     if divergence in ("chi2", "chi2_free"):

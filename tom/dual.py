@@ -1,24 +1,28 @@
-"""The dual of transition occupancy matching and the Q-function that solves it (Ma et al., 2023, Proposition 1).
+"""The dual of transition occupancy matching (Ma et al., 2023, Proposition 1), whatever Q is.
 
     min_Q  (1 - g) E_{mu0, pi} Q(s, a)  +  E_q f*_+( e(s, a, s') ),        w = (f*_+)'(e)              (Eq. 16, 17)
     e = r(s, a, s') + g E_{a' ~ pi} Q(s', a') - Q(s, a),                   r = log d^pi_T / d^D
 
 Q is the multiplier of an equality, hence free in sign (the page prints Q >= 0). At a stationary point the derivative in
 the direction Q = constant vanishes: E_q[w (1 - g (1 - terminated))] = 1 - g with the mask, E_q[w] = 1 otherwise.
+
+With continuous states the policy's occupancy is never inside a finite data set: no weights meet the flow constraint, and
+the dual of a rich enough Q has no minimum. What Q may be, and how far it is minimised, is then part of the method:
+`tom/quadratic_q.py` takes a small space and finds the one minimum, `tom/network_q.py` takes so many Adam steps.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tom.adam import fused_adam
-from tom.divergences import conjugate, slope
-from tom.graphs import Captured
-from tom.networks import Normaliser, Policy, StackedMLP, descend
+from tom.context import Context
+from tom.divergences import conjugate, slope, weight
+from tom.networks import Normaliser, Policy
 from tom.replay import RESETS_KEPT, Replay, Transitions, take
 from tom.settings.weightings.tom import Settings
 from tom.streams import Stream
 
-UPDATES_PER_DRAW = 50  # indices and noise are drawn for this many updates at once; bounds memory, changes no result
 BISECTIONS = 40  # halvings of the bracket: far below float32's resolution
 ROWS_PER_CHUNK = 2_048  # rows of a pass over the whole buffer that are evaluated together
 
@@ -50,6 +54,25 @@ def dual_loss(error: Tensor, q_initial: Tensor, probability: Tensor, discount: f
     return (1.0 - discount) * q_initial[..., 0] + conjugate(divergence, error, probability)
 
 
+def dual_at_zero(log_ratio: Tensor, terminated: Tensor, settings: Settings, discount: float) -> Tensor:
+    """The objective of the best constant Q, which knows nothing of the flow: rows [R, N] -> [R].
+
+    A Q that is worse than this on rows it was not fitted to has not solved anything.
+    """
+    if settings.divergence == "kl_simplex":
+        return conjugate(settings.divergence, log_ratio, torch.full_like(log_ratio, 1.0 / log_ratio.shape[-1]))
+    direction = constant_direction(terminated, discount, settings.termination)
+    constant = best_constant(log_ratio, direction, settings.divergence)
+    error = log_ratio + constant * direction
+    return dual_loss(
+        error,
+        -constant / (1.0 - discount),
+        torch.full_like(error, 1.0 / error.shape[-1]),
+        discount,
+        settings.divergence,
+    )
+
+
 def mass_residual(weight: Tensor, terminated: Tensor, discount: float, termination: str) -> Tensor:
     """Relative distance from a stationary point: 0 there for any network with an output bias; [..., N] -> [...]."""
     if termination == "mask":
@@ -79,90 +102,57 @@ def best_constant(error: Tensor, direction: Tensor, divergence: str) -> Tensor:
     return (low + high) / 2.0
 
 
+@torch.no_grad()
+def policy_inputs(obs: Tensor, policy: Policy, noise: Tensor) -> Tensor:
+    """Each observation [R, B, O] with K sampled actions (noise [R, K, B, A]): [R, K B, O + A]."""
+    actions = policy.samples(obs, noise)
+    repeated = obs[:, None].expand(*actions.shape[:-1], obs.shape[-1])
+    return torch.cat([repeated, actions], -1).flatten(1, 2)
+
+
 class OccupancyQ:
-    """Q of Eq. 16 as one MLP per replica on normalised inputs; network and optimiser persist from round to round."""
+    """Q of Eq. 16 for R replicas, on inputs (s, a) in the buffer's units."""
 
-    def __init__(
-        self, settings: Settings, replicas: int, observation_dim: int, action_dim: int, discount: float, stream: Stream
-    ):
-        self.settings, self.discount, self.action_dim = settings, discount, action_dim
-        sizes = (observation_dim + action_dim, settings.q_hidden, settings.q_hidden, 1)
-        self.net = StackedMLP((replicas,), sizes, torch.relu_, stream)
-        self.normalise = Normaliser(replicas, observation_dim + action_dim, stream.device)
-        # A decayed output bias would move the mean weight away from 1, so biases are spared.
-        bias_decay = settings.q_weight_decay if settings.q_decays_biases else 0.0
-        groups = [
-            {"params": [self.net.weights], "weight_decay": settings.q_weight_decay},
-            {"params": [self.net.biases], "weight_decay": bias_decay},
-        ]
-        self.optimizer = fused_adam(groups, settings.q_learning_rate)
-        self.update = Captured(self._update, stream.device)
+    def __init__(self, settings: Settings, context: Context):
+        self.settings, self.discount, self.action_dim = settings, context.discount, context.action_dim
+        self.normalise = Normaliser(
+            context.replicas, context.observation_dim + context.action_dim, context.init.device
+        )
 
-    def fit(
+    def solve(
         self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream, seen: Tensor | None = None
-    ) -> Tensor:
-        """Takes `q_updates` Adam steps on the dual; log_ratio [R, N]. Returns the mean loss of the last ones [R].
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Minimises the dual of this round; e of every stored row [R, N], and what DUAL names, [R] each.
 
-        Batches come from the rows `seen` (int64 [R, M]) if given, else from all.
+        log_ratio is r of the stored rows [R, N]. Only rows `seen` (slots, int64 [R, M]) are learned from, if given.
         """
-        batch, samples = self.settings.q_batch, self.settings.action_samples
-        losses = log_ratio.new_zeros(log_ratio.shape[0])
-        for start in range(0, self.settings.q_updates, UPDATES_PER_DRAW):
-            updates = min(UPDATES_PER_DRAW, self.settings.q_updates - start)
-            index = stream.below(len(replay), updates, batch)
-            index = index if seen is None else take(seen[..., None], index)[..., 0]
-            batches, ratios = replay.rows(index).data.unbind(1), take(log_ratio[..., None], index).unbind(1)
-            resets = take(replay.resets, stream.below(replay.resets_kept(), updates, batch)).unbind(1)
-            noise = stream.normal(updates, samples + 1, batch, self.action_dim).unbind(1)
-            losses.zero_()
-            for drawn in zip(batches, ratios, resets, noise, strict=True):
-                losses += self.update(*drawn, policy=policy) / updates
-        return losses
+        raise NotImplementedError
 
-    def _update(self, drawn: Tensor, log_ratio: Tensor, reset_obs: Tensor, noise: Tensor, policy: Policy) -> Tensor:
-        """One Adam step on rows [R, B, W] and their log-ratio [R, B, 1]; returns the loss [R]."""
-        rows = Transitions(drawn, reset_obs.shape[-1], self.action_dim)
-        loss = self.loss(rows, log_ratio[..., 0], reset_obs, policy, noise)
-        descend(self.optimizer, loss, list(self.net.parameters()))
-        return loss.detach()
+    def values(self, inputs: Tensor) -> Tensor:
+        """Q at raw inputs [R, B, O + A]: [R, B]."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive from round to round."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
 
     def observe(self, replay: Replay) -> None:
         """Settles the units of Q's inputs for a round: the moments of the stored rows."""
         if self.settings.q_normalises:
             self.normalise.fit(replay.all().obs_action)
 
-    def loss(self, rows: Transitions, log_ratio: Tensor, reset_obs: Tensor, policy: Policy, noise: Tensor) -> Tensor:
-        """Eq. 16 on a batch: log_ratio [R, B], reset_obs [R, B, O], noise [R, K + 1, B, A] -> [R].
-
-        The last noise sample is the reset states' action: that term is linear in Q, so one is unbiased.
-        """
-        batch = log_ratio.shape[-1]
-        following = policy_inputs(rows.next_obs, policy, noise[:, :-1])
-        initial = policy_inputs(reset_obs, policy, noise[:, -1:])
-        q = self.net(self.normalise(torch.cat([rows.obs_action, following, initial], 1)))[..., 0]
-        q_now, q_next, q_initial = q.split([batch, following.shape[1], batch], 1)
-        q_initial = q_initial.mean(1, keepdim=True)
-        error = self.error(rows, log_ratio, q_now, q_next, q_initial)
-        probability = torch.full_like(error, 1.0 / batch)
-        return dual_loss(error, q_initial, probability, self.discount, self.settings.divergence)
-
     def error(self, rows: Transitions, log_ratio: Tensor, q: Tensor, q_next: Tensor, q_initial: Tensor) -> Tensor:
         """e [R, B] where q_next [R, K B] holds K sampled actions of each next state."""
         q_next = q_next.view(q.shape[0], -1, q.shape[1]).mean(1)
         return bellman_error(log_ratio, q, q_next, q_initial, rows.terminated, self.discount, self.settings.termination)
 
-    @torch.no_grad()
-    def centre(self, error: Tensor, terminated: Tensor) -> Tensor:
-        """Moves Q by the constant that minimises the dual on all rows [R, N]; returns e as it is then.
-
-        A constant in Q moves e by only 1 - g of it, so that Adam would need tens of thousands of steps to find it.
-        """
-        if self.settings.divergence == "kl_simplex":
-            return error  # no constant matters
-        direction = constant_direction(terminated, self.discount, self.settings.termination)
-        constant = best_constant(error, direction, self.settings.divergence)
-        self.net.layers()[-1][1].sub_(constant[..., None] / (1.0 - self.discount))
-        return error + constant * direction
+    def residual(self, error: Tensor, terminated: Tensor) -> Tensor:
+        """The mass identity's relative residual [R] of all rows' e [R, N]."""
+        ratio = weight(self.settings.divergence, error, torch.full_like(error, 1.0 / error.shape[-1]))
+        return mass_residual(ratio, terminated, self.discount, self.settings.termination)
 
     @torch.no_grad()
     def errors(self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream) -> Tensor:
@@ -170,21 +160,17 @@ class OccupancyQ:
         rows, samples = replay.all(), self.settings.action_samples
         resets = take(replay.resets, stream.below(replay.resets_kept(), RESETS_KEPT))
         initial = policy_inputs(resets, policy, stream.normal(samples, RESETS_KEPT, self.action_dim))
-        q_initial = self.net(self.normalise(initial))[..., 0].mean(1, keepdim=True)
+        q_initial = self.values(initial).mean(1, keepdim=True)
         errors = torch.empty_like(log_ratio)
         for start in range(0, len(replay), ROWS_PER_CHUNK):
             part = rows.like(rows.data[:, start : start + ROWS_PER_CHUNK])
             count = part.data.shape[1]
             following = policy_inputs(part.next_obs, policy, stream.normal(samples, count, self.action_dim))
-            q = self.net(self.normalise(torch.cat([part.obs_action, following], 1)))[..., 0]
+            q = self.values(torch.cat([part.obs_action, following], 1))
             chunk = slice(start, start + count)
             errors[:, chunk] = self.error(part, log_ratio[:, chunk], q[:, :count], q[:, count:], q_initial)
         return errors
 
 
-@torch.no_grad()
-def policy_inputs(obs: Tensor, policy: Policy, noise: Tensor) -> Tensor:
-    """Each observation [R, B, O] with K sampled actions (noise [R, K, B, A]): [R, K B, O + A]."""
-    actions = policy.samples(obs, noise)
-    repeated = obs[:, None].expand(*actions.shape[:-1], obs.shape[-1])
-    return torch.cat([repeated, actions], -1).flatten(1, 2)
+# What `solve` reports: the dual's value, the mass identity's residual, and the value of the best constant Q.
+DUAL = ("dual", "mass_residual", "dual_at_zero")

@@ -1,11 +1,13 @@
 """Fitting by Adam: epochs of minibatches until the hold-out loss stops improving."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from tom.dynamics.average import TailAverage
 from tom.dynamics.patience import Patience
 from tom.dynamics.samples import Samples
 from tom.networks import descend
@@ -29,17 +31,22 @@ def by_descent(
     patience = Patience(model, settings.patience, settings.min_improvement)
     train_loss = torch.full_like(patience.epochs, torch.nan)
     holdout_loss = torch.zeros_like(patience.best)
+    average = TailAverage(model, settings.average_sharpness) if settings.averages else None
     for _, index in zip(range(settings.max_epochs), epochs(model, training, stream), strict=False):
         active = patience.active
-        train_loss = torch.where(active, over_members(epoch(model, training, index, loss)), train_loss)
+        train_loss = torch.where(active, over_members(epoch(model, training, index, loss, average)), train_loss)
         if not held:
             patience.epochs += 1
             continue
-        holdout_loss = mean_loss(model, holdout, loss)
-        if patience.exhausted(holdout_loss):
+        with average.shown() if average else nullcontext():  # what is judged is what is kept
+            holdout_loss = mean_loss(model, holdout, loss)
+            done = patience.exhausted(holdout_loss)
+        if done:
             break
         model.optimizer.awake = patience.active.nonzero().flatten().tolist()
     model.optimizer.awake = range(model.lead[0])
+    if average:
+        average.swap()  # the next fit goes on from it
     restored = settings.restore_best and held
     patience.finish(restored)
     kept = over_members(patience.best if restored else holdout_loss)
@@ -72,7 +79,9 @@ def epochs(model: "Dynamics", training: Samples, stream: Stream) -> Iterator[Ten
         own = own.gather(-1, stream.uniform(*members, count).argsort(-1))
 
 
-def epoch(model: "Dynamics", training: Samples, index: Tensor, loss: "PerSampleLoss") -> Tensor:
+def epoch(
+    model: "Dynamics", training: Samples, index: Tensor, loss: "PerSampleLoss", average: TailAverage | None = None
+) -> Tensor:
     """Adam steps over the rows index [*lead, n], batch by batch; returns the mean training loss [*lead]."""
     settings, layout = model.settings, (training.inputs_dim, training.targets_dim)
     total, batches = training.data.new_zeros(model.lead), 0
@@ -80,6 +89,8 @@ def epoch(model: "Dynamics", training: Samples, index: Tensor, loss: "PerSampleL
         for rows in take(training.data, part).split(settings.batch, -2):
             total += model.update(rows, loss=loss, layout=layout, awake=tuple(model.optimizer.awake))
             batches += 1
+            if average:
+                average.add()
     return total / batches
 
 

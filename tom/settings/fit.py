@@ -31,3 +31,9 @@ class FitSettings(SplitSettings):
         0.01, low=0.0, high=1.0, unit="share of |loss|", origin="official code", help="what counts as improvement"
     )
     restore_best: bool = switch(True, origin="ours", help="keep the parameters of the best epoch, not of the last")
+    averages: bool = switch(
+        True, origin="ours", help="a fit ends in the average of its parameters over its last steps, not in the last ones"
+    )
+    average_sharpness: float = number(
+        4.0, low=0.0, high=1e3, origin="ours", help="the average reaches back over about 1 / (1 + this) of the fit's steps"
+    )

@@ -14,8 +14,10 @@ from torch import Tensor
 from tom.context import Context, View
 from tom.discriminator import Discriminator
 from tom.divergences import weight
-from tom.dual import OccupancyQ, mass_residual
+from tom.dual import DUAL, OccupancyQ
+from tom.network_q import NetworkQ
 from tom.projection import project
+from tom.quadratic_q import QuadraticQ
 from tom.replay import take
 from tom.settings.weightings.tom import Settings
 from tom.streams import Stream
@@ -28,9 +30,7 @@ class TransitionOccupancyMatching(Weighting):
 
     def __init__(self, settings: Settings, context: Context):
         self.settings, self.context = settings, context
-        self.q = OccupancyQ(
-            settings, context.replicas, context.observation_dim, context.action_dim, context.discount, context.init
-        )
+        self.q: OccupancyQ = (QuadraticQ if settings.q == "quadratic" else NetworkQ)(settings, context)
         self.current: Tensor | None = None  # the weights of the fit
         self.raw: Tensor | None = None  # d / d^D itself
 
@@ -41,17 +41,13 @@ class TransitionOccupancyMatching(Weighting):
         stream, rows = view.stream.fork(), view.replay.all()
         seen = bootstrap(view.replay, stream) if self.settings.buffer_view == "bootstrap" else None
         log_ratio, held_out = self.log_ratio(view, seen, stream)
-        self.q.observe(view.replay)
-        if self.settings.exact_constant:
-            self.errors(view, log_ratio, stream)  # centres Q for this round's log-ratio
-        dual = self.q.fit(view.replay, log_ratio, view.policy, stream, seen)
-        error, residual = self.errors(view, log_ratio, stream)
+        error, numbers = self.q.solve(view.replay, log_ratio, view.policy, stream, seen)
         self.raw = self.ratio(error)
         weights = project(self.raw, rows, stream) if self.settings.project else self.raw
         cut, clipped = clip(weights, self.settings.clip, self.settings.clip_raw)
         self.current = normalised(cut if seen is None else cut * multiplicity(seen))
-        numbers = (held_out, log_ratio.exp().mean(-1), dual, self.raw.mean(-1), residual, clipped)
-        return dict(zip(NUMBERS, numbers, strict=True))
+        found = (held_out, log_ratio.exp().mean(-1), self.raw.mean(-1), clipped)
+        return dict(zip(OWN, found, strict=True)) | numbers
 
     def log_ratio(self, view: View, seen: Tensor | None, stream: Stream) -> tuple[Tensor, Tensor]:
         """r of every stored row [R, N], and the discriminator's cross-entropy on held-out rows [R]."""
@@ -67,13 +63,6 @@ class TransitionOccupancyMatching(Weighting):
         held_out = discriminator.fit(newest, buffer, stream)
         return discriminator.log_ratio(rows), held_out
 
-    def errors(self, view: View, log_ratio: Tensor, stream: Stream) -> tuple[Tensor, Tensor]:
-        """e of every stored row [R, N], and the mass identity's residual [R] before Q's constant was solved for."""
-        terminated = view.replay.all().terminated
-        error = self.q.errors(view.replay, log_ratio, view.policy, stream)
-        residual = mass_residual(self.ratio(error), terminated, self.context.discount, self.settings.termination)
-        return (self.q.centre(error, terminated) if self.settings.exact_constant else error), residual
-
     def ratio(self, error: Tensor) -> Tensor:
         """d / d^D of each row (Eq. 17)."""
         return weight(self.settings.divergence, error, torch.full_like(error, 1.0 / error.shape[-1]))
@@ -87,18 +76,16 @@ class TransitionOccupancyMatching(Weighting):
         return normalised(self.raw)
 
     def state_dict(self) -> dict[str, Any]:
-        q = self.q
-        return {"q": q.net.state_dict(), "normalise": q.normalise.state_dict(), "optimizer": q.optimizer.state_dict()}
+        return self.q.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.q.net.load_state_dict(state["q"])
-        self.q.normalise.load_state_dict(state["normalise"])
-        self.q.optimizer.load_state_dict(state["optimizer"])
+        self.q.load_state_dict(state)
 
 
-# What `prepare` logs: cross-entropy on held-out rows (chance 2 log 2), E_q exp(r) (should be 1), the dual's value,
-# the mean weight before it is normalised, the mass identity's relative residual (should be 0), the share clipped.
-NUMBERS = ("held_out_cross_entropy", "mean_exp_r", "dual", "raw_mean", "mass_residual", "clipped")
+# What `prepare` logs besides the numbers of the dual: cross-entropy on held-out rows (chance 2 log 2), E_q exp(r)
+# (should be 1), the mean weight before it is normalised, the share clipped.
+OWN = ("held_out_cross_entropy", "mean_exp_r", "raw_mean", "clipped")
+NUMBERS = (*OWN, *DUAL)
 
 
 def clip(raw: Tensor, most: float, in_raw_units: bool) -> tuple[Tensor, Tensor]:
