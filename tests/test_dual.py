@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from tests.tabular import MDP, Array, dual_weights, golden_mdp, minimise, occupancy
+from tom.context import Context
 from tom.divergences import weight
-from tom.dual import OccupancyQ, bellman_error, best_constant, constant_direction, dual_loss, mass_residual
+from tom.dual import bellman_error, best_constant, constant_direction, dual_loss, mass_residual
+from tom.network_q import NetworkQ
 from tom.networks import Policy
 from tom.replay import Replay
 from tom.settings.weightings.tom import Settings
@@ -213,14 +215,14 @@ def sampled_task(replicas: int = 2, rows: int = 1_500) -> tuple[Replay, Policy, 
     return replay, Policy(replicas, 2, 1, 8, stream), 0.5 * obs[..., 0] + 1.0, stream
 
 
-SMALL = Settings(q_hidden=16, q_updates=500, q_batch=128, q_learning_rate=1e-2, q_weight_decay=0.0)
+SMALL = Settings(q="network", q_hidden=16, q_updates=500, q_batch=128, q_learning_rate=1e-2, q_weight_decay=0.0)
 
 
 @pytest.mark.parametrize(("divergence", "termination"), [("chi2", "restart"), ("chi2", "mask"), ("kl", "restart")])
 def test_fitting_q_lowers_the_dual_and_restores_the_mass(divergence: str, termination: str) -> None:
     replay, policy, log_ratio, stream = sampled_task()
     settings = replace(SMALL, divergence=divergence, termination=termination)
-    q = OccupancyQ(settings, 2, 2, 1, 0.9, stream)
+    q = NetworkQ(settings, Context(2, 2, 1, 0.9, CPU, stream))
     q.normalise.fit(replay.all().obs_action)
     ends, probability = replay.all().terminated, torch.full_like(log_ratio, 1.0 / len(replay))
 
@@ -274,7 +276,7 @@ def test_the_best_constant_restores_the_mass_and_lowers_the_dual(
 def test_centring_moves_q_so_that_its_errors_are_what_it_returns(divergence: str, termination: str) -> None:
     replay, policy, log_ratio, _ = sampled_task()
     seeds = [torch.Generator().manual_seed(seed) for seed in (5, 6)]
-    q = OccupancyQ(replace(SMALL, divergence=divergence, termination=termination), 2, 2, 1, 0.9, Stream(seeds))
+    q = NetworkQ(replace(SMALL, divergence=divergence, termination=termination), Context(2, 2, 1, 0.9, CPU, Stream(seeds)))
     q.normalise.fit(replay.all().obs_action)
     state = [generator.get_state() for generator in seeds]
     centred = q.centre(q.errors(replay, log_ratio, policy, Stream(seeds)), replay.all().terminated)
@@ -290,7 +292,7 @@ def test_errors_are_those_of_the_definition() -> None:
     with torch.no_grad():  # a policy without spread and one reset state: nothing random is left
         policy.net.layers()[-1][1][..., 1:] = -100.0
         replay.resets[:], replay.reset_count = replay.resets[:, :1].clone(), [1, 1]
-    q = OccupancyQ(replace(SMALL, termination="restart"), 2, 2, 1, 0.9, stream)
+    q = NetworkQ(replace(SMALL, termination="restart"), Context(2, 2, 1, 0.9, CPU, stream))
     q.normalise.fit(replay.all().obs_action)
     errors = q.errors(replay, log_ratio, policy, stream)
     rows = replay.all()

@@ -17,7 +17,7 @@ from tests.test_discriminator import gaussian_task
 from tests.test_dual import buffer_of, flow_of
 from tom.context import build
 from tom.discriminator import Discriminator, cross_entropy
-from tom.dual import OccupancyQ, best_constant, dual_loss
+from tom.dual import best_constant, dual_loss
 from tom.networks import descend
 from tom.projection import project
 from tom.replay import Replay, Transitions
@@ -137,7 +137,7 @@ def test_the_mask_stops_the_flow_at_terminal_transitions() -> None:
     expected = {"none": [-0.7, -0.7], "mask": [-0.7, -7.0], "restart": [-0.7, -0.7]}
     seven, log_ratio = torch.full((2, 2), 7.0), torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     for termination, values in expected.items():
-        q = OccupancyQ(replace(TINY, termination=termination), 2, OBS, ACT, 0.9, stream(0, 1))
+        q = NetworkQ(replace(TINY, termination=termination), Context(2, OBS, ACT, 0.9, CPU, stream(0, 1)))
         error = q.error(rows, log_ratio, seven, seven, seven[:, :1])
         torch.testing.assert_close(error, torch.tensor([values, [1.0 + value for value in values]]))
 
@@ -147,7 +147,7 @@ def test_one_action_within_the_conjugate_penalises_q_s_variance_over_actions() -
     draws, count = stream(0, 1), 20_000
     values = 3.0 * draws.normal(16, count)  # Q(s', a') of a policy over whose actions Q has a variance of 9
     rows = Transitions(torch.zeros(2, count, 2 * OBS + ACT + 3), OBS, ACT)
-    q = OccupancyQ(replace(TINY, divergence="chi2_free", termination="none"), 2, OBS, ACT, 0.9, draws)
+    q = NetworkQ(replace(TINY, divergence="chi2_free", termination="none"), Context(2, OBS, ACT, 0.9, CPU, draws))
     zero, probability, losses = torch.zeros(2, count), torch.full((2, count), 1.0 / count), []
     for samples in (1, 16):
         error = q.error(rows, zero, zero, values[:, :samples].flatten(1), zero[:, :1])
@@ -175,7 +175,7 @@ def test_the_best_constant_minimises_the_released_dual() -> None:
 def test_weight_decay_touches_biases_if_asked(decays: bool) -> None:
     """Adam's first step on a gradient of decay alone is a whole learning rate towards zero."""
     settings = replace(TINY, q_decays_biases=decays, q_learning_rate=0.1, q_weight_decay=1e-2)
-    q = OccupancyQ(settings, 2, OBS, ACT, 0.9, stream(0, 1))
+    q = NetworkQ(settings, Context(2, OBS, ACT, 0.9, CPU, stream(0, 1)))
     with torch.no_grad():
         q.net.biases.fill_(1.0)
     before = q.net.weights.detach().clone()

@@ -61,8 +61,8 @@ class QuadraticQ(OccupancyQ):
         direction = constant_direction(terminated, self.discount, settings.termination)
         ratios, directions = log_ratio.gather(1, index), direction.gather(1, index)
         start = (1.0 - self.discount) * initial
-        solution = minimise(columns, ratios, directions, start, settings.q_ridge, settings.divergence).to(columns.dtype)
-        theta = self.adopt(solution)
+        solution = minimise(columns, ratios, directions, start, settings.q_ridge, settings.divergence)
+        theta = self.adopt(solution.to(columns.dtype))
         error = self.errors(replay, log_ratio, policy, stream)
         q_initial = (initial * theta).sum(-1, keepdim=True) + self.constant
         judged, probability = error.gather(1, held), torch.full(held.shape, 1.0 / held.shape[1], device=held.device)
@@ -121,13 +121,20 @@ class QuadraticQ(OccupancyQ):
 
 
 def minimise(
-    columns: Tensor, log_ratio: Tensor, direction: Tensor, initial: Tensor, ridge: float, divergence: str
+    columns: Tensor,
+    log_ratio: Tensor,
+    direction: Tensor,
+    initial: Tensor,
+    ridge: float,
+    divergence: str,
+    probability: Tensor | None = None,
 ) -> Tensor:
     """The z = (theta, b) that minimises the penalised dual, by Newton's method with halved steps: float64 [R, F + 1].
 
-        initial . theta - b + mean f*_+(log_ratio + columns . theta + b direction) + ridge / 2 |theta|^2
+        initial . theta - b + E_q f*_+(log_ratio + columns . theta + b direction) + ridge / 2 |theta|^2
 
-    columns [R, n, F]; log_ratio and direction [R, n]; initial [R, F]. b, which Q's constant -b / (1 - g) brings, is free.
+    columns [R, n, F]; log_ratio, direction and probability (q; without it rows count alike) [R, n]; initial [R, F]. The
+    b, which a constant of -b / (1 - g) in Q brings, is free.
     `kl_simplex` is solved as `kl`: with the best constant both have the same weights.
     """
     divergence = "kl" if divergence == "kl_simplex" else divergence
@@ -136,7 +143,8 @@ def minimise(
     linear = torch.nn.functional.pad(initial.double(), (0, 1), value=-1.0)
     penalty = torch.full_like(linear, ridge)
     penalty[..., -1] = 0.0
-    probability = torch.full_like(log_ratio, 1.0 / log_ratio.shape[-1])
+    if probability is None:
+        probability = torch.full_like(log_ratio, 1.0 / log_ratio.shape[-1])
 
     def error_of(z: Tensor) -> Tensor:
         return log_ratio + (exact @ z[..., None])[..., 0]

@@ -32,8 +32,16 @@ class FitSettings(SplitSettings):
     )
     restore_best: bool = switch(True, origin="ours", help="keep the parameters of the best epoch, not of the last")
     averages: bool = switch(
-        True, origin="ours", help="a fit ends in the average of its parameters over its last steps, not in the last ones"
+        False,
+        origin="ours",
+        help="a fit ends in the average of its parameters over its last steps, not in the last ones",
+        neutral=True,
     )
     average_sharpness: float = number(
-        4.0, low=0.0, high=1e3, origin="ours", help="the average reaches back over about 1 / (1 + this) of the fit's steps"
+        4.0,
+        low=0.0,
+        high=1e3,
+        origin="ours",
+        help="the average reaches back over about 1 / (1 + this) of the fit's steps",
+        neutral=True,
     )

@@ -45,17 +45,32 @@ class Settings:
         0.1, low=0.0, high=1e3, origin="ours", help="weight of the zero-centred penalty on the logit's gradient"
     )
     q: str = choice(
-        "quadratic",
-        ("quadratic", "network"),
-        origin="ours",
-        help="quadratic: in (s, a), solved to its one minimum; network: an MLP and so many Adam steps (paper)",
+        "network",
+        ("network", "quadratic"),
+        origin="paper",
+        help="network: an MLP and so many Adam steps; quadratic: in (s, a), solved to its one minimum (ours)",
+        neutral=True,
     )
     q_ridge: float = number(
-        1e-5, low=1e-12, high=1e3, unit="nats", origin="ours", help="price of a quadratic Q's squared coefficients"
+        1e-5,
+        low=1e-12,
+        high=1e3,
+        unit="nats",
+        origin="ours",
+        help="price of a quadratic Q's squared coefficients, half of it",
+        neutral=True,
     )
-    q_rows: int = number(20_000, low=2, unit="rows", origin="ours", help="a quadratic Q is solved on so many at most")
+    q_rows: int = number(
+        20_000, low=2, unit="rows", origin="ours", help="a quadratic Q is solved on so many at most", neutral=True
+    )
     q_holdout: float = number(
-        0.1, low=0.0, high=0.9, unit="share of the rows", origin="ours", help="rows kept to report a quadratic Q's dual"
+        0.1,
+        low=0.0,
+        high=0.9,
+        unit="share of the rows",
+        origin="ours",
+        help="rows kept to report a quadratic Q's dual",
+        neutral=True,
     )
     q_hidden: int = number(256, low=1, high=4096, unit="units", origin="official code", help="width of both Q layers")
     q_updates: int = number(
