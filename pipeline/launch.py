@@ -132,6 +132,11 @@ def words_of(batch: Batch) -> list[str]:
     return [f"method={cell.method}", f"env={cell.env}", f"seed={seeds}", f"scale={cell.scale}"]
 
 
+def until_of(batch: Batch) -> list[str]:
+    """Where they stop for now, on a command line."""
+    return [] if batch[0].until is None else [f"until={batch[0].until}"]
+
+
 def train_all(
     batches: Sequence[Batch], jobs: int, command: Callable[[Batch], list[str]] = stage_command
 ) -> dict[str, str]:
