@@ -107,7 +107,7 @@ def compose_cell(method: str, env: str, scale: str, overrides: Iterable[str] = (
 def stop_of(grid: Grid, env: str, config: Mapping[str, Any], where: str = "grid") -> int | None:
     """The env step at which the grid's runs of this cell stop for now; SettingsError if they cannot stop there."""
     until = grid.until_on(env)
-    key = f"params.yaml: {where}.until" + (f".{env}" if isinstance(grid.until, Mapping) else "")
+    key = f"{where}.until" + (f".{env}" if isinstance(grid.until, Mapping) else "")
     return None if until is None else check_until(key, until, config["train"])
 
 

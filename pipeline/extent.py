@@ -36,6 +36,17 @@ def extents(runs: "pd.DataFrame") -> dict[str, str]:
     }
 
 
-def stopped(runs: "pd.DataFrame") -> str:
-    """The environments whose runs are to go on, each with how far they go; empty if all are whole."""
-    return ", ".join(f"{env} {words}" for env, words in extents(runs).items() if " of " in words)
+def stops(runs: "pd.DataFrame") -> dict[str, str]:
+    """The same of the environments whose runs are to go on."""
+    return {env: words for env, words in (extents(runs) if TOTAL in runs else {}).items() if " of " in words}
+
+
+def stops_in_words(runs: "pd.DataFrame") -> str:
+    """`hopper 40,000 of 125,000, ant 40,000 of 300,000`; empty where all runs are whole."""
+    return ", ".join(f"{env} {words}" for env, words in stops(runs).items())
+
+
+def at_scale(scale: str, runs: "pd.DataFrame") -> str:
+    """The scale in words: `quick`, or `quick (hopper 3,000 of 6,500)`."""
+    found = stops_in_words(runs)
+    return f"{scale} ({found})" if found else scale
