@@ -94,13 +94,11 @@ def read_extents(root: Path) -> dict[str, str]:
     What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go.
     """
     found = dict[str, str]()
-    for env, folder, seed in read_places(root):
+    for env, folder, _ in read_places(root):
         record = json.loads((root / folder / "provenance.json").read_text(encoding="utf-8"))
         words = so_far(record["env_steps"], record[ALL_STEPS]) if is_partial(record) else "all"
         if found.setdefault(env, words) != words:
-            raise ResultsError(
-                f"{folder} goes as far as {words} env steps, the first seed as far as {found[env]}: {AGAIN}"
-            )
+            raise ResultsError(f"{folder} goes as far as {words} env steps, the first seed {found[env]}: {AGAIN}")
     return {env: words for env, words in found.items() if words != "all"}
 
 
