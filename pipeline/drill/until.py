@@ -87,7 +87,7 @@ def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
         said = _python(root, "-m", "pipeline.launch", f"jobs={jobs}", f"batch={len(SEEDS)}")
         if wanted == lengths[0] and (root / "lowered").exists() and " 0 to train" not in said:
             yield f"lowered to {wanted}, it trained"
-        if CLEAN not in (status := _python(root, "-m", "dvc", "status")):
+        if CLEAN not in (status := _python(root, "-m", "dvc", "status", "dvc.yaml")):
             yield f"until {wanted}: dvc status says {' '.join(status.split())[:200]}"
         if not wanted:
             (root / "lowered").touch()
