@@ -7,6 +7,7 @@ BATCH ?=
 JOBS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 SCALE ?=
 SUITE ?=
+UNTIL ?=
 RERUN ?=
 KILLS ?=
 STAMP := $(VENV)/.installed
@@ -24,8 +25,8 @@ $(STAMP): pyproject.toml constraints.txt
 	python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper SUITE=weights|ablation)
-	python -m pipeline$(if $(SUITE),.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE))
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation)
+	python -m pipeline$(if $(SUITE),.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE)) $(if $(UNTIL),until=$(UNTIL))
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
 	OMP_NUM_THREADS=1 python -m pytest -q -n $(JOBS) --dist loadfile
@@ -36,8 +37,8 @@ learns: $(STAMP)    ## does it learn? minutes
 fidelity: $(STAMP)    ## numbers whose answer is known, minutes
 	python -m pipeline.fidelity
 
-plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper)
-	python -m pipeline.plan jobs=$(JOBS) $(if $(SCALE),scale=$(SCALE))
+plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper UNTIL=40000)
+	python -m pipeline.plan jobs=$(JOBS) $(if $(SCALE),scale=$(SCALE)) $(if $(UNTIL),until=$(UNTIL))
 
 bench: $(STAMP)    ## times of a step's parts beside their matrix products, ten minutes
 	python -m pipeline.bench

@@ -4,7 +4,8 @@
 
 Trains a short cell of every method of the grid, and of the suite if it is named, with the code of the commit `base` and
 with the code as it is now. If every evals.csv and train.csv has the same bytes, the recorded runs of these methods that
-the code of `base` made count as made by this code, and so do the suite's results.
+the code of `base` made count as made by this code, and so do the checkpoints of those that are to go on, and the
+suite's results.
 """
 
 import io
@@ -14,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from pipeline.checks import key_values, one_line, one_of
 from pipeline.config import SCIENCE, compose_cell
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
-from pipeline.run_folder import PROVENANCE, Refused, State, accept_record, different, provenance, state
+from pipeline.run_folder import CHECKPOINTS, PROVENANCE, Refused, State, accept_record, different, provenance, state
 from pipeline.sources import code_digest, source_digests
 from tom.settings.fields import SettingsError
 
@@ -65,7 +67,7 @@ def accept(params: Params, scale: str, base: str, scratch: Path, ablation: bool 
         return 1
     marked = [folder for folder in _recorded() if mark(folder, old, methods)]
     marked += ABLATION.accept(old) if ablation else []
-    print(f"accepted: same bytes as {base}; {len(marked)} records of that code now count as made by this code")
+    print(f"accepted: same bytes as {base}; {len(marked)} runs of that code now count as made by this code")
     return register(params) or (dvc("repro", "-q", ABLATION.stages, **{NO_TRAINING: "1"}) if ablation else 0)
 
 
@@ -82,17 +84,30 @@ def checked_out(base: str, folder: Path) -> Path:
 
 
 def mark(folder: Path, old: Path, methods: Collection[str]) -> bool:
-    """Lets a run of one of the methods by the code in `old` count as made by the code here; says whether it did."""
-    found = provenance(folder)
+    """Lets a run of one of the methods by the code in `old` count as made by the code here; says whether it did.
+
+    That is its record, if it is finished, and its checkpoints, if it is to go on.
+    """
     config: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))  # type: ignore[assignment]
-    if not found or found["method"] not in methods:
+    if config["method"] not in methods:
         return False
     config = {key: config[key] for key in SCIENCE}
     try:
         before, now = (code_digest(config, tree) for tree in (old, ROOT))
     except SettingsError:  # a part that one of them does not have
         return False
-    return accept_record(folder / PROVENANCE, before, now)
+    marked = list(accept_checkpoints(folder, before, now))
+    if provenance(folder) and accept_record(folder / PROVENANCE, before, now):
+        marked.append(folder / PROVENANCE)
+    return bool(marked)
+
+
+def accept_checkpoints(folder: Path, before: str, now: str) -> Iterator[Path]:
+    """Adds the digest `now` to a run's checkpoints by the code `before`; gives those that it changed."""
+    for path in sorted((folder / CHECKPOINTS).glob("*/manifest.json")):
+        with suppress(ValueError, LookupError, TypeError, AttributeError):  # one that is torn: nobody goes on from it
+            if accept_record(path, before, now, "identity"):
+                yield path
 
 
 def register(params: Params) -> int:
@@ -138,8 +153,9 @@ def _different(method: str, env: str, scale: str, trees: dict[str, Path], scratc
 
 
 def _recorded() -> list[Path]:
+    """The folders of runs: recorded, finished in runs/, and unfinished there."""
     found = [*ROOT.glob("reports/results/*/*/*/*/provenance.json"), *ROOT.glob("runs/*/*/provenance.json")]
-    return sorted(path.parent for path in found)
+    return sorted(path.parent for path in (*found, *ROOT.glob("runs/*/*.partial/config.yaml")))
 
 
 if __name__ == "__main__":

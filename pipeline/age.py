@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.aggregate import DIGITS
+from pipeline.extent import stops
 from pipeline.ordered import bootstrap_interval
-from pipeline.results import Grid, ResultsError, read_grid
+from pipeline.results import Grid, ResultsError, read_grid, read_results
 from pipeline.stage import tabulated
 from pipeline.swap import replaced_folder
 
@@ -22,20 +23,21 @@ COLUMNS = [f"weights/age_{decile}" for decile in range(DECILES)]  # 0 holds the 
 SHARES = ("older_half", "pairs")
 
 
-def read_rounds(root: Path, grid: Grid) -> pd.DataFrame:
+def read_rounds(root: Path, grid: Grid, ends: "pd.Series[int]") -> pd.DataFrame:
     """One row per model round of the grid's cells whose weights ever differ: method, env, seed, env_steps, 0 ... 9.
 
-    Rounds whose weights are still all alike, before a weighting has enough data, are left out. ResultsError names a
-    file that is missing or is no table of rounds.
+    Rounds whose weights are still all alike, before a weighting has enough data, are left out, and those after the env
+    step at which a run `ends` (by method, env and seed). ResultsError names a file that is missing or is no table of
+    rounds.
     """
-    found = [_cell(root, grid, *names) for names in product(grid.methods, grid.envs, grid.seeds)]
-    rounds = pd.concat(found, ignore_index=True)
+    cells = product(grid.methods, grid.envs, grid.seeds)
+    rounds = pd.concat([_cell(root, grid.scale, *names, end=ends[names]) for names in cells], ignore_index=True)
     weights = rounds[COLUMNS]
     return rounds[weights.max(axis=1) > weights.min(axis=1)].rename(columns=dict(zip(COLUMNS, range(10), strict=True)))
 
 
-def _cell(root: Path, grid: Grid, method: str, env: str, seed: int) -> pd.DataFrame:
-    path = root / "reports/results" / grid.scale / method / env / str(seed) / "train.csv"
+def _cell(root: Path, scale: str, method: str, env: str, seed: int, end: int) -> pd.DataFrame:
+    path = root / "reports/results" / scale / method / env / str(seed) / "train.csv"
     if not path.is_file():
         raise ResultsError(f"{path} is missing: train this cell first, or take it out of grid in params.yaml")
     try:
@@ -43,6 +45,7 @@ def _cell(root: Path, grid: Grid, method: str, env: str, seed: int) -> pd.DataFr
         rows = rows.reindex(columns=["env_steps", *COLUMNS]).astype(float).dropna()  # a cell without a model has none
     except ValueError as error:
         raise ResultsError(f"{path}: not a table of rounds ({str(error).splitlines()[0]})") from error
+    rows = rows[rows["env_steps"] < end]  # a round comes before the step after the one it is recorded at
     return rows.astype({"env_steps": int}).assign(method=method, env=env, seed=seed)
 
 
@@ -91,9 +94,12 @@ def older_table(seeds: pd.DataFrame) -> pd.DataFrame:
 def make_tables(root: Path) -> Path:
     """Replaces `root`/reports/tables/age and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_grid(root / "params.yaml")
-    rounds = read_rounds(root, grid)
+    evaluations = read_results(root / "reports/results", grid)
+    rounds = read_rounds(root, grid, evaluations.groupby(["method", "env", "seed"])["env_steps"].max())
     seeds = seeds_table(rounds)
     made = {"heatmap": heatmap_table(rounds), "seeds": seeds, "older": older_table(seeds)}
+    if found := stops(evaluations):
+        made["heatmap"]["so_far"] = made["heatmap"]["env"].map(found)
     target = root / "reports/tables/age"
     with replaced_folder(target) as folder:
         for name, table in made.items():

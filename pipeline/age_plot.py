@@ -36,8 +36,8 @@ def draw(heatmap: pd.DataFrame, older: pd.DataFrame) -> Figure:
                 image = _panel(ax, cells, heatmap["weight"].max()) if not cells.empty else image
                 ax.set_title(_title(spelled(method), env, older[(older["method"] == method) & (older["env"] == env)]))
             row[0].set_ylabel("age of the data")
-        for ax in axes[-1]:
-            ax.set_xlabel("environment steps at the refit")
+        for ax, words in zip(axes[-1], _so_far(heatmap, envs), strict=True):
+            ax.set_xlabel(f"environment steps at the refit{words}")
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         if image is not None:
             seeds, scale = heatmap["n_seeds"].min(), heatmap["scale"].iloc[0]
@@ -51,6 +51,13 @@ def draw(heatmap: pd.DataFrame, older: pd.DataFrame) -> Figure:
             axes[0, 0].text(0.5, 0.5, "no method of the grid has weights", ha="center", va="center")
             axes[0, 0].set_axis_off()
     return figure
+
+
+def _so_far(heatmap: pd.DataFrame, envs: list[str]) -> list[str]:
+    """How far the runs of each environment go, where they are to go on, to follow an axis' label."""
+    known = heatmap.dropna(subset="so_far") if "so_far" in heatmap else heatmap.iloc[:0].assign(so_far="")
+    found = dict(zip(known["env"], known["so_far"], strict=True))
+    return [f", {found[env]}" if env in found else "" for env in envs or [""]]
 
 
 def _title(method: str, env: str, older: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline import stats
 from pipeline.coverage import FAILING, bootstrap_coverage
+from pipeline.extent import TOTAL
 from pipeline.results import Grid, read_grid, read_results
 from pipeline.stage import tabulated
 from pipeline.summary import markdown
@@ -25,12 +26,13 @@ DIGITS = "%.10g"  # well above what the statistics mean, below where machines di
 
 
 def seeds_table(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """One row per method, environment and seed with its statistics and the env steps it reached."""
+    """One row per method, environment and seed with its statistics and the env steps it reached, of how many."""
     rows = []
     for key, run in evaluations.groupby(["method", "env", "seed"], sort=False):
         numbers = stats.seed_statistics(run["env_steps"], run["return_mean"])
         names = dict(zip(("method", "env", "seed"), key, strict=True))
-        rows.append({**names, **numbers, "env_steps": run["env_steps"].iloc[-1]})
+        whole = {TOTAL: run[TOTAL].iloc[-1]} if TOTAL in run else {}
+        rows.append({**names, **numbers, "env_steps": run["env_steps"].iloc[-1], **whole})
     return pd.DataFrame(rows)
 
 
@@ -46,8 +48,8 @@ def returns_table(seeds: pd.DataFrame) -> pd.DataFrame:
 
 
 def curves_by_seed_table(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Every seed's curve: method, env, seed, env_steps, plain, cumulative_max."""
-    table = evaluations[["method", "env", "seed", "env_steps"]].copy()
+    """Every seed's curve: method, env, seed, env_steps, plain, cumulative_max; and TOTAL where a run is to go on."""
+    table = evaluations[["method", "env", "seed", "env_steps", *([TOTAL] if TOTAL in evaluations else [])]].copy()
     table["plain"] = evaluations["return_mean"]
     runs = evaluations.groupby(["method", "env", "seed"], sort=False)["return_mean"]
     table["cumulative_max"] = runs.transform(stats.cumulative_maximum)

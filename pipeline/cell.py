@@ -1,8 +1,9 @@
 """DVC stage `train`: one cell of the grid, trained or found, copied to where it is recorded.
 
     python -m pipeline.cell method=tom env=hopper seed=0 scale=quick [--train-only]
-    python -m pipeline.cell method=tom env=hopper seed=0,1,2,3 scale=paper --train-only
+    python -m pipeline.cell method=tom env=hopper seed=0,1,2,3 scale=paper --train-only [until=40000]
 
+With until= it stops there for now, wherever params.yaml has it stop: what is recorded goes as far as that says.
 Several seeds are trained together, as replicas in one process. Reads the cell's resolved settings from reports/cells/
 and nothing else, so a cell that is finished costs no imports. With --train-only it stops when runs/ has the run; with
 --no-training it fails where a run is missing.
@@ -12,8 +13,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline.checks import check_until, whole_number
 from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.run_folder import Cell, Refused, State, copy_run, locked, run_folder, state
 from pipeline.sources import code_digest
@@ -21,7 +24,12 @@ from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ("--train-only", "--no-training")
+USAGE = "usage: python -m pipeline.cell method=M env=E seed=N[,N...] scale=S [--train-only [until=N]]"
 NO_TRAINING = "CELL_NO_TRAINING"  # set by the launcher: a cell that failed there is not tried again by DVC
+
+
+class Unusable(SettingsError):
+    """A value on the command line that cannot be used."""
 
 
 def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
@@ -31,13 +39,13 @@ def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -
         raise Refused(f"{path.relative_to(root)} is missing; run `dvc repro configure`")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        config, then = content["config"], content["source_digest"]
+        config, then, until = content["config"], content["source_digest"], content.get("until")
     except (ValueError, KeyError):
         raise Refused(f"{path.relative_to(root)} is broken; run `dvc repro -f configure`") from None
     now = code_digest(config, root)
     if then != now:
         raise Refused(f"{path.relative_to(root)} was written for other code; run `dvc repro configure`")
-    return Cell(method, env, seed, scale, config, now)
+    return Cell(method, env, seed, scale, config, now, until)
 
 
 def result_folder(cell: Cell, root: Path = ROOT) -> Path:
@@ -73,22 +81,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0 when the cell is recorded, 1 when it failed, 2 for arguments that cannot be used."""
     argv = sys.argv[1:] if argv is None else list(argv)
     given = dict(argument.partition("=")[::2] for argument in argv if argument not in FLAGS)
+    until, train_only = given.pop("until", None), "--train-only" in argv
     seeds = given.get("seed", "").split(",")
     names_one = set(given) == {"method", "env", "seed", "scale"} and all(map(str.isdigit, seeds))
-    if not names_one or (len(seeds) > 1 and "--train-only" not in argv):
-        print("usage: python -m pipeline.cell method=M env=E seed=N[,N...] scale=S [--train-only]", file=sys.stderr)
+    if not names_one or (not train_only and (len(seeds) > 1 or until is not None)):
+        print(USAGE, file=sys.stderr)
         return 2
     die_with_parent()
     no_training = "--no-training" in argv or NO_TRAINING in os.environ
     try:
         cells = [read_cell(given["method"], given["env"], int(seed), given["scale"]) for seed in seeds]
+        if until is not None:
+            cells = _stopping(cells, until)
         if len(cells) > 1:
             print("\n".join(train_together(cells)), flush=True)
         else:
-            print(record(cells[0], "--train-only" in argv, no_training), flush=True)
+            print(record(cells[0], train_only, no_training), flush=True)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        return 2
     except (Refused, SettingsError, ArithmeticError, RuntimeError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
@@ -98,12 +112,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _stopping(cells: Sequence[Cell], until: str) -> list[Cell]:
+    """The cells as far as the command line wants them; Unusable if they cannot stop there."""
+    try:
+        stop = check_until("until", whole_number("until", until, low=1), cells[0].config["train"])
+    except SettingsError as error:
+        raise Unusable(error) from None
+    return [replace(cell, until=stop) for cell in cells]
+
+
 def _trained(pairs: Sequence[tuple[Cell, Path]], root: Path) -> list[str]:
     from pipeline.params import load_params  # not needed, and not paid for, where a run is found
     from pipeline.trainer import Job, Options, ensure_all_trained
 
     options = Options(tracking=load_params(root).tracking, wait=True)
-    return ensure_all_trained([Job(cell, run) for cell, run in pairs], options)
+    return ensure_all_trained([Job(cell, run, result_folder(cell, root)) for cell, run in pairs], options)
 
 
 def _refuse_changed(cell: Cell, run: Path, root: Path) -> None:

@@ -3,16 +3,19 @@
 from collections.abc import Iterable
 
 from pipeline.cell import result_folder
-from pipeline.config import compose_cell
-from pipeline.params import ROOT
+from pipeline.config import compose_cell, stop_of
+from pipeline.params import ROOT, Grid
 from pipeline.run_folder import Cell, State, run_folder, state
 from pipeline.sources import code_digest
 
 
-def cell_of(method: str, env: str, seed: int, scale: str, overrides: Iterable[str] = ()) -> Cell:
-    """The cell with these names; SettingsError if its settings cannot be composed."""
+def cell_of(
+    method: str, env: str, seed: int, scale: str, overrides: Iterable[str] = (), grid: Grid | None = None
+) -> Cell:
+    """The cell with these names, as far as a grid wants it; SettingsError if its settings cannot be composed."""
     config = compose_cell(method, env, scale, overrides)
-    return Cell(method, env, seed, scale, config, code_digest(config, ROOT))
+    until = None if grid is None else stop_of(grid, env, config)
+    return Cell(method, env, seed, scale, config, code_digest(config, ROOT), until)
 
 
 def is_trained(cell: Cell) -> bool:

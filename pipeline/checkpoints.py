@@ -2,6 +2,7 @@
 
 `<run>.partial/checkpoints/<env steps>/` holds the state of the science, the tables so far, and manifest.json with the
 run's identity and the SHA-256 of every other file. The state is read with `weights_only`, so nothing is unpickled.
+A run that was finished so far has one in its folder: whoever goes on with it finds it there.
 """
 
 import json
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 
 from pipeline.records import TABLES
-from pipeline.run_folder import CHECKPOINTS, sha256
+from pipeline.run_folder import CHECKPOINTS, code_of, sha256
 from pipeline.swap import as_json
 
 STATE, MANIFEST = "state.pt", "manifest.json"
@@ -34,6 +35,7 @@ UNREADABLE = (
     TypeError,
     AttributeError,
 )
+CODE = "source_digest"  # of an identity; code that was accepted as giving the same bytes counts too
 FIRST_S = 1.0  # a run that is shorter needs none
 
 
@@ -57,15 +59,22 @@ class Checkpoints:
         every_env_steps: int = 0,
         clock: Callable[[], float] = time.perf_counter,
         together: int = 1,
+        shorter: Path | None = None,
     ) -> None:
         """One is due every so many environment steps; with 0 as often as costs SHARE of the time.
 
-        `together` is the number of runs that are saved when this one is.
+        `together` is the number of runs that are saved when this one is; `shorter` is the folder of the same run as far
+        as it was finished before.
         """
-        self.together = together
         self.run, self.folder, self.identity = run, run / CHECKPOINTS, dict(identity)
+        self.folders = [self.folder, *([shorter / CHECKPOINTS] if shorter else [])]
+        self._manifests: dict[Path, dict[str, Any] | None] = {}
         self.every, self.clock = every_env_steps, clock
-        self.cost, self.last = SHARE * FIRST_S, clock()
+        self.begin(together)
+
+    def begin(self, together: int) -> None:
+        """From now on time goes into so many runs side by side."""
+        self.together, self.cost, self.last = together, SHARE * FIRST_S, self.clock()
 
     def due(self, env_steps: int) -> bool:
         """Whether it is time for one."""
@@ -78,7 +87,7 @@ class Checkpoints:
         start, saved = self.clock(), False
         try:
             self._write(env_steps, state, {"wall_s": wall_s, "cpu_s": cpu_s})
-            for old in self._newest_first()[KEPT:]:
+            for old in _newest_first(self.folder)[KEPT:]:
                 shutil.rmtree(old)
             saved = True
         except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
@@ -94,16 +103,28 @@ class Checkpoints:
         return found[0] if found else None
 
     def steps(self) -> set[str]:
-        """The names of those there are."""
-        return {folder.name for folder in self._newest_first()}
+        """The names of those that are as they were written, and of this run; says on stderr which others are not."""
+        return {place.name for folder in self.folders for place in _newest_first(folder) if self._manifest(place)}
 
     def read(self, name: str) -> Checkpoint | None:
         """The one with this name; None, and a line on stderr, if it is not valid."""
+        places = [
+            folder / name for folder in self.folders if (folder / name).is_dir() and self._manifest(folder / name)
+        ]
+        return next((found for place in places if (found := self._tried(place, self._read))), None)
+
+    def _manifest(self, place: Path) -> dict[str, Any] | None:
+        """Of a checkpoint that is as it was written, and of this run; None for another, which is named once."""
+        if place not in self._manifests:
+            self._manifests[place] = self._tried(place, self._checked)
+        return self._manifests[place]
+
+    def _tried(self, place: Path, read: Callable[[Path], Any]) -> Any:
+        """What `read` gives; None, and a line on stderr, if it cannot."""
         try:
-            return self._read(self.folder / name)
+            return read(place)
         except UNREADABLE as error:
             reason = " ".join(str(error).split())[:120]
-            place = self.folder / name
             print(f"checkpoint {place} cannot be used, trying the one before: {reason}", file=sys.stderr)
             return None
 
@@ -126,6 +147,7 @@ class Checkpoints:
 
     def _write(self, env_steps: int, state: Mapping[str, Any], spent: Mapping[str, float]) -> None:
         unfinished, final = self._unfinished(env_steps), self.folder / f"{env_steps:09d}"
+        self._manifests.pop(final, None)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         torch.save(dict(state), unfinished / STATE)
@@ -141,25 +163,43 @@ class Checkpoints:
         os.replace(unfinished, final)
         to_disk(self.folder)
 
-    def _read(self, folder: Path) -> Checkpoint:
+    def _checked(self, folder: Path) -> dict[str, Any]:
         """ValueError if the checkpoint is another run's, or not as it was written."""
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        theirs = manifest["identity"]
         for key, value in self.identity.items():
-            if manifest["identity"].get(key) != value:
-                raise ValueError(f"its {key} is {manifest['identity'].get(key)}, not {value}")
+            if value not in (code_of(theirs) if key == CODE else {theirs.get(key)}):
+                raise ValueError(f"its {key} is {theirs.get(key)}, not {value}")
         for name, digest in manifest["sha256"].items():
             if sha256(folder / name) != digest:
                 raise ValueError(f"{name} is not as it was written")
+        return manifest
+
+    def _read(self, folder: Path) -> Checkpoint:
+        manifest = self._manifest(folder) or {}
         state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
         return Checkpoint(folder, state, float(manifest["wall_s"]), float(manifest["cpu_s"]))
 
     def _unfinished(self, env_steps: int) -> Path:
         return self.folder / f"{env_steps:09d}.tmp"
 
-    def _newest_first(self) -> list[Path]:
-        if not self.folder.is_dir():
-            return []
-        return sorted((path for path in self.folder.iterdir() if path.name.isdigit()), reverse=True)
+
+def _newest_first(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.name.isdigit()), reverse=True)
+
+
+def groups(runs: Sequence[Checkpoints]) -> list[list[int]]:
+    """Which runs can go on side by side, by their places: all of them from a step that they have in common.
+
+    Where there is none those that have come equally far, so that no run does again what it has done.
+    """
+    steps = [checkpoints.steps() for checkpoints in runs]
+    if set.intersection(*steps):
+        return [[*range(len(runs))]]
+    newest = [max(found, default="") for found in steps]
+    return [[place for place, name in enumerate(newest) if name == each] for each in sorted(set(newest))]
 
 
 def latest_of_all(runs: Sequence[Checkpoints]) -> list[Checkpoint] | None:

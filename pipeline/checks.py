@@ -82,6 +82,31 @@ def known(section: Section, keys: Iterable[str], prefix: str) -> None:
             raise SettingsError(f"{prefix}{key} is not a key; {nearest(key, keys)}")
 
 
+def check_step(value: Any, key: str = "until") -> int:
+    """The value, if it is a number of env steps."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST:
+        raise SettingsError(f"{key}={value} is not a whole number of env steps from 1 on; valid example: 40000")
+    return value
+
+
+def check_until(key: str, value: Any, train: Mapping[str, Any]) -> int | None:
+    """The env step at which a run with these settings of the loop is to stop for now; None if that is its end.
+
+    There has to be an evaluation that the whole run has too, so that stopping adds nothing to it.
+    """
+    until, total, every = check_step(value, key), int(train["total_env_steps"]), int(train["eval_every_env_steps"])
+    if until >= total:
+        return None
+    if until % every:
+        below = until // every * every
+        close = [str(step) for step in (below, min(below + every, total)) if step]
+        raise SettingsError(
+            f"{key}={until} is not a multiple of train.eval_every_env_steps={every}; "
+            f"nearest valid value: {' or '.join(close)}"
+        )
+    return until
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error without its line breaks."""
     return " ".join(str(error).split())

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Sweep
 from hydra.errors import HydraException
 
-from pipeline.checks import check_value, check_whole, one_line, one_of
-from pipeline.config import DEVICES, compose_command
+from pipeline.checks import check_step, check_until, check_value, check_whole, one_line, one_of
+from pipeline.config import DEVICES, compose_command, science
 from pipeline.params import TRACKING, Params
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
@@ -26,6 +26,7 @@ RUN_KEYS = (
     "scale",
     "seed",
     "seeds",
+    "until",
     "device",
     "tracking",
     "run_dir",
@@ -74,9 +75,11 @@ def check(arguments: Arguments, params: Params) -> list[dict[str, Any]]:
     runs = [dict(zip(keys, values, strict=True)) for values in product(*options)]
     for selection in runs:
         _check_selection(selection, params)
-        compose_command(
+        command = compose_command(
             [f"{key}={value}" for key, value in selection.items() if key not in ("seed", "seeds", "run_dir")]
         )
+        if "until" in selection:
+            check_until("until", selection["until"], science(command)["train"])
     return runs
 
 
@@ -178,6 +181,7 @@ RUN_CHECKS: dict[str, Callable[[Any], Any]] = {
     "seed": check_whole,
     "run_dir": check_run_dir,
     "seeds": check_seeds,
+    "until": check_step,
     "resume": partial(check_switch, key="resume"),
     "graphs": partial(check_switch, key="graphs"),
     "threads": partial(check_whole, key="threads"),

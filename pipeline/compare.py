@@ -1,15 +1,15 @@
 """Prints the paired differences of two configurations with their intervals, and draws both.
 
-    python -m pipeline.compare A B [statistic=cumulative_max] [out=runs/compare/A-vs-B]
+    python -m pipeline.compare A B [statistic=cumulative_max] [until=40000] [out=runs/compare/A-vs-B]
 
 A and B are, each: a method of params.yaml (its recorded runs at the scale there), a scale (all its recorded runs), a
 folder with runs (evals.csv below it), or a git revision (the results recorded in it). Runs are paired by seed where
 both have the same environment and seed; B minus A. What A and B share of method, environment and scale is compared
-like with like; the rest is named and left out.
+like with like; the rest is named and left out. Runs count up to env step `until` (default: that of the grid).
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -25,6 +25,7 @@ from matplotlib.ticker import EngFormatter
 
 from pipeline import stats
 from pipeline.aggregate import DIGITS
+from pipeline.extent import stops_in_words
 from pipeline.looks import looks
 from pipeline.plot import STYLE, save
 from pipeline.report.claim import nearest
@@ -32,7 +33,7 @@ from pipeline.report.sides import Side, side
 from pipeline.results import ResultsError, read_grid
 from pipeline.swap import replaced_folder
 
-KEYS = ("statistic", "out")
+KEYS = ("statistic", "until", "out")
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
 FEW_SEEDS = 3
 KIND = ("method", "env")
@@ -87,13 +88,16 @@ def left_out(one: Side, other: Side, a: pd.DataFrame, b: pd.DataFrame) -> Iterat
     unequal = shared[cells[0][shared].to_numpy() != cells[1][shared].to_numpy()]
     for method, env, seed in unequal:
         lengths = [f"{part[method, env, seed]:,}" for part in cells]
-        yield f"different lengths: {method} {env} seed {seed}".replace("  ", " ") + f", {' and '.join(lengths)} steps"
+        both = min(part[method, env, seed] for part in cells)
+        yield f"different lengths: {method} {env} seed {seed}".replace("  ", " ") + (
+            f", {' and '.join(lengths)} steps; until={both} compares what both have"
+        )
 
 
 def table_text(table: pd.DataFrame, one: Side, other: Side, statistic: str) -> Iterator[str]:
     """The differences as people read them."""
-    yield f"A: {one.what}"
-    yield f"B: {other.what}"
+    for letter, each in (("A", one), ("B", other)):
+        yield f"{letter}: {each.what}" + (f", so far {words}" if (words := stops_in_words(each.runs)) else "")
     yield f"{statistic} of each run, B − A paired by seed, 95 % t interval of the mean"
     for row in table.itertuples():
         name = " ".join(filter(None, (row.method, row.env)))
@@ -162,15 +166,26 @@ def arguments(argv: Sequence[str]) -> tuple[str, str, dict[str, str]]:
         )
     if len(names) != 2:
         raise ResultsError(f"give two of: method, scale, folder, revision; not {len(names)}")
+    if not options.get("until", "1").isdecimal():
+        raise ResultsError(f"until={options['until']} is not a number of env steps; valid example: until=40000")
     return names[0], names[1], options
+
+
+def cut(each: Side, until: Mapping[str, int]) -> Side:
+    """A side with the evaluations up to the env step given for each environment."""
+    last = each.runs["env"].map(until).fillna(np.inf)
+    return each._replace(runs=each.runs[each.runs["env_steps"] <= last])
 
 
 def main(argv: Sequence[str] | None = None, root: Path = Path(".")) -> int:
     """0, or 2 after one line for a name or option that cannot be used."""
     try:
         first, second, options = arguments(sys.argv[1:] if argv is None else argv)
-        scale = read_grid(root / "params.yaml").scale
-        one, other = side(first, scale, root), side(second, scale, root)
+        grid = read_grid(root / "params.yaml")
+        one, other = side(first, grid.scale, root), side(second, grid.scale, root)
+        envs = {*one.runs["env"], *other.runs["env"]}
+        until = dict.fromkeys(envs, int(options["until"])) if "until" in options else grid.until
+        one, other = cut(one, until), cut(other, until)
         a, b = aligned(one, other)
         table = differences(a, b, options["statistic"])
     except ResultsError as error:

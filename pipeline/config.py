@@ -5,7 +5,7 @@ default < scales.S < scales.S.envs.E < all < envs.E < methods.M < command line. 
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -18,9 +18,9 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.checks import one_line
+from pipeline.checks import check_until, one_line
 from pipeline.methods import DEFAULT_PARTS
-from pipeline.params import ROOT, Params, load_params
+from pipeline.params import ROOT, Grid, Params, load_params
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.agent import agent_settings
@@ -50,6 +50,7 @@ class Command:
     scale: str = MISSING
     seed: int = 0
     seeds: list[int] | None = None
+    until: int | None = None
     device: str = "auto"
     tracking: str = "off"
     run_dir: str | None = None
@@ -101,6 +102,13 @@ def compose_cell(method: str, env: str, scale: str, overrides: Iterable[str] = (
     Raises SettingsError with one sentence; it begins with 'params.yaml: ' where the fault is there.
     """
     return science(compose_command([f"method={method}", f"env={env}", f"scale={scale}", *overrides], root))
+
+
+def stop_of(grid: Grid, env: str, config: Mapping[str, Any], where: str = "grid") -> int | None:
+    """The env step at which the grid's runs of this cell stop for now; SettingsError if they cannot stop there."""
+    until = grid.until_on(env)
+    key = f"{where}.until" + (f".{env}" if isinstance(grid.until, Mapping) else "")
+    return None if until is None else check_until(key, until, config["train"])
 
 
 def compose_command(overrides: Sequence[str], root: Path = ROOT) -> DictConfig:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checks import one_line
-from pipeline.config import compose_cell
+from pipeline.config import compose_cell, stop_of
 from pipeline.params import ROOT, Params, load_params
 from pipeline.sources import source_digest, source_digests
 from pipeline.swap import as_json, write_file
@@ -28,15 +28,17 @@ def cell_files(params: Params, root: Path) -> dict[Path, bytes]:
     for method, env in product(params.grid.methods, params.grid.envs):
         try:
             config = compose_cell(method, env, params.scale)
+            until = stop_of(params.grid, env, config)
         except SettingsError as error:
             raise SettingsError(f"{error} (method {method}, env {env}, scale {params.scale})") from None
-        files[cell_path(params.scale, method, env)] = cell_file(config, source_digests(config, root))
+        files[cell_path(params.scale, method, env)] = cell_file(config, source_digests(config, root), until)
     return files
 
 
-def cell_file(config: dict[str, Any], sources: dict[str, str]) -> bytes:
-    """The contents of a file that a cell depends on: its resolved values, and the digests of the code it uses."""
-    return as_json({"config": config, "source_digest": source_digest(sources), "sources": sources}).encode()
+def cell_file(config: dict[str, Any], sources: dict[str, str], until: int | None = None) -> bytes:
+    """The contents of a file that a cell depends on: its resolved values, the digests of the code it uses, its stop."""
+    stop = {} if until is None else {"until": until}
+    return as_json({"config": config, "source_digest": source_digest(sources), "sources": sources, **stop}).encode()
 
 
 def write(files: dict[Path, bytes], folder: Path, root: Path) -> None:

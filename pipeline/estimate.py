@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from pipeline.extent import TOTAL
 from pipeline.params import ROOT
 from pipeline.processes import environment
 from pipeline.provenance import cpu_model
-from pipeline.run_folder import Cell, provenance
+from pipeline.run_folder import CHECKPOINTS, Cell, State, provenance, run_folder, state
 
 
 def estimate_hours(cells: Sequence[Cell], jobs: int, root: Path = ROOT) -> str:
@@ -25,13 +26,27 @@ def in_words(seconds: float) -> str:
 
 
 def seconds_of_cells(cells: Sequence[Cell], root: Path = ROOT) -> list[float]:
-    """Wall seconds of each cell on one core.
+    """Wall seconds of what each cell has left to do, on one core.
 
     A cell is taken to be as fast as those of its scale, recorded on this processor, that are most like it. Where there
     is none, the parts of one cell's training are timed here for each method and environment, which takes some seconds.
     """
     recorded = recorded_speeds(root)
-    return [_speed(cell, recorded) * cell.config["train"]["total_env_steps"] for cell in cells]
+    return [_speed(cell, recorded) * (end_of(cell) - begun(cell, root)) for cell in cells]
+
+
+def end_of(cell: Cell) -> int:
+    """The env step at which the cell is to end for now."""
+    total = int(cell.config["train"][TOTAL])
+    return total if cell.until is None else min(total, cell.until)
+
+
+def begun(cell: Cell, root: Path = ROOT) -> int:
+    """The env step from which the cell's run goes on that was finished so far; 0 where there is none."""
+    folder = run_folder(cell, root)
+    if state(folder, cell) is not State.SHORT:
+        return 0
+    return max((int(path.name) for path in (folder / CHECKPOINTS).glob("*") if path.name.isdigit()), default=0)
 
 
 def _speed(cell: Cell, recorded: Mapping[tuple[str, ...], float]) -> float:

@@ -17,6 +17,7 @@ method    {methods}
 env       {envs}
 scale     {scales} (default {scale})
 seed      a whole number, 0 or more (default 0)
+until     env step at which to stop for now, a multiple of train.eval_every_env_steps (default: the run's end)
 device    {devices} (default auto)
 tracking  {tracking} (default {default_tracking})
 run_dir   where to train (default runs/SCALE-METHOD-ENV-sSEED/FINGERPRINT)

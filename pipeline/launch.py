@@ -1,34 +1,34 @@
 """Trains every stale cell of the grid, several at a time, then records them and makes the tables and figures.
 
-    python -m pipeline.launch [jobs=N] [batch=N] [scale=smoke|quick|paper]
+    python -m pipeline.launch [jobs=N] [batch=N] [scale=smoke|quick|paper] [until=N|none]
 
 `jobs` is the number of processes at once (default: the number of cores); each trains `batch` seeds of one method and
-environment side by side (default: 1 on a CPU, where it saves nothing; on a GPU all of them). `scale` is written into
-params.yaml first.
+environment side by side (default: 1 on a CPU, where it saves nothing; on a GPU all of them). `scale`, and `until`,
+the env step at which every run stops for now, are written into params.yaml first.
 A cell that fails does not stop the others; what is finished stays finished, so the same command goes on after a stop.
 """
 
 import os
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import product
-from pathlib import Path
 
 from pipeline.cell import NO_TRAINING, read_cell, result_folder
 from pipeline.cells import is_trained
 from pipeline.checks import key_values, one_line, one_of, whole_number
 from pipeline.configure import cell_files
+from pipeline.edit import edit_params
 from pipeline.estimate import estimate_hours
+from pipeline.extent import TOTAL, so_far
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
 from pipeline.run_folder import Cell, Refused, State, state
 from tom.settings.fields import SettingsError
 
-KEYS = ("jobs", "batch", "scale")
+KEYS = ("jobs", "batch", "scale", "until")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,14 +43,15 @@ def started(
     suite: str = "",
     keys: Sequence[str] = KEYS,
 ) -> int:
-    """Runs a launcher with its arguments, of which the scale is written into params.yaml first; its exit code."""
+    """Runs a launcher with its arguments; of these scale and until are written into params.yaml. Its exit code."""
     try:
         given = key_values(sys.argv[1:] if argv is None else argv, keys)
         jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
         batch = whole_number("batch", given["batch"], low=1) if "batch" in given else None
         params = load_params()
-        if given.get("scale", scale_of(params)) != scale_of(params):
-            params = set_scale(one_of("scale", given["scale"], params.scales), ROOT, suite)
+        scale = one_of("scale", given.get("scale", scale_of(params)), params.scales)
+        if scale != scale_of(params) or "until" in given:
+            params = edit_params(ROOT, scale if scale != scale_of(params) else None, given.get("until"), suite)
         return run(params, jobs, batch)
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
@@ -63,23 +64,6 @@ def started(
         return 130
 
 
-def set_scale(scale: str, root: Path, suite: str = "") -> Params:
-    """Writes the scale, of a suite if one is named, where it stands in params.yaml; returns the parameters as they are.
-
-    SettingsError if it is not the first thing in its line, or of a suite not in the line below the suite's name.
-    """
-    path, key = root / "params.yaml", f"{suite}.scale" if suite else "scale"
-    place = f"in the line below `{suite}:`" if suite else "at the beginning of a line"
-    above = rf"{suite}:[^\n]*\n  " if suite else ""
-    pattern = rf"(?m)^({above}scale:\s*)[^\s#]+"
-    text, found = re.subn(pattern, rf"\g<1>{scale}", path.read_text(encoding="utf-8"), count=1)
-    if not found:
-        raise SettingsError(f"params.yaml: {key} is not {place}; write it there")
-    path.write_text(text, encoding="utf-8")
-    print(f"params.yaml: {key} is now {scale}")
-    return load_params(root)
-
-
 def launch(params: Params, jobs: int, batch: int | None = None) -> int:
     """Configures, trains, records, and prints what became of every cell."""
     cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
@@ -89,7 +73,7 @@ def launch(params: Params, jobs: int, batch: int | None = None) -> int:
     cells = [read_cell(m, e, s, params.scale) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
     stale = [cell for cell in cells if not is_trained(cell)]
     batches = batched(stale, batch or default_batch(stale))
-    print(f"{len(cells)} cells at scale {params.scale}: {len(stale)} to train", end="", flush=True)
+    print(f"{len(cells)} cells at scale {params.scale}{stops(cells)}: {len(stale)} to train", end="", flush=True)
     if batches:
         together = len(batches[0])
         print(f", {min(jobs, len(batches))} at a time", end=f" with {together} seeds each" if together > 1 else "")
@@ -99,6 +83,12 @@ def launch(params: Params, jobs: int, batch: int | None = None) -> int:
     code = dvc("repro", "-q", "--keep-going", **{NO_TRAINING: "1"})
     summarise(cells, failed)
     return 1 if failed or code else 0
+
+
+def stops(cells: Sequence[Cell]) -> str:
+    """Where runs stop for now, in words that follow the scale; empty if none does."""
+    found = {cell.env: so_far(cell.until, cell.config["train"][TOTAL]) for cell in cells if cell.until is not None}
+    return f", as far as {', '.join(f'{env} {words}' for env, words in found.items())} env steps" if found else ""
 
 
 Batch = Sequence[Cell]  # cells that differ in their seed alone
@@ -130,6 +120,11 @@ def words_of(batch: Batch) -> list[str]:
     """The cells on a command line."""
     cell, seeds = batch[0], ",".join(str(cell.seed) for cell in batch)
     return [f"method={cell.method}", f"env={cell.env}", f"seed={seeds}", f"scale={cell.scale}"]
+
+
+def until_of(batch: Batch) -> list[str]:
+    """Where they stop for now, on a command line."""
+    return [] if batch[0].until is None else [f"until={batch[0].until}"]
 
 
 def train_all(

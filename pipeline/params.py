@@ -1,7 +1,7 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pipeline.checks import (
     Section,
     check_env,
     check_name,
+    check_step,
     check_value,
     check_values,
     check_whole,
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TRACKING = ("off", "wandb")
 ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
 GRID = ("methods", "envs", "seeds")
+UNTIL = "until"  # beside them, if the runs are to stop before their end for now
 PAIR = ("base", "target")
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "scales")
@@ -38,11 +40,16 @@ TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights",
 
 @dataclass(frozen=True)
 class Grid:
-    """Every method on every environment with every seed."""
+    """Every method on every environment with every seed, and at which env step the runs stop for now, if at one."""
 
     methods: tuple[str, ...]
     envs: tuple[str, ...]
     seeds: tuple[int, ...]
+    until: int | Mapping[str, int] | None = None
+
+    def until_on(self, env: str) -> int | None:
+        """Where the runs on an environment stop for now; None if nowhere."""
+        return self.until.get(env) if isinstance(self.until, Mapping) else self.until
 
 
 @dataclass(frozen=True)
@@ -103,11 +110,17 @@ def at(section: Section | None, *keys: str) -> dict[str, Any]:
 
 def load_params(root: Path = ROOT) -> Params:
     """The checked contents of `root/params.yaml`; SettingsError with one sentence about the first thing wrong."""
-    path = root / "params.yaml"
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_params((root / "params.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"params.yaml: {one_line(error)}") from None
+
+
+def parse_params(text: str) -> Params:
+    """The same of a text that is, or is to become, params.yaml."""
+    try:
         return _params(text)
-    except (SettingsError, OSError, UnicodeDecodeError) as error:
+    except SettingsError as error:
         raise SettingsError(f"params.yaml: {one_line(error)}") from None
 
 
@@ -141,7 +154,7 @@ def _params(text: str) -> Params:
         all=_section(top.get("all"), "all"),
         scales=scales,
         road=_road(top.get("road"), entries),
-        weights=None if top.get("weights") is None else _suite(top["weights"], "weights", entries, envs, scales),
+        weights=None if top.get("weights") is None else _weights(top["weights"], entries, envs, scales),
         ablation=_ablation(top["ablation"], pair, variants, envs, scales) if variants else None,
         variants=variants,
     )
@@ -152,7 +165,7 @@ def _variants(given: Any, methods: dict[str, Section]) -> tuple[tuple[str, ...],
     if given is None:
         return (), {}
     section = mapping(given, "ablation")
-    known(section, ABLATION_KEYS, "ablation.")
+    known(section, (*ABLATION_KEYS, UNTIL), "ablation.")
     base, target = (one_of(f"ablation.{key}", section.get(key), methods) for key in PAIR)
     return (base, target), between(base, target, methods)
 
@@ -165,19 +178,28 @@ def _ablation(
     return _suite({**suite, "methods": methods}, "ablation", methods, envs, scales)
 
 
+def _weights(given: Any, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+    if UNTIL in mapping(given, "weights"):
+        raise SettingsError(
+            f"weights.{UNTIL}={given[UNTIL]} cannot be, since a data set ends with the last policy of SAC's whole run; "
+            "nearest valid choice: another total_env_steps below weights.scales"
+        )
+    return _suite(given, "weights", methods, envs, scales)
+
+
 def _suite(given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
     section = mapping(given, where)
-    known(section, ["scale", *GRID, "scales"], f"{where}.")
+    known(section, ["scale", *GRID, UNTIL, "scales"], f"{where}.")
     changed = {
         one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales")
         for scale, values in mapping(section.get("scales"), f"{where}.scales").items()
     }
     scale = one_of(f"{where}.scale", section.get("scale"), scales)
-    return Suite(scale, _grid({key: section.get(key) for key in GRID}, methods, envs, where), changed)
+    return Suite(scale, _grid({key: section.get(key) for key in (*GRID, UNTIL)}, methods, envs, where), changed)
 
 
 def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str], where: str = "grid") -> Grid:
-    known(grid, GRID, f"{where}.")
+    known(grid, (*GRID, UNTIL), f"{where}.")
     lists = {}
     for key in GRID:
         entries = grid.get(key)
@@ -191,7 +213,17 @@ def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str], where: str
         methods=tuple(one_of(f"{where}.methods", name, methods) for name in lists["methods"]),
         envs=tuple(one_of(f"{where}.envs", name, envs) for name in lists["envs"]),
         seeds=tuple(check_whole(seed, f"{where}.seeds") for seed in lists["seeds"]),
+        until=_until(grid.get(UNTIL), envs, f"{where}.{UNTIL}"),
     )
+
+
+def _until(given: Any, envs: Iterable[str], where: str) -> int | dict[str, int] | None:
+    """One env step for all environments, or one for each of some; whether a run can stop there depends on its cell."""
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        return check_step(given, where)
+    return {one_of(where, env, envs): check_step(step, f"{where}.{env}") for env, step in given.items()}
 
 
 def _scale(given: Any, scale: str, envs: Iterable[str], where: str = "scales") -> Section:

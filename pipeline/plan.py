@@ -1,6 +1,6 @@
 """What `make repro` would train, how long that takes on this machine, and how much disk it needs.
 
-    python -m pipeline.plan [jobs=N] [scale=smoke|quick|paper|janner]
+    python -m pipeline.plan [jobs=N] [scale=smoke|quick|paper|janner] [until=N|none]
 
 Changes nothing. Times are those of runs recorded on this processor, else of a short calibration of their parts.
 """
@@ -8,11 +8,14 @@ Changes nothing. Times are those of runs recorded on this processor, else of a s
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 from pipeline.cells import cell_of, is_trained
-from pipeline.checks import key_values, one_line, one_of, whole_number
-from pipeline.estimate import in_words, seconds_of_cells
+from pipeline.checks import check_step, key_values, one_line, one_of, whole_number
+from pipeline.edit import NOWHERE
+from pipeline.estimate import begun, end_of, in_words, seconds_of_cells
+from pipeline.extent import TOTAL, so_far
 from pipeline.params import load_params
 from pipeline.run_folder import Cell
 from tom.settings.fields import SettingsError
@@ -26,13 +29,14 @@ COLUMNS = 40  # of train.csv
 def main(argv: Sequence[str] | None = None) -> int:
     """0; 2 and one sentence for what cannot be planned."""
     try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs", "scale"))
+        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs", "scale", "until"))
         jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
         params = load_params()
         scale = one_of("scale", given.get("scale", params.scale), params.scales)
-        grid = params.grid
+        grid = params.grid if "until" not in given else replace(params.grid, until=asked(given["until"]))
         cells = [
-            cell_of(method, env, seed, scale) for method, env, seed in product(grid.methods, grid.envs, grid.seeds)
+            cell_of(method, env, seed, scale, grid=grid)
+            for method, env, seed in product(grid.methods, grid.envs, grid.seeds)
         ]
         stale = [cell for cell in cells if not is_trained(cell)]
     except SettingsError as error:
@@ -42,43 +46,53 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def asked(until: str) -> int | None:
+    """Where runs stop for now, as the command line says; None for nowhere."""
+    return None if until == NOWHERE else check_step(int(until) if until.isdecimal() else until)
+
+
 def described(stale: Sequence[Cell], total: int, jobs: int) -> list[str]:
     """The lines of the plan."""
     if not stale:
         return [f"{total} cells, all of them trained: nothing to do"]
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in stale:
-        groups.setdefault((cell.method, cell.env), []).append(cell)
+        groups.setdefault((cell.method, cell.env, begun(cell)), []).append(cell)
     firsts = [group[0] for group in groups.values()]
     each = dict(zip(groups, seconds_of_cells(firsts), strict=True))
     lines = [f"{'method':20}{'environment':20}{'seeds':16}{'env steps':>12}{'a run':>12}"]
-    for (method, env), group in groups.items():
-        seeds, steps = ",".join(str(cell.seed) for cell in group), group[0].config["train"]["total_env_steps"]
-        lines.append(f"{method:20}{env:20}{seeds:16}{steps:12,}{in_words(each[method, env]):>12}")
+    for key, group in groups.items():
+        method, env, _ = key
+        seeds, steps = ",".join(str(cell.seed) for cell in group), way(group[0])
+        lines.append(f"{method:20}{env:20}{seeds:16}{steps:>12}{in_words(each[key]):>12}")
     work, together = sum(each[key] * len(group) for key, group in groups.items()), min(jobs, len(stale))
     longest = max(each.values())
     lines.append(f"{len(stale)} of {total} cells at scale {stale[0].scale} to train: {in_words(work)} of one core, "
                  f"about {in_words(max(longest, work / together))} with {together} at a time")  # fmt: skip
     largest = sorted(map(checkpoint_bytes, firsts))[-1]
     kept = sum(result_bytes(cell) for cell in stale)
+    last = sum(checkpoint_bytes(cell) for cell in stale if end_of(cell) < cell.config["train"][TOTAL])
     lines.append(f"disk: up to {in_bytes(CHECKPOINTS * together * largest)} for checkpoints while they train; "
-                 f"{in_bytes(2 * kept)} afterwards, half of it in reports/results")  # fmt: skip
+                 f"{in_bytes(2 * kept)} afterwards, half of it in reports/results"
+                 + (f", and {in_bytes(last)} in runs/ to go on from" if last else ""))  # fmt: skip
     return lines
+
+
+def way(cell: Cell) -> str:
+    """From where to where the cell goes, of how much."""
+    start, end = begun(cell), so_far(end_of(cell), cell.config["train"][TOTAL])
+    return f"{start:,} to {end}" if start else end
 
 
 def checkpoint_bytes(cell: Cell) -> int:
     """Of one checkpoint at the end of the run: its real and model rows, which outweigh everything else."""
     from tom.envs import spec_of
 
-    spec, train, backbone = (
-        spec_of(cell.config["env"], contact_cost=False),
-        cell.config["train"],
-        cell.config["backbone"],
-    )
+    spec, backbone = spec_of(cell.config["env"], contact_cost=False), cell.config["backbone"]
     length = max(backbone.get("rollout_length", 0), backbone.get("rollout_length_last", 0))
     model_rows = backbone.get("rollout_starts", 0) * length * backbone.get("rounds_retained", 0)
     width = 2 * spec.observation_dim + spec.action_dim + 3
-    return FLOAT * width * (int(train["total_env_steps"]) + int(model_rows))
+    return FLOAT * width * (end_of(cell) + int(model_rows))
 
 
 def result_bytes(cell: Cell) -> int:
@@ -91,7 +105,7 @@ def result_bytes(cell: Cell) -> int:
         cell.config["backbone"]["hidden"],
     )
     policy = hidden * (spec.observation_dim + hidden + 2 * spec.action_dim)
-    return FLOAT * int(policy) + TEXT * COLUMNS * int(train["total_env_steps"]) // int(train["round_env_steps"])
+    return FLOAT * int(policy) + TEXT * COLUMNS * end_of(cell) // int(train["round_env_steps"])
 
 
 def in_bytes(count: float) -> str:

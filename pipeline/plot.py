@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from pipeline.extent import stops
 from pipeline.looks import Look, looks, spelled
 from pipeline.stage import drawn
 from pipeline.swap import replaced_folder
@@ -69,7 +70,7 @@ def draw(tables: Tables, curve: str, label: str, statistic: str) -> Figure:
     compared = tables.aggregate[tables.aggregate["statistic"] == statistic]
     panels = len(envs) + (len(envs) > 1 and not compared.empty)
     columns, rows = min(3, panels), -(-panels // 3)
-    published = False
+    published, lengths = False, {env: f", {words}" for env, words in stops(tables.by_seed).items()}
     with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
         size = (max(3.5 * columns, 5.2), 2.7 * rows + 1.0)
         figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
@@ -79,7 +80,7 @@ def draw(tables: Tables, curve: str, label: str, statistic: str) -> Figure:
             if curve == "cumulative_max":  # the only one that was published
                 paper = tables.published[tables.published["env"].str.lower() == env]
                 published |= _published(ax, paper, by_seed, styles)
-            ax.set(title=titles.get(env, env), xlabel="environment steps")
+            ax.set(title=titles.get(env, env), xlabel=f"environment steps{lengths.get(env, '')}")
         for row in axes:
             row[0].set_ylabel(label)
         if panels > len(envs):

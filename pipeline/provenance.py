@@ -3,11 +3,13 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.extent import TOTAL
 from pipeline.params import ROOT
 from pipeline.run import Run
 from pipeline.run_folder import FILES, PROVENANCE, Cell, sha256
@@ -16,25 +18,37 @@ from pipeline.swap import as_json
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
 
 
-def write_provenance(run: Run, device: str, replicas: int) -> None:
-    """Writes the last file of a finished run: what made it, where, and the digests of the others."""
+def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> None:
+    """Writes the last file of a finished run: how far it goes, what made it, where, and the digests of the others."""
     cell, folder = run.cell, run.folder
     made = {
         **names_of(cell),
         "fingerprint": cell.fingerprint,
         "source_digest": cell.source_digest,
+        "env_steps": env_steps,
+        TOTAL: cell.config["train"][TOTAL],
         "git_commit": _commit(),
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-        "device": device,
-        "cpu": cpu_model(),
+        **machine(device, replicas),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "replicas": replicas,  # trained in one process; the seconds are this one's share
         "wall_s": round(run.clocks.wall_s, 1),
         "cpu_s": round(run.clocks.cpu_s, 1),
         "sha256": {name: sha256(folder / name) for name in FILES if name != PROVENANCE},
     }
     (folder / PROVENANCE).write_text(as_json(made), encoding="utf-8")
+
+
+def machine(device: str, replicas: int) -> dict[str, Any]:
+    """What else decides the last digits; `replicas` trained in one process, and a run's seconds are its share."""
+    packages = {package: version(package) for package in PACKAGES}
+    return {**packages, "device": device, "cpu": cpu_model(), "replicas": replicas}
+
+
+def other_machine(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In what a record's machine differs from another's, in words; where it does, numbers may in their last digits."""
+    then = {"replicas": 1} | dict(then)
+    keys = ("cpu", "device", "replicas", *PACKAGES)
+    return [f"{key} {then.get(key)} then, {now.get(key)} now" for key in keys if then.get(key) != now.get(key)]
 
 
 def names_of(cell: Cell) -> dict[str, Any]:

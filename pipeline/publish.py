@@ -1,9 +1,9 @@
 """`python -m pipeline.publish [--dry-run]` brings the recorded runs and the report to W&B.
 
-Uploads, from their CSVs, the recorded runs that are not there yet, then creates the report or updates it. Trains
-nothing, and a second time uploads nothing. Without an account it writes the report's specification to runs/publish/ and
-says what to do. The account is W&B's own business: WANDB_API_KEY or `wandb login`; the project is WANDB_ENTITY and
-WANDB_PROJECT.
+Uploads, from their CSVs, the recorded runs that are not there yet, or not as far, then creates the report or updates
+it. Trains nothing, and a second time uploads nothing. Without an account it writes the report's specification to
+runs/publish/ and says what to do. The account is W&B's own business: WANDB_API_KEY or `wandb login`; the project is
+WANDB_ENTITY and WANDB_PROJECT.
 """
 
 import json
@@ -59,13 +59,13 @@ def recorded(root: Path) -> list[Recorded]:
     return found
 
 
-def uploaded(api: Any, path: str) -> set[str]:
-    """The ids of the runs that are in the project whole; empty if there is no such project yet."""
+def uploaded(api: Any, path: str) -> dict[str, int]:
+    """The rows of the runs whose upload came to its end, by id; empty if there is no such project yet."""
     try:
-        return {run.id for run in api.runs(path, per_page=200) if run.state == DONE}
+        return {run.id: run.historyLineCount for run in api.runs(path, per_page=200) if run.state == DONE}
     except ValueError as error:  # how the library says it of a project
         if "Could not find project" in str(error):
-            return set()
+            return {}
         raise
 
 
@@ -128,7 +128,7 @@ def publish(root: Path, dry_run: bool) -> int:
     entity = os.environ.get("WANDB_ENTITY") or str(api.default_entity)
     project = os.environ.get("WANDB_PROJECT", PROJECT)
     there = uploaded(api, f"{entity}/{project}")
-    missing = [run for run in runs if run.described["id"] not in there]
+    missing = [run for run in runs if there.get(run.described["id"], -1) < len(rows_so_far(run.folder))]
     print(f"{entity}/{project}: {len(runs) - len(missing)} of {len(runs)} recorded runs are there")
     for run in missing:
         print(f"{'would upload' if dry_run else 'uploads'} {run.described['id']}", flush=True)

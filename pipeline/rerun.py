@@ -4,21 +4,16 @@ import csv
 import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cells import cell_of
-from pipeline.launch import Batch, train_all, words_of
-from pipeline.provenance import PACKAGES
+from pipeline.extent import is_partial
+from pipeline.launch import Batch, train_all, until_of, words_of
+from pipeline.provenance import other_machine
 from pipeline.run_folder import Cell, State, different, provenance, state
 from pipeline.trainer import shown
 from tom.settings.fields import SettingsError
-
-MACHINE = (
-    "cpu",
-    "device",
-    "replicas",
-    *PACKAGES,
-)  # where one of these is another, numbers may differ in their last digits
 
 
 def rerun(results: Sequence[Path], count: int, jobs: int) -> Iterator[str]:
@@ -36,8 +31,8 @@ def rerun(results: Sequence[Path], count: int, jobs: int) -> Iterator[str]:
         def command(batch: Batch) -> list[str]:
             (cell,) = batch
             device = "cpu" if provenance(found[cell.name][1]).get("device") == "cpu" else "auto"
-            words = ("tracking=off", f"device={device}", f"run_dir='{scratch}/{cell.name}'")
-            return ["pipeline.train", *words_of(batch), *words]
+            words = ["tracking=off", f"device={device}", f"run_dir='{scratch}/{cell.name}'"]
+            return ["pipeline.train", *words_of(batch), *words, *until_of(batch)]
 
         failed = train_all([[found[name][0]] for name in names], jobs, command)
         yield from failed.values()
@@ -46,12 +41,14 @@ def rerun(results: Sequence[Path], count: int, jobs: int) -> Iterator[str]:
 
 
 def present_cell(folder: Path) -> Cell | None:
-    """The cell of a result that the settings and the code here made; None if others did."""
+    """The cell, as far as it goes, of a result that the settings and the code here made; None if others did."""
     scale, method, env, seed = folder.parts[-4:]
+    found = provenance(folder)
     try:
         cell = cell_of(method, env, int(seed), scale)
     except SettingsError:
         return None
+    cell = replace(cell, until=found["env_steps"] if is_partial(found) else None)
     return cell if state(folder, cell) is State.FINISHED else None
 
 
@@ -64,9 +61,7 @@ def drawn(seconds: Mapping[str, float], count: int) -> list[str]:
 def compare(recorded: Path, again: Path) -> Iterator[str]:
     """Which files of a result differ from those of its second run; on another machine only prints by how much."""
     changed = different(recorded, again)
-    then, now = provenance(recorded), provenance(again)
-    then = {"replicas": 1} | then  # rounding differs a little between seeds that trained together and one alone
-    changes = [f"{key} {then.get(key)} then, {now.get(key)} now" for key in MACHINE if then.get(key) != now.get(key)]
+    changes = other_machine(provenance(recorded), provenance(again))
     if changed and changes:
         print(f"{shown(recorded)}: return_mean differs by up to {largest_difference(recorded, again):g}", end="")
         print(f" ({'; '.join(changes)})", flush=True)

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.interruptions import Interruptions, Stopped
 from pipeline.progress import Progress
 from pipeline.records import EVAL, Writer
+from pipeline.repetition import Repetition
 from pipeline.run_folder import FAILURE, Cell
 from pipeline.swap import as_json
 
@@ -39,16 +40,24 @@ class Run:
     checkpoints: Any
     writer: Writer
     clocks: Clocks
+    repeated: Sequence[Repetition] = ()  # where rows of it are recorded already
 
     def evaluation(self, env_steps: int, returns: Any, lengths: Any) -> None:
         """Records the episodes of one evaluation."""
         numbers = self.writer.evaluation(env_steps, returns, lengths)
+        self.compare()
         self.tracking.log({EVAL + name: value for name, value in numbers.items()}, env_steps)
 
     def round(self, env_steps: int, numbers: Mapping[str, float]) -> None:
         """Records the numbers of one model round."""
         self.writer.round(env_steps, numbers)
+        self.compare()
         self.tracking.log(numbers, env_steps)
+
+    def compare(self) -> None:
+        """Refused if a row is another than the one that is recorded."""
+        for repetition in self.repeated:
+            repetition.check()
 
     def save(self, env_steps: int, state: Mapping[str, Any]) -> bool:
         """A checkpoint, unless the state has diverged or the disk is full."""
@@ -70,6 +79,7 @@ class Batch:
 
     runs: Sequence[Run]
     interruptions: Interruptions
+    until: int | None = None  # where they stop for now, if before their end, and are saved
     last: Any = None  # Step
 
     @property
@@ -88,9 +98,9 @@ class Batch:
 
         config = self.runs[0].cell.config
         seeds = [run.cell.seed for run in self.runs]
-        records = train(agent_settings(config), seeds, device, state, threads)
+        records = train(agent_settings(config), seeds, device, state, threads, self.until)
         begun = state["env_steps"] if state else 0
-        with Progress(self.name, config["train"]["total_env_steps"], begun) as progress:
+        with Progress(self.name, self.until or config["train"]["total_env_steps"], begun) as progress:
             try:
                 for record in records:
                     self.record(record, progress)
@@ -122,7 +132,7 @@ class Batch:
     def between_steps(self, env_steps: int, state: Callable[[], dict[str, Any]]) -> None:
         """Saves every run when it is time to, or when the process was asked to stop."""
         number = self.interruptions.number
-        if number is None and not self.runs[0].checkpoints.due(env_steps):
+        if number is None and env_steps != self.until and not self.runs[0].checkpoints.due(env_steps):
             return
         from tom.checkpoint import split
 

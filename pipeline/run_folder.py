@@ -1,12 +1,13 @@
 """Where a run lives and whether it is finished: runs/<cell>/<fingerprint>, one process at a time.
 
 A run trains in `<folder>.partial` and gets its name when it is complete, so a folder without `.partial` is a finished
-run. A `.partial` that is found was interrupted: it goes on from its last checkpoint (pipeline/checkpoints.py).
+run. A `.partial` that is found was interrupted: it goes on from its last checkpoint (pipeline/checkpoints.py). A run
+that was told to stop at `until` is finished so far: its folder keeps the checkpoint of its last step, from which a
+`.partial` beside it goes on that takes its place.
 """
 
 import fcntl
 import hashlib
-import importlib.metadata
 import json
 import os
 import shutil
@@ -17,6 +18,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pipeline.extent import is_partial, is_short
+from pipeline.fingerprint import fingerprint
 from pipeline.swap import write_json
 
 PROVENANCE = "provenance.json"
@@ -33,7 +36,10 @@ class Refused(RuntimeError):
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one environment with one seed, its resolved values, and the digest of the code it uses."""
+    """One method on one environment with one seed, its resolved values, and the digest of the code it uses.
+
+    `until`: the env step at which the run may stop for now; no part of what identifies it.
+    """
 
     method: str
     env: str
@@ -41,6 +47,7 @@ class Cell:
     scale: str
     config: Mapping[str, Any]
     source_digest: str
+    until: int | None = None
 
     @property
     def name(self) -> str:
@@ -48,17 +55,16 @@ class Cell:
 
     @property
     def fingerprint(self) -> str:
-        """What decides the numbers, without the code: the resolved values, the seed and the simulator's version."""
-        mujoco = importlib.metadata.version("mujoco")
-        text = json.dumps({"config": self.config, "seed": self.seed, "mujoco": mujoco}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """What decides the numbers, without the code."""
+        return fingerprint(self.config, self.seed)
 
 
 class State(Enum):
     """What a folder is to a cell."""
 
     FREE = "nothing there, or an empty folder"
-    FINISHED = "this cell's finished run, made by this code"
+    FINISHED = "this cell's finished run, at least as far as it is to go, made by this code"
+    SHORT = "the same, not as far"
     OTHER_CODE = "this cell's finished run, made by other code"
     FOREIGN = "something else"
 
@@ -75,7 +81,9 @@ def state(folder: Path, cell: Cell) -> State:
     found = provenance(folder)
     if found.get("fingerprint") != cell.fingerprint:
         return State.FOREIGN
-    return State.FINISHED if cell.source_digest in code_of(found) else State.OTHER_CODE
+    if cell.source_digest not in code_of(found):
+        return State.OTHER_CODE
+    return State.SHORT if is_short(found, cell.until) else State.FINISHED
 
 
 def provenance(folder: Path) -> dict[str, Any]:
@@ -94,12 +102,15 @@ def code_of(found: Mapping[str, Any]) -> set[str]:
     return {str(found.get("source_digest")), *found.get("accepted_source_digests", [])}
 
 
-def accept_record(path: Path, before: str, now: str) -> bool:
-    """Adds the digest `now` to the record of what the code `before` made; says whether it did."""
-    found = json.loads(path.read_text(encoding="utf-8"))
+def accept_record(path: Path, before: str, now: str, *keys: str) -> bool:
+    """Adds the digest `now` to the record, below `keys` in the file, of what the code `before` made; whether it did."""
+    whole = found = json.loads(path.read_text(encoding="utf-8"))
+    for key in keys:
+        found = found[key]
     if before not in code_of(found) or now in code_of(found):
         return False
-    write_json(path, {**found, "accepted_source_digests": [*found.get("accepted_source_digests", []), now]})
+    found["accepted_source_digests"] = [*found.get("accepted_source_digests", []), now]
+    write_json(path, whole)
     return True
 
 
@@ -127,8 +138,18 @@ def new_run(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(partial, folder)
-    for done_with in (old, folder / CHECKPOINTS):  # last: as long as the run lacks its name, it can go on
-        shutil.rmtree(done_with, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)  # last: as long as the run lacks its name, it can go on
+    drop_checkpoints(folder)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Leaves a finished run the newest checkpoint if there is more of it to come, else none."""
+    there = sorted((folder / CHECKPOINTS).glob("*"))
+    kept = [path for path in there if path.name.isdigit()][-1:] if is_partial(provenance(folder)) else []
+    for path in (path for path in there if path not in kept):
+        shutil.rmtree(path, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _is_ours(partial: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.checks import key_values, one_line, whole_number
 from pipeline.configure import cell_file, write
+from pipeline.extent import is_short
 from pipeline.interruptions import Stopped, die_with_parent
 from pipeline.params import ROOT, Params, Suite, load_params
 from pipeline.run_folder import PROVENANCE, Cell, Refused, accept_record, code_of, sha256
@@ -32,6 +33,7 @@ class SuiteKind:
     files: tuple[str, ...]  # of a result, besides its record
     resolved: Callable[[Params, str, Path], dict[str, Any]]  # what decides the numbers on one environment
     sources: Callable[[dict[str, Any], Path], dict[str, str]]  # digests of the science that they come from
+    stop: Callable[[Params, str, dict[str, Any]], int | None] = lambda params, env, config: None  # of its runs, for now
 
     @property
     def stages(self) -> str:
@@ -61,7 +63,8 @@ class SuiteKind:
         suite, files = self.section(params), {}
         for env in suite.grid.envs:
             config = self.resolved(params, env, root)
-            files[self.folder / suite.scale / f"{env}.json"] = cell_file(config, self.sources(config, root))
+            until = self.stop(params, env, config)
+            files[self.folder / suite.scale / f"{env}.json"] = cell_file(config, self.sources(config, root), until)
         return files
 
     def read_cell(self, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
@@ -71,25 +74,26 @@ class SuiteKind:
             raise Refused(f"{path} is missing; {again}")
         try:
             content = json.loads((root / path).read_text(encoding="utf-8"))
-            config, then = content["config"], content["source_digest"]
+            config, then, until = content["config"], content["source_digest"], content.get("until")
             now = source_digest(self.sources(config, root))
         except (ValueError, KeyError, TypeError):
             raise Refused(f"{path} is broken; {again} --force") from None
         if then != now:
             raise Refused(f"{path} was written for other code; {again}")
-        return Cell(self.name, env, seed, scale, config, now)
+        return Cell(self.name, env, seed, scale, config, now, until)
 
     def result_folder(self, cell: Cell, root: Path = ROOT) -> Path:
         """Where the cell's result is recorded."""
         return root / "reports" / self.name / cell.scale / cell.env / str(cell.seed)
 
     def is_recorded(self, cell: Cell, root: Path = ROOT) -> bool:
-        """Whether the result of these values and this code is there, unchanged."""
+        """Whether the result of these values and this code is there, unchanged, as far as it is to go."""
         folder = self.result_folder(cell, root)
         try:
             found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             same = found["fingerprint"] == cell.fingerprint and cell.source_digest in code_of(found)
-            return same and all(sha256(folder / name) == found["sha256"][name] for name in self.files)
+            whole = all(sha256(folder / name) == found["sha256"][name] for name in self.files)
+            return same and whole and not is_short(found, cell.until)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.extent import extents
 from pipeline.results import Grid
 
 HEADINGS = {
@@ -24,7 +25,7 @@ def markdown(tables: dict[str, pd.DataFrame], grid: Grid) -> str:
 
 def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
     count = len(grid.seeds)
-    steps = ", ".join(f"{env} {int(runs['env_steps'].iloc[0]):,}" for env, runs in seeds.groupby("env", sort=False))
+    steps = ", ".join(f"{env} {words}" for env, words in extents(seeds).items())
     yield f"{count} {'seed' if count == 1 else 'seeds'} per cell; environment steps: {steps}."
     yield (
         "Brackets: 95 % t interval of the mean over seeds."

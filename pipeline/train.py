@@ -3,6 +3,7 @@
     python -m pipeline.train method=tom env=hopper seed=1 scale=smoke weighting.clip=5
     python -m pipeline.train --multirun method=tom,mbpo env=hopper seed=0,1 tracking=off
     python -m pipeline.train method=tom env=hopper seeds=[0,1,2,3]     four seeds as one batch, for a GPU
+    python -m pipeline.train method=tom env=hopper until=40000         stops there for now; without it, goes on
     python -m pipeline.train --help method=tom          every setting of the method
 
 Trains in runs/<cell>/<fingerprint> (or run_dir=...); `dvc repro` finds the run there. Nothing is recorded in reports/.
@@ -16,7 +17,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.checks import one_line
+from pipeline.cell import result_folder
+from pipeline.checks import check_until, one_line
 from pipeline.interruptions import DIES_WITH_PARENT, Stopped, die_with_parent
 from pipeline.params import ROOT, load_params
 from pipeline.run_folder import Cell, Refused, run_folder
@@ -92,8 +94,9 @@ def run(command: DictConfig) -> None:
     try:
         code = code_digest(config, ROOT)
         seeds = command.seeds or [command.seed]
-        cells = [Cell(command.method, command.env, seed, command.scale, config, code) for seed in seeds]
-        jobs = [Job(cell, _folder(cell, command)) for cell in cells]
+        until = None if command.until is None else check_until("until", command.until, config["train"])
+        cells = [Cell(command.method, command.env, seed, command.scale, config, code, until) for seed in seeds]
+        jobs = [Job(cell, _folder(cell, command), result_folder(cell)) for cell in cells]
         names = ("device", "tracking", "resume", "checkpoint_every", "threads", "graphs")
         for line in ensure_all_trained(jobs, Options(**{name: command[name] for name in names})):
             print(line, flush=True)

@@ -2,19 +2,21 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipeline.extent import TOTAL, so_far
 from pipeline.interruptions import Interruptions
 from pipeline.params import ROOT
-from pipeline.provenance import names_of, write_provenance
+from pipeline.provenance import machine, names_of, other_machine, write_provenance
 from pipeline.records import Writer, rows_so_far
+from pipeline.repetition import Repetition
 from pipeline.run import Batch, Clocks, Run
-from pipeline.run_folder import Cell, Refused, State, locked, new_run, state
+from pipeline.run_folder import Cell, Refused, State, beside, locked, new_run, provenance, state
 
 if TYPE_CHECKING:
     from pipeline.checkpoints import Checkpoint, Checkpoints
@@ -35,10 +37,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """A cell, and the folder it is to be trained in."""
+    """A cell, the folder it is to be trained in, and the one where its run is recorded, if it is."""
 
     cell: Cell
     folder: Path
+    record: Path | None = None
 
 
 def ensure_trained(cell: Cell, folder: Path, options: Options) -> str:
@@ -71,20 +74,27 @@ def is_finished(job: Job) -> bool:
 
 
 def _train_those_that_can(jobs: Sequence[Job], options: Options) -> dict[Path, str]:
-    left, failures = list(jobs), []
-    summaries: dict[Path, str] = {}
-    while left:
-        try:
-            with ExitStack() as stack:
-                summaries = _train(left, [stack.enter_context(new_run(job.folder)) for job in left], options)
-            break
-        except ArithmeticError as error:
-            lost = [left[replica] for replica in getattr(error, "replicas", range(len(left)))]
-            failures.append(error)
-            left, options = [job for job in left if job not in lost], replace(options, resume=True)
-            if left:
-                names = ", ".join(job.cell.name for job in lost)
-                print(f"{names}: {error}; the others go on", file=sys.stderr, flush=True)
+    """The line about each job, by its folder."""
+    if not jobs:
+        return {}
+    summaries, failures = dict[Path, str](), []
+    with _device(options) as (device, threads):
+        waiting = _together([_begun(job, options, device) for job in jobs], options)
+        while waiting:
+            group = waiting.pop(0)
+            try:
+                with ExitStack() as stack:
+                    for each in group:
+                        stack.enter_context(new_run(each.job.folder))
+                    summaries |= _train(group, options, device, threads)
+            except ArithmeticError as error:
+                lost = [group[replica] for replica in getattr(error, "replicas", range(len(group)))]
+                failures.append(error)
+                left, options = [each for each in group if each not in lost], replace(options, resume=True)
+                if left:
+                    names = ", ".join(each.job.cell.name for each in lost)
+                    print(f"{names}: {error}; the others go on", file=sys.stderr, flush=True)
+                    waiting = [*_together(left, options), *waiting]
     if failures:
         raise failures[-1]
     return summaries
@@ -101,59 +111,100 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
-def _train(jobs: Sequence[Job], folders: Sequence[Path], options: Options) -> dict[Path, str]:
-    """Trains in the folders; returns the line about each job, by its folder."""
-    from pipeline.checkpoints import (
-        Checkpoint,
-        Checkpoints,
-        latest_of_all,
-    )  # after the checks: this takes seconds to import
+@dataclass(frozen=True)
+class _Begun:
+    """A job, and where it can go on."""
+
+    job: Job
+    checkpoints: "Checkpoints"
+
+
+def _begun(job: Job, options: Options, device: str) -> _Begun:
+    from pipeline.checkpoints import Checkpoints  # after the checks: this takes seconds to import
+
+    shorter = job.folder if state(job.folder, job.cell) is State.SHORT else None
+    identity, partial = _identity(job.cell, device), beside(job.folder, ".partial")
+    return _Begun(job, Checkpoints(partial, identity, options.checkpoint_every, shorter=shorter))
+
+
+def _together(begun: Sequence[_Begun], options: Options) -> list[list[_Begun]]:
+    """Those that train side by side, one group after the other."""
+    from pipeline.checkpoints import groups
+
+    if not options.resume or len(begun) == 1:
+        return [list(begun)]
+    return [[begun[place] for place in places] for places in groups([each.checkpoints for each in begun])]
+
+
+def _train(group: Sequence[_Begun], options: Options, device: str, threads: int) -> dict[Path, str]:
+    """Trains one group; returns the line about each job, by its folder."""
+    from pipeline.checkpoints import Checkpoint, latest_of_all
     from tom.checkpoint import join
 
-    with _device(options) as (device, threads), Interruptions() as interruptions, ExitStack() as stack:
-        every, together = options.checkpoint_every, len(jobs)
-        kept = [
-            Checkpoints(folder, _identity(job.cell, device), every, together=together)
-            for job, folder in zip(jobs, folders, strict=True)
-        ]
-        found = latest_of_all(kept) if options.resume else None
+    cell, together = group[0].job.cell, len(group)
+    with Interruptions() as interruptions, ExitStack() as stack:
+        found = latest_of_all([each.checkpoints for each in group]) if options.resume else None
         begun: Sequence[Checkpoint | None] = found or [None] * together
+        end, total = _end(cell, found[0].state["env_steps"] if found else 0), cell.config["train"][TOTAL]
         runs = [
-            _open(stack, job.cell, checkpoints, checkpoint, options.tracking, together)
-            for job, checkpoints, checkpoint in zip(jobs, kept, begun, strict=True)
+            _open(stack, each, checkpoint, options, together, device)
+            for each, checkpoint in zip(group, begun, strict=True)
         ]
-        batch = Batch(runs, interruptions)
+        batch = Batch(runs, interruptions, end if end < total else None)
         if found:
             print(f"{batch.name}: goes on from env step {found[0].state['env_steps']}", file=sys.stderr, flush=True)
         batch.train(device, join([checkpoint.state for checkpoint in found]) if found else None, threads)
     summaries = {}
-    for job, run in zip(jobs, runs, strict=True):
-        write_provenance(run, device, together)
-        trained = f"trained {job.cell.config['train']['total_env_steps']} env steps in {run.clocks.wall_s:.0f} s"
-        summaries[job.folder] = f"{trained}, return {run.writer.last_return:.1f}, in {shown(job.folder)}"
+    for each, run in zip(group, runs, strict=True):
+        write_provenance(run, end, device, together)
+        trained = f"trained {end if end == total else so_far(end, total)} env steps in {run.clocks.wall_s:.0f} s"
+        summaries[each.job.folder] = f"{trained}, return {run.writer.last_return:.1f}, in {shown(each.job.folder)}"
     return summaries
 
 
+def _end(cell: Cell, begun: int) -> int:
+    """The env step at which a run ends, here and now: an earlier `until` than it has come to is its next evaluation."""
+    total, every = cell.config["train"][TOTAL], cell.config["train"]["eval_every_env_steps"]
+    return min(total, total if cell.until is None else max(cell.until, -(-begun // every) * every))
+
+
 def _open(
-    stack: ExitStack, cell: Cell, checkpoints: "Checkpoints", found: "Checkpoint | None", tracking: str, together: int
+    stack: ExitStack, begun: _Begun, found: "Checkpoint | None", options: Options, together: int, device: str
 ) -> Run:
     """The run of one cell, its tables and mirror as they were at the checkpoint."""
     from omegaconf import OmegaConf
 
     from pipeline.tracking import tracker
 
+    cell, checkpoints = begun.job.cell, begun.checkpoints
     folder = checkpoints.run
+    checkpoints.begin(together)
     if found is None:
         checkpoints.clear()
     else:
         checkpoints.restore_tables(found)
     OmegaConf.save(OmegaConf.create({**names_of(cell), **cell.config}), folder / "config.yaml")
-    mirror = stack.enter_context(tracker(tracking, cell, cell.config, folder))
+    mirror = stack.enter_context(tracker(options.tracking, cell, cell.config, folder))
     for env_steps, numbers in rows_so_far(folder):
         mirror.log(numbers, env_steps)
     clocks = Clocks(found.wall_s, found.cpu_s, together) if found else Clocks(0.0, 0.0, together)
     writer = stack.enter_context(Writer(folder, clocks.wall_s, lambda: clocks.wall_s))
-    return Run(cell, folder, mirror, checkpoints, writer, clocks)
+    again = list(_repeated(begun.job, folder, found.state["env_steps"] if found else 0, machine(device, together)))
+    run = Run(cell, folder, mirror, checkpoints, writer, clocks, again)
+    run.compare()
+    return run
+
+
+def _repeated(job: Job, folder: Path, env_steps: int, now: Mapping[str, Any]) -> Iterator[Repetition]:
+    """The records of the job's run that go further than it does, and so have rows that it makes again."""
+    for place in filter(None, (job.folder, job.record)):
+        recorded = provenance(place)
+        if state(place, job.cell) is not State.SHORT or recorded["env_steps"] <= env_steps:
+            continue
+        if changes := other_machine(recorded, now):
+            print(f"{shown(place)}: its digits may not come out again ({'; '.join(changes)})", file=sys.stderr)
+        else:
+            yield Repetition(folder, place)
 
 
 def _identity(cell: Cell, device: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from pipeline.ablation.tables import ROAD_FOLDER
 from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import SCIENCE
+from pipeline.extent import TOTAL, is_partial
 from pipeline.params import ROOT, load_params
 from pipeline.remade import REMADE, UNREADABLE, made_problems
 from pipeline.report.remade import contents, report_problems
@@ -68,7 +69,9 @@ def result_problems(folder: Path) -> Iterator[str]:
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / name))
         yield from _misplaced(folder, found, config)
-        train, end = config["train"], config["train"]["total_env_steps"]
+        train, end = config["train"], int(found.get("env_steps", config["train"][TOTAL]))
+        if found.get(TOTAL, train[TOTAL]) != train[TOTAL]:
+            yield f"{PROVENANCE}: {TOTAL} is {found[TOTAL]}, not {train[TOTAL]} as config.yaml says"
         evals = [*range(0, end, train["eval_every_env_steps"]), end]
         rounds = [*range(train["warmup_env_steps"], end, train["round_env_steps"])]
         for name, env_steps, empty in (("evals.csv", evals, "nan"), ("train.csv", rounds, "0")):
@@ -92,9 +95,11 @@ def suite_problems(root: Path) -> Iterator[str]:
 
 def _summary(root: Path, results: Sequence[Path]) -> str:
     files = sum(len(contents(folder)) for folder in results)
+    some = sum(is_partial(provenance(folder)) for folder in results)
+    so_far = f" ({some} so far)" if some else ""
     made = zip(*(made.outputs for made in REMADE), strict=True)
     tables, figures = (sum(len(contents(root / part)) for part in parts) for parts in made)
-    return f"{len(results)} results of {files} files, {tables} files of tables, {figures} files of figures"
+    return f"{len(results)} results{so_far} of {files} files, {tables} files of tables, {figures} files of figures"
 
 
 def _changed(folder: Path, manifest: Any) -> Iterator[str]:

@@ -58,13 +58,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def published(root: Path) -> Iterator[Published]:
-    """A dry run, an upload, another one, and one more after a run of the first broke off."""
+    """A dry run, an upload, another one, one after a run of the first broke off, and one after another got longer."""
     with standing_in() as (address, state):
         found = Published(root, state)
         for words in (["--dry-run"], [], []):
             found.publish(address, *words)
         broken = state.runs[recorded(root)[0].described["id"]]
         broken["state"], broken["rows"] = "crashed", broken["rows"][:5]
+        found.publish(address)
+        shorter = state.runs[recorded(root)[1].described["id"]]
+        shorter["rows"] = shorter["rows"][:5]
         found.publish(address)
         yield found
 
@@ -104,16 +107,17 @@ def test_second_time_sends_no_run_and_updates_the_one_report(published: Publishe
         assert words in report["spec"], words
 
 
-def test_an_upload_that_broke_off_is_made_whole(published: Published) -> None:
-    assert published.said[3].returncode == 0, published.said[3].stderr
-    assert "1 of 2 recorded runs are there" in published.said[3].stdout
-    assert published.said[3].stdout.count("uploads ") == 1
+@pytest.mark.parametrize("time", [3, 4], ids=["broke off", "got longer"])
+def test_an_upload_that_is_not_whole_is_made_whole(time: int, published: Published) -> None:
+    assert published.said[time].returncode == 0, published.said[time].stderr
+    assert "1 of 2 recorded runs are there" in published.said[time].stdout
+    assert published.said[time].stdout.count("uploads ") == 1
 
     def rows(time: int) -> dict[str, list[Any]]:
         return {name: [row["env_steps"] for row in run["rows"]] for name, run in published.runs[time].items()}
 
-    assert rows(3) == rows(1)
-    assert {run["state"] for run in published.runs[3].values()} == {"finished"}
+    assert rows(time) == rows(1)
+    assert {run["state"] for run in published.runs[time].values()} == {"finished"}
     assert published.state.faults == []
 
 

@@ -226,6 +226,24 @@ def test_a_table_in_excess_and_no_figures(root: Path) -> None:
     assert verify(root)[1][:-1] == expected
 
 
+def test_a_partial_record_is_verified_as_such(root: Path) -> None:
+    folder = root / RESULT
+    edit(folder / "evals.csv", lambda text: "".join(text.splitlines(True)[:3]))
+    edit(folder / "train.csv", lambda text: text.splitlines(True)[0])
+    lines = list(result_problems(folder))
+    assert "evals.csv: no row at env_steps 600" in lines, "it says that it is whole"
+    record(folder, env_steps=300)
+    assert list(result_problems(folder)) == []
+    assert verify(root)[1][-1].startswith("1 results (1 so far) of ")
+    record(folder, total_env_steps=500)
+    assert list(result_problems(folder)) == ["provenance.json: total_env_steps is 500, not 600 as config.yaml says"]
+
+
+def test_a_record_that_goes_further_than_it_says_is_named(root: Path) -> None:
+    record(root / RESULT, env_steps=300)
+    assert "evals.csv: a row that is not due at env_steps 600" in list(result_problems(root / RESULT))
+
+
 @pytest.mark.parametrize("words", [["again=1"], ["rerun"], ["rerun=-1"], ["rerun=some"], ["jobs=0"]])
 def test_bad_arguments(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2

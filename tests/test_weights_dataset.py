@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from pipeline import interruptions
+from pipeline.edit import edit_params
 from pipeline.evaluate import read_run
 from pipeline.interruptions import Stopped
-from pipeline.launch import set_scale
 from pipeline.params import ROOT, Params, load_params
 from pipeline.run_folder import Cell, Refused
 from pipeline.weights import accept, dataset
@@ -192,11 +192,11 @@ def test_the_method_s_own_settings_and_the_suite_s_meet_in_a_cell() -> None:
 def test_the_scale_of_the_suite_is_written_where_it_stands(tmp_path: Path) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    params = set_scale("paper", tmp_path, "weights")
+    params = edit_params(tmp_path, "paper", suite="weights")
     assert WEIGHTS.section(params).scale == "paper" and params.scale == load_params().scale
     (tmp_path / "params.yaml").write_text(text.replace("\nweights:", "\n'weights':", 1), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"weights.scale is not in the line below `weights:`"):
-        set_scale("smoke", tmp_path, "weights")
+        edit_params(tmp_path, "smoke", suite="weights")
 
 
 def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:

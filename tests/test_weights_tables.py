@@ -12,7 +12,7 @@ from pipeline import age, age_plot
 from pipeline.ordered import bootstrap_interval, share_falling, spearman
 from pipeline.results import ResultsError
 from pipeline.weights import plot, tables
-from tests.results_on_disk import contents
+from tests.results_on_disk import contents, write_cell
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = "reports/paper/fig4_weights.csv"
@@ -162,6 +162,7 @@ def write_training(root: Path, weights: dict[str, Callable[[int, int], float] | 
             for step in (100, 200, 300, 400)
         ]
         (folder / "train.csv").write_text("\n".join(",".join(row) for row in [head, *rows]) + "\n")
+        write_cell(folder, [(0, 0.0), (500, 1.0)])
 
 
 def test_how_often_older_data_weigh_more(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Final:
-    """The end of the run: the policy's parameters by name, [R, ...]."""
+    """The end of the run, or of a part of it: the policy's parameters by name, [R, ...]."""
 
     env_steps: int
     policy: dict[str, np.ndarray]
@@ -82,21 +82,24 @@ def train(
     device: str = "auto",
     state: dict[str, Any] | None = None,
     threads: int = 1,
+    until: int | None = None,
 ) -> Iterator[Record]:
     """Trains R = len(seeds) independent replicas of one agent; each depends on its own seed alone.
 
     The clock is the environment step. With the state of an earlier Step, which is used up, it goes on from there: the
-    records are those that would have followed. Environments are stepped in so many threads. SettingsError if a part
-    needs what the backbone does not have; Diverged.
+    records are those that would have followed. With `until` it ends after that env step, where the run would have gone
+    on: what it yields up to there, but for Final, is the same. Environments are stepped in so many threads.
+    SettingsError if a part needs what the backbone does not have; Diverged.
     """
     torch.set_flush_denormal(True)  # products with denormal numbers are several times slower on a CPU
     trainer = Trainer(settings, seeds, pick_device(device), threads)
     loop = settings.train
+    end = loop.total_env_steps if until is None else min(until, loop.total_env_steps)
     if state is None:
         yield trainer.evaluation()
     else:
         restore(trainer, state)
-    while trainer.env_steps < loop.total_env_steps:
+    while trainer.env_steps < end:
         since_warmup = trainer.env_steps - loop.warmup_env_steps
         if since_warmup >= 0 and since_warmup % loop.round_env_steps == 0:
             yield trainer.round()

@@ -10,6 +10,7 @@ reports/results or runs/ is taken from there; the others are trained.
 import csv
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 from pipeline.ablation.suite import ABLATION, EVALS, ROUNDS, members, switches
 from pipeline.cell import result_folder, train_together
+from pipeline.extent import TOTAL
+from pipeline.fingerprint import decisive
 from pipeline.params import ROOT
 from pipeline.run_folder import PROVENANCE, Cell, State, run_folder, state
 from pipeline.suites import record_one, write_csv
@@ -32,10 +35,13 @@ def record(cell: Cell, root: Path = ROOT) -> str:
     numbers = cell.config["numbers"]
     runs = {run.method: finished_run(run, root) for run in members(cell, root)}
     made = {method: _made(folder) for method, folder in runs.items()}
-    settings = hashlib.sha256(as_json(cell.config).encode()).hexdigest()
-    with ABLATION.recording(cell, root, settings=settings, switches=switches(cell), runs=made) as fresh:
-        write_csv(fresh / EVALS, [row for method, folder in runs.items() for row in _rows(method, folder)])
-        write_csv(fresh / ROUNDS, [row for method, folder in runs.items() for row in _means(method, folder, numbers)])
+    settings = hashlib.sha256(as_json(decisive(cell.config)).encode()).hexdigest()
+    end = math.inf if cell.until is None else cell.until  # a run may go further: it is recorded as far as the others
+    so_far = {} if cell.until is None else {"env_steps": cell.until, TOTAL: _longest(cell)}
+    with ABLATION.recording(cell, root, settings=settings, switches=switches(cell), runs=made, **so_far) as fresh:
+        write_csv(fresh / EVALS, [row for method, folder in runs.items() for row in _rows(method, folder, end)])
+        means = [row for method, folder in runs.items() for row in _means(method, folder, numbers, end)]
+        write_csv(fresh / ROUNDS, means)
     return f"{cell.name}: recorded {len(runs)} runs"
 
 
@@ -47,20 +53,24 @@ def finished_run(run: Cell, root: Path = ROOT) -> Path:
     return next(folder for folder in folders if state(folder, run) is State.FINISHED)
 
 
+def _longest(cell: Cell) -> int:
+    return max(config["train"][TOTAL] for config in cell.config["methods"].values())
+
+
 def _made(folder: Path) -> dict[str, Any]:
     found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     return {name: found[name] for name in RECORDED}
 
 
-def _rows(method: str, folder: Path) -> Iterator[dict[str, Any]]:
+def _rows(method: str, folder: Path, end: float) -> Iterator[dict[str, Any]]:
     with (folder / EVALS).open(newline="", encoding="utf-8") as file:
-        yield from ({"method": method, **row} for row in csv.DictReader(file))
+        yield from ({"method": method, **row} for row in csv.DictReader(file) if int(row["env_steps"]) <= end)
 
 
-def _means(method: str, folder: Path, numbers: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The mean of each number over the rounds that have it."""
+def _means(method: str, folder: Path, numbers: Sequence[str], end: float) -> Iterator[dict[str, Any]]:
+    """The mean of each number over the rounds, before the end, that have it."""
     with (folder / "train.csv").open(newline="", encoding="utf-8") as file:
-        rounds = list(csv.DictReader(file))
+        rounds = [row for row in csv.DictReader(file) if int(row["env_steps"]) < end]
     for number in numbers:
         values = [float(row[number]) for row in rounds if row.get(number)]
         if values:

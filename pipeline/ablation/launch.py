@@ -1,10 +1,10 @@
 """Trains what the suite `ablation` lacks, several runs at a time, then records it and makes its tables and figure.
 
-    python -m pipeline.ablation.launch [jobs=N] [batch=N] [scale=smoke|quick|paper]
+    python -m pipeline.ablation.launch [jobs=N] [batch=N] [scale=smoke|quick|paper] [until=N|none]
 
 `jobs` is the number of processes at once (default: the number of cores), `batch` the number of seeds in each, as in
-pipeline/launch.py. `scale` is written into params.yaml first, below `ablation:`. A run that fails does not stop the
-others; what is finished stays finished, so the same command goes on after a stop.
+pipeline/launch.py. `scale` and `until` are written into params.yaml first, below `ablation:`. A run that fails does
+not stop the others; what is finished stays finished, so the same command goes on after a stop.
 """
 
 import sys
@@ -14,7 +14,7 @@ from itertools import product
 from pipeline.ablation.suite import ABLATION, members
 from pipeline.cells import is_trained
 from pipeline.estimate import estimate_hours
-from pipeline.launch import Batch, batched, default_batch, started, train_all
+from pipeline.launch import Batch, batched, default_batch, started, stops, train_all, until_of
 from pipeline.params import Params
 from pipeline.processes import dvc
 from pipeline.run_folder import Refused
@@ -37,7 +37,8 @@ def launch(params: Params, jobs: int, batch: int | None = None) -> int:
     stale = [run for run in runs if not is_trained(run)]
     total = len(cells) * len(suite.grid.methods)
     hours = f", about {estimate_hours(stale, jobs)}" if stale else ""
-    print(f"{total} runs of the suite {ABLATION.name} at scale {suite.scale}: {len(stale)} to train{hours}", flush=True)
+    size = f"{total} runs of the suite {ABLATION.name} at scale {suite.scale}{stops(runs)}"
+    print(f"{size}: {len(stale)} to train{hours}", flush=True)
     failed = train_all(batched(stale, batch or default_batch(stale)), jobs, command)
     for name, reason in failed.items():
         print(f"failed   {name}: {reason}")
@@ -51,7 +52,8 @@ def launch(params: Params, jobs: int, batch: int | None = None) -> int:
 def command(batch: Batch) -> list[str]:
     """Trains the runs as params.yaml has them."""
     run, seeds = batch[0], ",".join(str(run.seed) for run in batch)
-    return ["pipeline.train", f"method={run.method}", f"env={run.env}", f"seeds=[{seeds}]", f"scale={run.scale}"]
+    words = [f"method={run.method}", f"env={run.env}", f"seeds=[{seeds}]", f"scale={run.scale}"]
+    return ["pipeline.train", *words, *until_of(batch)]
 
 
 if __name__ == "__main__":

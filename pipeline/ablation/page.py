@@ -36,6 +36,12 @@ def is_clear(row: pd.Series) -> bool:
     return bool(pd.notna(row["low"]) and (row["low"] > 0 or row["high"] < 0))
 
 
+def so_far(rows: pd.DataFrame) -> str:
+    """How far the runs of these rows of one place go, where they are to go on, in words that follow others."""
+    words = rows["so_far"].iloc[0] if "so_far" in rows else None
+    return f", so far {words} environment steps" if pd.notna(words) else ""
+
+
 def place_of(place: str) -> str:
     """A place as people write it."""
     return "Road-and-Rocks" if place == ROAD else place
@@ -60,7 +66,7 @@ def markdown(attribution: pd.DataFrame) -> str:
         heading, digits = described(str(place), str(statistic))
         first = rows.iloc[0]
         lines += ["", f"## {place_of(str(place))}: {heading}", ""]
-        lines += [f"`{base}`: {first['value']:{digits}}, mean of {first['n_seeds']} seeds.", ""]
+        lines += [f"`{base}`: {first['value']:{digits}}, mean of {first['n_seeds']} seeds{so_far(rows)}.", ""]
         lines += ["| switch | adds | gap |", "| --- | ---: | ---: |", *_rows(rows, digits)]
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.ablation.page import TOTAL, described, is_clear, labels, place_of
+from pipeline.ablation.page import TOTAL, described, is_clear, labels, place_of, so_far
 from pipeline.looks import KNOWN, spelled
 from pipeline.plot import STYLE, save
 from pipeline.report.panels import panels
@@ -34,8 +34,10 @@ def draw(attribution: pd.DataFrame) -> Figure:
             _panel(ax, table[~table["method"].isin([base, TOTAL])], labelled=panel % COLUMNS == 0)
             ax.set_title(f"{place_of(str(place))}\n{heading}", fontsize="small")
             ax.set_xlabel(f"less {spelled(base)}'s {table['value'].iloc[0]:{digits}}")
-        seeds = attribution.groupby("place", sort=False)["n_seeds"].first()
-        counts = ", ".join(f"{count} seeds on {place_of(str(place))}" for place, count in seeds.items())
+        places = attribution.groupby("place", sort=False)
+        counts = ", ".join(
+            f"{rows['n_seeds'].iloc[0]} seeds on {place_of(str(place))}{so_far(rows)}" for place, rows in places
+        )
         figure.suptitle(
             f"{spelled(base)} with one switch as in {spelled(target)}; {counts}\n"
             "bar: 95 % t interval, paired by seed, in colour where it leaves out 0; empty: it has no part in this",

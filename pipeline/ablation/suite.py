@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checks import one_line
-from pipeline.config import compose_cell
+from pipeline.config import compose_cell, stop_of
 from pipeline.params import ABLATION_KEYS, ROOT, Params, load_params
 from pipeline.road.configure import content
 from pipeline.road.settings import Job, jobs_of, world_of
@@ -48,7 +48,21 @@ def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
     return {path: digest for each in config["methods"].values() for path, digest in source_digests(each, root).items()}
 
 
-ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources)
+def stop(params: Params, env: str, config: dict[str, Any]) -> int | None:
+    """Where the runs on one environment stop for now; SettingsError if one of them cannot stop there."""
+    grid, stops = ABLATION.section(params).grid, []
+    for each in config["methods"].values():
+        step, warmup = stop_of(grid, env, each, ABLATION.name), each["train"]["warmup_env_steps"]
+        if step is not None and step <= warmup:
+            raise SettingsError(
+                f"ablation.until={step} is not above train.warmup_env_steps={warmup}, and so has no round to compare "
+                f"on {env}; nearest valid value: {warmup + 1} or more"
+            )
+        stops.append(step)
+    return max((step for step in stops if step is not None), default=None)
+
+
+ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources, stop)
 ROAD_CELL = ABLATION.folder / "road.json"
 
 
@@ -56,7 +70,7 @@ def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
     """The runs that a cell of the suite consists of, one of each method."""
     configs = {method: cell.config["methods"][method] for method in cell.config["order"]}
     return [
-        Cell(method, cell.env, cell.seed, cell.scale, config, code_digest(config, root))
+        Cell(method, cell.env, cell.seed, cell.scale, config, code_digest(config, root), cell.until)
         for method, config in configs.items()
     ]
 

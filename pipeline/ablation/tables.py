@@ -21,6 +21,8 @@ from pipeline import stats
 from pipeline.ablation.page import ROAD, STATISTICS, TOTAL, markdown
 from pipeline.aggregate import DIGITS
 from pipeline.checks import one_line
+from pipeline.extent import TOTAL as ALL_STEPS
+from pipeline.extent import is_partial, so_far
 from pipeline.results import ResultsError
 from pipeline.road.summary import ERRORS
 from pipeline.road.summary import seeds_table as road_seeds
@@ -84,6 +86,20 @@ def read_records(root: Path) -> list[dict[str, Any]]:
             raise ResultsError(f"{folder}: other settings than those of the first seed on {env}: {AGAIN}")
         records.append(found)
     return records
+
+
+def read_extents(root: Path) -> dict[str, str]:
+    """How far the results of each environment go, where they are to go on; ResultsError if the seeds differ in that.
+
+    What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go.
+    """
+    found = dict[str, str]()
+    for env, folder, _ in read_places(root):
+        record = json.loads((root / folder / "provenance.json").read_text(encoding="utf-8"))
+        words = so_far(record["env_steps"], record[ALL_STEPS]) if is_partial(record) else "all"
+        if found.setdefault(env, words) != words:
+            raise ResultsError(f"{folder} goes as far as {words} env steps, the first seed {found[env]}: {AGAIN}")
+    return {env: words for env, words in found.items() if words != "all"}
 
 
 def recorded_switches(root: Path, records: list[dict[str, Any]]) -> dict[str, str]:
@@ -175,6 +191,8 @@ def make_tables(root: Path) -> Path:
     records = read_records(root)
     changed, seeds = recorded_switches(root, records), seeds_table(root)
     made = {"attribution": attribution_table(seeds, changed), "seeds": seeds, "runs": runs_table(records)}
+    if extents := read_extents(root):
+        made["attribution"]["so_far"] = made["attribution"]["place"].map(extents)
     target = root / "reports/tables/ablation"
     with replaced_folder(target) as folder:
         for name, table in made.items():

@@ -82,6 +82,9 @@ TYPED = {  # the words after method=tom env=hopper scale=smoke -> what the refus
     "tracking=on": "tracking=on",
     "resume=maybe": "resume=maybe",
     "checkpoint_every=-5": "checkpoint_every=-5",
+    "until=250": "until=250",
+    "until=soon": "until=soon",
+    "until=-300": "until=-300",
     "run_dir=": "run_dir=",
     "run_dir=params.yaml": "run_dir=params.yaml",
     "+weighting.new=1": "weighting.new",
@@ -98,6 +101,13 @@ TYPED = {  # the words after method=tom env=hopper scale=smoke -> what the refus
 }
 WRITTEN = {  # what is put in place of the first text in params.yaml -> what the refusal must name
     ("scale: quick", "scale: quik"): "scale=quik",
+    ("scale: quick", "scale: quick\nuntil: 3000"): "until",
+    (
+        "  envs:\n  - hopper\n  - halfcheetah\n",
+        "  until: 3100\n  envs:\n  - hopper\n  - halfcheetah\n",
+    ): "grid.until=3100",
+    ("  envs:\n  - hopper\n  - halfcheetah\n", "  until: {hoper: 3000}\n  envs:\n  - hopper\n"): "hoper",
+    ("weights:   ", "weights:\n  until: 3000\n#  "): "weights.until=3000",
     ("scale: quick", "scale:"): "scale",
     ("scale: quick", "scale: ${scale}"): "scale",
     ("scale: quick", "scale: ${scale"): "params.yaml",

@@ -37,10 +37,12 @@ class Target:
 
     method: str = "mbpo"
     env: str = "hopper"
+    seeds: tuple[int, ...] = ()  # trained together; none: seed 0 alone
 
     def command(self, folder: Path, *extra: str, prelude: str = "") -> list[str]:
         """The run in a folder; `prelude` is Python that its process executes first."""
-        words = [f"method={self.method}", f"env={self.env}", "seed=0", "scale=smoke", "tracking=off"]
+        seeds = f"seeds={list(self.seeds)}" if self.seeds else "seed=0"
+        words = [f"method={self.method}", f"env={self.env}", seeds, "scale=smoke", "tracking=off"]
         words += [f"run_dir='{folder}'", *extra]
         if not prelude:
             return [sys.executable, "-m", "pipeline.train", *words]

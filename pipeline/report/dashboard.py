@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.extent import at_scale
 from pipeline.looks import spelled
 
 TITLE = "Transition occupancy matching: does it hold?"
@@ -40,7 +41,7 @@ def blocks(root: Path, entity: str, project: str) -> Iterator[Any]:
     yield wr.TableOfContents()
     yield wr.H1("Verdicts")
     yield wr.MarkdownBlock((tables / "claims" / "claims.md").read_text(encoding="utf-8").partition("\n")[2])
-    yield wr.H1(f"Learning curves at scale {scale}")
+    yield wr.H1(f"Learning curves at scale {at_scale(scale, runs)}")
     for env in envs:
         yield wr.H2(str(env))
         yield wr.PanelGrid(runsets=[_runset(wr, entity, project, scale, env)], panels=list(_panels(wr)))

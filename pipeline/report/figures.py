@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from pipeline.extent import at_scale
 from pipeline.looks import looks, spelled
 from pipeline.plot import STEPS, STYLE, save
 from pipeline.report.panels import legend, panels
@@ -90,7 +91,8 @@ DRAWN: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
 def write(root: Path) -> Path:
     """Replaces `root`/reports/figures/report and returns its path; FileNotFoundError if a table is not there."""
     reports = root / "reports"
-    scale = str(pd.read_csv(reports / "tables" / "report" / "runs.csv")["scale"].iloc[0])
+    runs = pd.read_csv(reports / "tables" / "report" / "runs.csv")
+    scale = at_scale(str(runs["scale"].iloc[0]), runs)
     tables = {name: pd.read_csv(reports / "tables" / "report" / f"{name}.csv") for name in DRAWN}
     made = {name: (draw, tables[name]) for name, draw in DRAWN.items() if not tables[name].empty}
     made["published_curves"] = (published_curves, pd.read_csv(reports / "paper" / "fig3_curves.csv"))

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.claims import estimate, value
+from pipeline.extent import stops_in_words
 from pipeline.looks import spelled
 from pipeline.report.pictures import pictures
 from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
@@ -127,6 +128,7 @@ def render(root: Path) -> str:
     )
     return environment.get_template("page.html.j2").render(
         scale=str(runs["scale"].iloc[0]),
+        extent=stops_in_words(runs),
         seeds=int(runs["seed"].nunique()),
         claims=[row for row in shown if not row["check"]],
         checks=[row for row in shown if row["check"]],

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pipeline.extent import TOTAL
 from pipeline.results import ResultsError
 
 RECORDED = ["git_commit", "finished", "cpu_s", "wall_s", "cpu", "device", "python", "torch", "numpy", "gymnasium"]
@@ -34,7 +35,8 @@ def runs_table(results: Path, seeds: pd.DataFrame) -> pd.DataFrame:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultsError(f"{folder / 'provenance.json'}: not the record of a run ({error})") from None
         rows.append({"scale": scale, "method": method, "env": env, "seed": seed, **recorded})
-    return pd.DataFrame(rows)
+    lengths = ["env_steps", TOTAL] if TOTAL in seeds else []
+    return pd.DataFrame(rows).join(seeds[lengths].reset_index(drop=True))
 
 
 def model_error_table(results: Path, seeds: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +51,8 @@ def model_error_table(results: Path, seeds: pd.DataFrame) -> pd.DataFrame:
         if not path.is_file():
             raise ResultsError(f"{path} is missing")
         rounds = pd.read_csv(path)
-        if not set(ERRORS) <= set(rounds):
+        rounds = rounds[rounds["env_steps"] < final.loc[key, "env_steps"]]  # a round comes before its step
+        if rounds.empty or not set(ERRORS) <= set(rounds):
             continue
         last = rounds[rounds["env_steps"] >= (1 - LAST_SHARE) * rounds["env_steps"].max()]
         errors = last[ERRORS].to_numpy(dtype=float)

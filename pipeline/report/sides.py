@@ -7,14 +7,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pipeline.extent import TOTAL
 from pipeline.report.claim import nearest
-from pipeline.results import ResultsError, read_evaluations
+from pipeline.results import RECORD, ResultsError, read_evaluations, total_env_steps, total_in
 
 RESULTS = Path("reports") / "results"
 
 
 class Side(NamedTuple):
-    """One of the two: how it was called, what it was taken for, and its evaluations with method, env and seed."""
+    """One of the two: how it was called, what it was taken for, and its evaluations with method, env and seed.
+
+    And with TOTAL, the env steps of the whole run of which they are a part, or all.
+    """
 
     name: str
     what: str
@@ -50,7 +54,9 @@ def _folders(folder: Path) -> pd.DataFrame:
         method, env, seed = (values.get(key) for key in ("method", "env", "seed"))
         if method is None or env is None or seed is None:
             method, env, seed = path.parts[-4:-1]
-        found.append(read_evaluations(path).assign(method=str(method), env=str(env), seed=int(seed)))
+        rows = read_evaluations(path)
+        total = total_env_steps(path.parent, int(rows["env_steps"].iloc[-1]))
+        found.append(rows.assign(method=str(method), env=str(env), seed=int(seed), **{TOTAL: total}))
     if not found:
         raise ResultsError(f"{folder} has no run: no evals.csv lies below it")
     return pd.concat(found, ignore_index=True)
@@ -66,7 +72,9 @@ def _revision(root: Path, revision: str, scale: str) -> pd.DataFrame:
             text = _git(root, "show", f"{revision}:{name}")
             method, env, seed = name.split("/")[-4:-1]
             rows = read_evaluations(Path(f"{revision[:12]}:{name}"), text)
-            found.append(rows.assign(method=method, env=env, seed=int(seed)))
+            record = f"{name.rpartition('/')[0]}/{RECORD}"
+            total = total_in(record, _git(root, "show", f"{revision}:{record}"), int(rows["env_steps"].iloc[-1]))
+            found.append(rows.assign(method=method, env=env, seed=int(seed), **{TOTAL: total}))
     if not found:
         raise ResultsError(f"revision {revision[:12]} has no results at scale {scale}")
     return pd.concat(found, ignore_index=True)

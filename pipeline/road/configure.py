@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.checks import one_line
+from pipeline.fingerprint import decisive
 from pipeline.params import ROOT, load_params
 from pipeline.road.settings import Job, jobs
 from pipeline.sources import module_digests, source_digest
@@ -24,7 +25,7 @@ def content(wanted: Sequence[Job], root: Path = ROOT) -> str:
     """The file's text: every job, and the digests of the files that they use."""
     parts = {f"{KINDS[kind]}.{getattr(job.agent, kind).name}" for job in wanted for kind in KINDS}
     sources = module_digests(["tom.road", *(f"tom.{p}" for p in parts), *(f"tom.settings.{p}" for p in parts)], root)
-    described = [dataclasses.asdict(job) for job in wanted]
+    described = decisive([dataclasses.asdict(job) for job in wanted])
     found = {"jobs": described, "source_digest": source_digest(sources), "sources": sources}
     return as_json(found)
 

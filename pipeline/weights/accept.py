@@ -15,14 +15,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.accept import checked_out
+from pipeline.accept import accept_checkpoints, checked_out
 from pipeline.checks import key_values, one_line, one_of
 from pipeline.params import ROOT, load_params
 from pipeline.processes import environment
 from pipeline.run_folder import Refused, accept_record
 from pipeline.sources import source_digest, source_digests
 from pipeline.weights.dataset import MANIFEST, TRANSITIONS
-from pipeline.weights.suite import WEIGHTS
+from pipeline.weights.suite import COLLECTOR, WEIGHTS
 from tom.settings.fields import SettingsError
 
 COMPARED = (f"runs/datasets/*/{TRANSITIONS}", "reports/weights/smoke/*/0/*.csv")
@@ -74,6 +74,11 @@ def smoke(tree: Path, env: str) -> dict[str, bytes]:
 def mark(old: Path, root: Path) -> Iterator[Path]:
     """Adds the digests of the code in `root` to what the code in `old` made, and gives the files it changed."""
     yield from WEIGHTS.accept(old, root)
+    for path in sorted((root / WEIGHTS.folder).glob("*/*.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))["config"][COLLECTOR]
+        digests = [source_digest(source_digests(config, tree)) for tree in (old, root)]
+        for folder in sorted(root.glob("runs/datasets/*.partial")):
+            yield from accept_checkpoints(folder, *digests)
     for found in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):
         config = json.loads(found.read_text(encoding="utf-8"))["settings"]
         if accept_record(found, *(source_digest(source_digests(config, tree)) for tree in (old, root))):

@@ -33,8 +33,8 @@ def read_suite(params: Path) -> Grid:
     try:
         config: Any = OmegaConf.load(params)
         suite = config["weights"]
-        axes = {axis: list(suite[axis]) for axis in ("methods", "envs", "seeds")}
-        return Grid(scale=suite["scale"], **axes)
+        methods, envs, seeds = (list(suite[axis]) for axis in ("methods", "envs", "seeds"))
+        return Grid(suite["scale"], methods, envs, seeds)
     except (OSError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
         raise ResultsError(f"{params}: cannot read weights ({str(error).splitlines()[0]})") from error
 

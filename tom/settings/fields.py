@@ -2,6 +2,9 @@
 
 Every number that affects a result is the default of exactly one field in `tom.settings`; `params.yaml` holds what a
 scale, a method or a person changes. Nothing here imports torch, so a bad value is refused before any compute.
+
+A field that is added later, with a default that leaves every number as it was, is `neutral`: at its default it is no
+part of what identifies a run, so that the runs recorded without it stay those of their settings.
 """
 
 import dataclasses
@@ -17,14 +20,23 @@ class SettingsError(ValueError):
     """A setting that cannot be used: the message names the key, the value and the nearest valid choice."""
 
 
-def number(default: float, *, low: float, high: float = math.inf, unit: str = "", origin: str, help: str) -> Any:
+def number(
+    default: float,
+    *,
+    low: float,
+    high: float = math.inf,
+    unit: str = "",
+    origin: str,
+    help: str,
+    neutral: bool = False,
+) -> Any:
     """A numeric field with its closed range [low, high]."""
-    return _field(default, dict(low=low, high=high, unit=unit, origin=origin, help=help))
+    return _field(default, dict(low=low, high=high, unit=unit, origin=origin, help=help, neutral=neutral))
 
 
-def choice(default: str, options: tuple[str, ...], *, origin: str, help: str) -> Any:
+def choice(default: str, options: tuple[str, ...], *, origin: str, help: str, neutral: bool = False) -> Any:
     """A field that takes one of a few words."""
-    return _field(default, dict(options=options, unit="", origin=origin, help=help))
+    return _field(default, dict(options=options, unit="", origin=origin, help=help, neutral=neutral))
 
 
 def part(name: str, *, origin: str) -> Any:
@@ -32,9 +44,9 @@ def part(name: str, *, origin: str) -> Any:
     return choice(name, (name,), origin=origin, help="the part these settings belong to")
 
 
-def switch(default: bool, *, origin: str, help: str) -> Any:
+def switch(default: bool, *, origin: str, help: str, neutral: bool = False) -> Any:
     """A yes/no field."""
-    return _field(default, dict(unit="", origin=origin, help=help))
+    return _field(default, dict(unit="", origin=origin, help=help, neutral=neutral))
 
 
 def _field(default: Any, metadata: dict[str, Any]) -> Any:

@@ -1,0 +1,108 @@
+"""What identifies a run stays what it was, and a setting added later changes none of it."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cells import cell_of
+from pipeline.config import register
+from pipeline.fingerprint import decisive, fingerprint
+from pipeline.params import ROOT, load_params
+from pipeline.road.configure import content
+from pipeline.road.settings import jobs
+from pipeline.run_folder import Cell, State, different, provenance, state
+from pipeline.trainer import Options, ensure_trained
+from pipeline.weights.suite import resolved
+from tom.settings.fields import number
+from tom.settings.weightings import tom
+
+STORED = {  # of recorded cells: their settings are in reports/results/<cell>/config.yaml
+    ("mbpo", "hopper", 0): "3ee23c292130be15",
+    ("tom", "hopper", 0): "1c8d650f9809ecbb",
+    ("tom", "halfcheetah", 1): "d7fb555ab6f43657",
+}
+CHANGED = (
+    "the fingerprint of a recorded run has changed, and so every run would be trained again: give a field that was "
+    "added to tom/settings the flag `neutral=True` if nothing changes at its default, else set params.yaml and defaults"
+    " back; if the runs are to be other ones, record them anew and store their fingerprints here"
+)
+OPTIONS = Options(device="cpu")
+SMOKE = ("tom", "hopper", 0, "smoke", ("train.eval_every_env_steps=200", "train.total_env_steps=400"))
+
+
+@pytest.mark.parametrize("names", STORED, ids=lambda names: "-".join(map(str, names)))
+def test_the_fingerprints_of_recorded_runs_stay(names: tuple[str, str, int]) -> None:
+    method, env, seed = names
+    assert cell_of(method, env, seed, "quick").fingerprint == STORED[names], CHANGED
+    recorded = provenance(ROOT / "reports/results/quick" / method / env / str(seed))
+    assert recorded["fingerprint"] == STORED[names]
+
+
+@dataclasses.dataclass
+class Later(tom.Settings):
+    """The weighting with a setting that came later."""
+
+    later: float = number(1.0, low=0.0, origin="ours", help="changes nothing at 1", neutral=True)
+
+
+def added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tom, "Settings", Later)
+    register.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    yield
+    register.cache_clear()
+
+
+def test_a_setting_added_later_leaves_record_and_checkpoint_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = cell_of(*SMOKE)
+    ensure_trained(before, tmp_path / "whole", OPTIONS)
+    ensure_trained(dataclasses.replace(before, until=200), tmp_path / "run", OPTIONS)
+    with monkeypatch.context() as patch:
+        added(patch)
+        now = cell_of(*SMOKE)
+        assert now.config["weighting"]["later"] == 1.0 and "later" not in before.config["weighting"]
+        assert now.fingerprint == before.fingerprint
+        now = dataclasses.replace(now, source_digest=before.source_digest)  # another matter: pipeline.accept
+        assert state(tmp_path / "whole", now) is State.FINISHED
+        capsys.readouterr()
+        ensure_trained(now, tmp_path / "run", OPTIONS)
+        assert "goes on from env step 200" in capsys.readouterr().err
+        assert different(tmp_path / "run", tmp_path / "whole") == []
+        *names, overrides = SMOKE
+        other = cell_of(*names, (*overrides, "weighting.later=2"))  # type: ignore[arg-type]
+        assert other.fingerprint != before.fingerprint, "another value is another run"
+
+
+def test_a_setting_added_later_leaves_suites_and_road_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def described() -> list[Any]:
+        params = load_params()
+        assert params.weights is not None
+        few = dataclasses.replace(params.weights.grid, methods=("tom", "tom_kl"))
+        params = dataclasses.replace(params, weights=dataclasses.replace(params.weights, grid=few))
+        suite = resolved(params, "hopper")
+        return [fingerprint(suite, 0), fingerprint(suite["sac"], 0), json.loads(content(jobs(params)))["jobs"]]
+
+    before = described()
+    with monkeypatch.context() as patch:
+        added(patch)
+        assert described() == before
+
+
+def test_what_is_left_out_has_its_default_and_is_neutral(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tom, "Settings", Later)
+    values = {"weighting": {"name": "tom", "clip": 10.0, "later": 1.0}, "train": {"total_env_steps": 5}, "later": 1.0}
+    kept = {**values, "weighting": {"name": "tom", "clip": 10.0}}
+    assert decisive(values) == kept
+    assert decisive({"methods": [values]}) == {"methods": [kept]}
+    for other in ({"name": "tom", "later": 2.0}, {"name": "gone", "later": 1.0}, {"later": 1.0}, "tom"):
+        assert decisive({"weighting": other}) == {"weighting": other}
+    assert Cell("m", "e", 0, "s", values, "").fingerprint == fingerprint(kept, 0)
