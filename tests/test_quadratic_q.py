@@ -57,7 +57,7 @@ def test_with_a_feature_per_pair_and_no_ridge_it_is_the_exact_dual(
     found = minimise(columns, log_ratio, direction, start, 1e-12, divergence, q)
     error = log_ratio + (torch.cat([columns, direction[..., None]], -1) @ found[..., None])[..., 0]
     weights = weight("kl" if divergence == "kl_simplex" else divergence, error, q)
-    np.testing.assert_allclose(weights.reshape(mdp.T.shape), expected, atol=1e-5)
+    np.testing.assert_allclose(weights.reshape(mdp.T.shape), expected, atol=1e-5, rtol=1e-5)
 
 
 def linear_world(rows: int, seeds: tuple[int, ...] = (0, 1), ends: bool = False) -> tuple[Replay, Policy, Stream]:
@@ -68,8 +68,8 @@ def linear_world(rows: int, seeds: tuple[int, ...] = (0, 1), ends: bool = False)
     next_obs = 0.8 * obs + 0.4 * action + 0.1 * draws.normal(rows, 2)
     over = (next_obs[..., :1] > 1.5).float() * ends
     replay.add(torch.cat([obs, action, next_obs, over * 0.0, over, over * 0.0], -1))
-    for replica in range(len(seeds)):
-        for start in draws.normal(50, 2)[replica]:
+    for replica, starts in enumerate(draws.normal(50, 2)):
+        for start in starts:
             replay.push_reset(replica, start)
     return replay, Policy(len(seeds), 2, 1, 8, draws), draws
 

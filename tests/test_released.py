@@ -15,9 +15,10 @@ from tests.tabular import dual_weights, golden_mdp, minimise
 from tests.test_contract import ACT, OBS, ROWS, WARMUP, context, situation, small
 from tests.test_discriminator import gaussian_task
 from tests.test_dual import buffer_of, flow_of
-from tom.context import build
+from tom.context import Context, build
 from tom.discriminator import Discriminator, cross_entropy
 from tom.dual import best_constant, dual_loss
+from tom.network_q import NetworkQ
 from tom.networks import descend
 from tom.projection import project
 from tom.replay import Replay, Transitions
@@ -33,6 +34,7 @@ TINY = Settings(
     discriminator_hidden=8, discriminator_updates=5, discriminator_batch=16, q_hidden=8, q_updates=5, q_batch=16
 )
 SWITCHES: dict[str, Any] = {
+    "q": "quadratic",
     "divergence": "chi2_free",
     "termination": "mask",
     "action_samples": 1,
@@ -53,7 +55,7 @@ SWITCHES: dict[str, Any] = {
 # What the released code does otherwise than the corrected preset, part by part.
 OFFICIAL: dict[str, dict[str, Any]] = {
     "train": {"time_limits": "terminal", "warmup_actions": "policy"},
-    "weighting": {name: value for name, value in SWITCHES.items() if name not in {"project", "log_ratio"}},
+    "weighting": {name: value for name, value in SWITCHES.items() if name not in {"q", "project", "log_ratio"}},
     "loss": {},
     "dynamics": {"weights_by": "resample", "restore_best": False},
     "backbone": {},
