@@ -3,9 +3,9 @@
     python -m pipeline.accept [base=HEAD] [scale=smoke] [suite=ablation]
 
 Trains a short cell of every method of the grid, and of the suite if it is named, with the code of the commit `base` and
-with the code as it is now. If every evals.csv and train.csv has the same bytes, the recorded runs of these methods that
-the code of `base` made count as made by this code, and so do the checkpoints of those that are to go on, and the
-suite's results.
+with the code as it is now. If all that the seed decides has the same bytes, but for columns that train.csv gained, the
+recorded runs of these methods that the code of `base` made count as made by this code, and so do the checkpoints of
+those that are to go on, and the suite's results.
 """
 
 import io
@@ -32,7 +32,7 @@ from pipeline.run_folder import CHECKPOINTS, PROVENANCE, Refused, State, accept_
 from pipeline.sources import code_digest, source_digests
 from tom.settings.fields import SettingsError
 
-COMPARED = ("evals.csv", "train.csv")
+PROBED = "probe_every_env_steps"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,14 +72,24 @@ def accept(params: Params, scale: str, base: str, scratch: Path, ablation: bool 
 
 
 def checked_out(base: str, folder: Path) -> Path:
-    """The code of a commit in a folder, with params.yaml as it is now; SettingsError if there is no such commit."""
-    packed = subprocess.run(["git", "archive", base, "tom", "pipeline"], cwd=ROOT, capture_output=True, check=False)
+    """The code of a commit in a folder, with params.yaml as it is now, or as it was where that code cannot read it.
+
+    SettingsError if there is no such commit.
+    """
+    names = ("tom", "pipeline", "params.yaml")
+    packed = subprocess.run(["git", "archive", base, *names], cwd=ROOT, capture_output=True, check=False)
     if packed.returncode:
         reason = packed.stderr.decode(errors="replace").strip()
         raise SettingsError(f"base={base}: {reason}; nearest valid choice: base=HEAD")
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")
+    own = (folder / "params.yaml").read_bytes()
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
+    read = [sys.executable, "-c", "from pipeline.params import load_params; load_params()"]
+    if subprocess.run(
+        read, cwd=folder, env=environment(PYTHONPATH=str(folder)), capture_output=True, check=False
+    ).returncode:
+        (folder / "params.yaml").write_bytes(own)
     return folder
 
 
@@ -139,9 +149,11 @@ def _changed(params: Params, scale: str, env: str, old: Path) -> bool:
 def _different(method: str, env: str, scale: str, trees: dict[str, Path], scratch: Path) -> Iterator[str]:
     """Names of the files of a short run that differ between the trees; Refused if it fails in one of them."""
     runs = {}
+    probed = all(PROBED in (tree / "tom/settings/train.py").read_text(encoding="utf-8") for tree in trees.values())
+    words = [f"method={method}", f"env={env}", f"scale={scale}", "seed=0", "tracking=off", "device=cpu"]
+    words += [f"train.{PROBED}=100", "train.probe_rows=100"] if probed else []
     for side, tree in trees.items():
         runs[side] = scratch / f"{side}-{method}-{env}"
-        words = [f"method={method}", f"env={env}", f"scale={scale}", "seed=0", "tracking=off", "device=cpu"]
         command = [sys.executable, "-m", "pipeline.train", *words, f"run_dir='{runs[side]}'"]
         done = subprocess.run(
             command, cwd=tree, env=environment(PYTHONPATH=str(tree)), capture_output=True, check=False
@@ -149,7 +161,7 @@ def _different(method: str, env: str, scale: str, trees: dict[str, Path], scratc
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise Refused(f"the {side} code does not run method {method} on {env}: {' '.join(reason)}")
-    yield from different(runs["old"], runs["new"], COMPARED)
+    yield from different(runs["old"], runs["new"])
 
 
 def _recorded() -> list[Path]:

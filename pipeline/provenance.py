@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.extent import TOTAL
 from pipeline.params import ROOT
 from pipeline.run import Run
-from pipeline.run_folder import FILES, PROVENANCE, Cell, sha256
+from pipeline.run_folder import PROVENANCE, Cell, files_of, sha256
 from pipeline.swap import as_json
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
@@ -33,7 +33,7 @@ def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> No
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_s": round(run.clocks.wall_s, 1),
         "cpu_s": round(run.clocks.cpu_s, 1),
-        "sha256": {name: sha256(folder / name) for name in FILES if name != PROVENANCE},
+        "sha256": {name: sha256(folder / name) for name in files_of(folder) if name != PROVENANCE},
     }
     (folder / PROVENANCE).write_text(as_json(made), encoding="utf-8")
 

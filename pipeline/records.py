@@ -10,21 +10,24 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-TABLES = ("evals.csv", "train.csv", "timing.csv")
+PROBE = "probe.csv"  # of runs whose model is tried on fresh rows
+TABLES = ("evals.csv", "train.csv", "timing.csv", PROBE)
 EVALS = ("env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean")
-EVAL = "eval/"  # before the names of an evaluation's numbers where they are tracked
+EVAL, FRESH = "eval/", "probe/"  # before the names of an evaluation's and a probe's numbers where they are tracked
 TIMING = ("env_steps", "wall_s", "env_steps_per_s")
 
 
 class Writer:
-    """Writes evals.csv, train.csv, timing.csv and policy.npz into a folder; what a clock says is in timing.csv only."""
+    """Writes a run's tables and policy.npz into a folder; what a clock says is in timing.csv only."""
 
     def __init__(self, folder: Path, wall_s: float = 0.0, clock: Callable[[], float] = time.perf_counter) -> None:
         """Goes on with the tables that are there; `wall_s` seconds have gone into them."""
         self._folder, self._clock = folder, clock
         self._evals = _Table(folder / "evals.csv", EVALS)
         self._timing = _Table(folder / "timing.csv", TIMING)
-        self._train = _Table(folder / "train.csv") if (folder / "train.csv").exists() else None
+        self._train, self._probe = (
+            _Table(folder / name) if (folder / name).exists() else None for name in ("train.csv", PROBE)
+        )
         self._start = clock() - wall_s
         self.last_return = (self._evals.last(int, float) or (0, math.nan))[1]
         self._last = self._timing.last(int, float) or (0, 0.0)
@@ -37,7 +40,7 @@ class Writer:
     ) -> None:
         if self._train is None:  # a run without a round still has the table
             self._train = _Table(self._folder / "train.csv", ("env_steps",))
-        for table in (self._evals, self._timing, self._train):
+        for table in filter(None, (self._evals, self._timing, self._train, self._probe)):
             table.close()
 
     def evaluation(self, env_steps: int, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
@@ -54,9 +57,13 @@ class Writer:
 
     def round(self, env_steps: int, numbers: Mapping[str, float]) -> None:
         """Adds a row of training numbers; NaN is an empty cell. The first round decides the columns."""
-        if self._train is None:
-            self._train = _Table(self._folder / "train.csv", ("env_steps", *numbers))
-        self._train.add([env_steps, *(numbers[name] for name in self._train.columns[1:])])
+        self._train = self._train or _Table(self._folder / "train.csv", ("env_steps", *numbers))
+        self._train.add_numbers(env_steps, numbers)
+
+    def probe(self, env_steps: int, numbers: Mapping[str, float]) -> None:
+        """Adds a row of what the model is on fresh rows; a run without one has no such table."""
+        self._probe = self._probe or _Table(self._folder / PROBE, ("env_steps", *numbers))
+        self._probe.add_numbers(env_steps, numbers)
 
     def policy(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Writes the policy's parameters by name."""
@@ -70,9 +77,9 @@ class Writer:
 
 
 def rows_so_far(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """What was tracked of a run, in order: environment step and numbers; of two at one step, the evaluation first."""
+    """What was tracked of a run, in order: environment step and numbers; at one step, as the loop gives them."""
     rows = []
-    for order, (name, prefix) in enumerate((("evals.csv", EVAL), ("train.csv", ""))):
+    for order, (name, prefix) in enumerate((("evals.csv", EVAL), (PROBE, FRESH), ("train.csv", ""))):
         if (folder / name).exists():
             with (folder / name).open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
@@ -103,6 +110,10 @@ class _Table:
     def add(self, row: Sequence[Any]) -> None:
         self._rows.writerow([_text(value) for value in row])
         self._file.flush()
+
+    def add_numbers(self, env_steps: int, numbers: Mapping[str, float]) -> None:
+        """A row of the numbers that the table has columns for."""
+        self.add([env_steps, *(numbers[name] for name in self.columns[1:])])
 
     def close(self) -> None:
         self._file.close()

@@ -4,9 +4,11 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.run_folder import Refused
+from pipeline.columns import as_before
+from pipeline.records import PROBE
+from pipeline.run_folder import GROWING, Refused
 
-COMPARED = ("evals.csv", "train.csv")
+COMPARED = ("evals.csv", GROWING, PROBE)
 
 
 class Repetition:
@@ -20,16 +22,19 @@ class Repetition:
     def check(self) -> None:
         """Compares the rows that were added; Refused names the first that differs, with its file."""
         for made, recorded, before in self._tables:
-            now = _lines(made) if made.exists() and self._seen[made.name] < len(before) else []
+            now = _lines(made, before) if self._seen[made.name] < len(before) else []
             for row in range(self._seen[made.name], min(len(now), len(before))):
                 if now[row] != before[row]:
                     raise Refused(_difference(recorded, before, now, row))
             self._seen[made.name] = max(self._seen[made.name], len(now))
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a table; none where it has no rows, since the first row decides the columns."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+def _lines(path: Path, before: Sequence[str] = ()) -> list[str]:
+    """The lines of a table, without columns gained since; none where it has no rows: the first decides the columns."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if before and path.name == GROWING:
+        text = as_before(before[0], text)
+    lines = text.splitlines()
     return lines if len(lines) > 1 else []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.interruptions import Interruptions, Stopped
 from pipeline.progress import Progress
-from pipeline.records import EVAL, Writer
+from pipeline.records import EVAL, FRESH, Writer
 from pipeline.repetition import Repetition
 from pipeline.run_folder import FAILURE, Cell
 from pipeline.swap import as_json
@@ -53,6 +53,12 @@ class Run:
         self.writer.round(env_steps, numbers)
         self.compare()
         self.tracking.log(numbers, env_steps)
+
+    def probe(self, env_steps: int, numbers: Mapping[str, float]) -> None:
+        """Records what the model is on fresh rows."""
+        self.writer.probe(env_steps, numbers)
+        self.compare()
+        self.tracking.log({FRESH + name: value for name, value in numbers.items()}, env_steps)
 
     def compare(self) -> None:
         """Refused if a row is another than the one that is recorded."""
@@ -112,18 +118,19 @@ class Batch:
 
     def record(self, record: Any, progress: Progress) -> None:
         """Gives every run its part of a record."""
-        from tom.train import Evaluation, Final, Round
+        from tom.train import Evaluation, Final, Probe, Round
 
         for replica, run in enumerate(self.runs):
             if isinstance(record, Evaluation):
                 run.evaluation(record.env_steps, record.returns[replica], record.lengths[replica])
-            elif isinstance(record, Round):
-                run.round(record.env_steps, {name: float(all_[replica]) for name, all_ in record.numbers.items()})
+            elif isinstance(record, Round | Probe):
+                keep = run.round if isinstance(record, Round) else run.probe
+                keep(record.env_steps, {name: float(all_[replica]) for name, all_ in record.numbers.items()})
             elif isinstance(record, Final):
                 run.writer.policy({name: values[replica] for name, values in record.policy.items()})
         if isinstance(record, Evaluation):
             progress.evaluated(record.env_steps, float(record.returns.mean()))
-        elif isinstance(record, Round):
+        elif isinstance(record, Round | Probe):
             progress.at(record.env_steps)
         elif not isinstance(record, Final):
             self.last = record

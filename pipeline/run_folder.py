@@ -18,14 +18,16 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pipeline.columns import as_before
 from pipeline.extent import is_partial, is_short
 from pipeline.fingerprint import fingerprint
 from pipeline.swap import write_json
 
 PROVENANCE = "provenance.json"
 FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PROVENANCE)
-
-SEEDED = ("evals.csv", "train.csv", "policy.npz")  # those that the seed decides to the byte
+OPTIONAL = ("probe.csv",)  # files that some runs have besides
+SEEDED = ("evals.csv", "train.csv", "policy.npz", *OPTIONAL)  # those that the seed decides to the byte
+GROWING = "train.csv"  # code that logs more adds columns to it; what was there stays the same to the byte
 CHECKPOINTS, FAILURE = "checkpoints", "failure.json"
 WORK = (CHECKPOINTS, FAILURE, "wandb")  # beside FILES in the folder of a run that is not finished
 
@@ -97,6 +99,11 @@ def provenance(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def files_of(folder: Path) -> tuple[str, ...]:
+    """The files of a run, those that it need not have where they are there."""
+    return (*FILES, *(name for name in OPTIONAL if (folder / name).is_file()))
+
+
 def code_of(found: Mapping[str, Any]) -> set[str]:
     """The digests of the code that made a run, and of code accepted as giving the same bytes."""
     return {str(found.get("source_digest")), *found.get("accepted_source_digests", [])}
@@ -153,7 +160,7 @@ def drop_checkpoints(folder: Path) -> None:
 
 
 def _is_ours(partial: Path) -> bool:
-    return partial.is_dir() and all(path.name in (*FILES, *WORK) for path in partial.iterdir())
+    return partial.is_dir() and all(path.name in (*FILES, *OPTIONAL, *WORK) for path in partial.iterdir())
 
 
 def copy_run(source: Path, target: Path) -> None:
@@ -161,7 +168,7 @@ def copy_run(source: Path, target: Path) -> None:
     fresh = beside(target, ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name in FILES:
+    for name in files_of(source):
         shutil.copyfile(source / name, fresh / name)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(fresh, target)
@@ -172,9 +179,22 @@ def beside(folder: Path, ending: str) -> Path:
     return folder.with_name(folder.name + ending)
 
 
-def different(one: Path, other: Path, names: Sequence[str] = SEEDED) -> list[str]:
-    """Which of the files do not have the same bytes in both runs."""
-    return [name for name in names if (one / name).read_bytes() != (other / name).read_bytes()]
+def different(before: Path, now: Path, names: Sequence[str] = SEEDED) -> list[str]:
+    """Which of the files do not have the same bytes in both runs; GROWING may have gained columns since."""
+    return [name for name in names if not _alike(before / name, now / name)]
+
+
+def _alike(before: Path, now: Path) -> bool:
+    if before.name in OPTIONAL and not (before.is_file() or now.is_file()):
+        return True
+    if not (before.is_file() and now.is_file()):
+        return False
+    same = before.read_bytes() == now.read_bytes()
+    if same or before.name != GROWING:
+        return same
+    return before.read_text(encoding="utf-8") == as_before(
+        *(path.read_text(encoding="utf-8") for path in (before, now))
+    )
 
 
 def sha256(path: Path) -> str:

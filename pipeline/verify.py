@@ -21,10 +21,11 @@ from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import SCIENCE
 from pipeline.extent import TOTAL, is_partial
 from pipeline.params import ROOT, load_params
+from pipeline.records import PROBE
 from pipeline.remade import REMADE, UNREADABLE, made_problems
 from pipeline.report.remade import contents, report_problems
 from pipeline.rerun import rerun
-from pipeline.run_folder import FILES, PROVENANCE, Cell, provenance, sha256
+from pipeline.run_folder import FILES, OPTIONAL, PROVENANCE, Cell, files_of, provenance, sha256
 from tom.settings.fields import SettingsError
 
 SUITES = ("ablation", "weights")
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
 def result_problems(folder: Path) -> Iterator[str]:
     """What is wrong with the result in a folder: each line begins with the name of the file at fault."""
     there = {path.name for path in folder.iterdir()}
-    for name in sorted(there ^ set(FILES)):
+    for name in sorted((there - set(OPTIONAL)) ^ set(FILES)):
         yield f"{name}: {'missing' if name in FILES else 'not a file of a result'}"
     found = provenance(folder)
     if not found:
@@ -74,7 +75,9 @@ def result_problems(folder: Path) -> Iterator[str]:
             yield f"{PROVENANCE}: {TOTAL} is {found[TOTAL]}, not {train[TOTAL]} as config.yaml says"
         evals = [*range(0, end, train["eval_every_env_steps"]), end]
         rounds = [*range(train["warmup_env_steps"], end, train["round_env_steps"])]
-        for name, env_steps, empty in (("evals.csv", evals, "nan"), ("train.csv", rounds, "0")):
+        due = [("evals.csv", evals, "nan"), ("train.csv", rounds, "0")]
+        due += [(PROBE, _probes(train, end), "nan")] if PROBE in there else []
+        for name, env_steps, empty in due:
             yield from (f"{name}: {line}" for line in _gaps(folder / name, env_steps, empty))
     except UNREADABLE as error:
         yield f"{name}: not that of a run ({type(error).__name__}: {one_line(error)})"
@@ -106,8 +109,8 @@ def _changed(folder: Path, manifest: Any) -> Iterator[str]:
     if not isinstance(manifest, dict):
         yield f"{PROVENANCE}: has no SHA-256 manifest"
         return
-    for name in sorted({*FILES, *manifest} - {PROVENANCE}):
-        if name not in FILES or manifest.get(name) != sha256(folder / name):
+    for name in sorted({*files_of(folder), *manifest} - {PROVENANCE}):
+        if name not in files_of(folder) or manifest.get(name) != sha256(folder / name):
             yield f"{name}: not the file in the manifest of {PROVENANCE}"
 
 
@@ -119,6 +122,12 @@ def _misplaced(folder: Path, found: Mapping[str, Any], config: Mapping[str, Any]
     science = {key: config[key] for key in SCIENCE}
     if found.get("fingerprint") != Cell("", "", config["seed"], "", science, "").fingerprint:
         yield f"{PROVENANCE}: the fingerprint does not follow from config.yaml with the MuJoCo installed here"
+
+
+def _probes(train: Mapping[str, Any], end: int) -> list[int]:
+    """The env steps at which a run that has come to `end` tried its model on fresh rows."""
+    every = train.get("probe_every_env_steps", 0)
+    return [*range(train["warmup_env_steps"] + every, end + 1, every)] if every else []
 
 
 def _gaps(path: Path, env_steps: Sequence[int], empty: str) -> Iterator[str]:

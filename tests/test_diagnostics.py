@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.test_contract import ACT, OBS, context, small
 from tom.context import build
 from tom.dynamics.base import Dynamics
-from tom.dynamics.diagnostics import NEWEST, ROWS, model_errors
+from tom.dynamics.diagnostics import NEWEST, ROWS, errors_on, model_errors
 from tom.replay import Replay
 from tom.streams import streams
 
@@ -87,7 +87,12 @@ def test_errors_in_closed_form() -> None:
     raw = model.targets.mean + 2.0 * model.targets.std
     replay.data[..., :OBS], replay.data[..., OBS + ACT : -3], replay.data[..., -3] = 0.0, raw[..., 1:], raw[..., 0]
     numbers = errors(model, replay, torch.ones(2, COUNT))
-    known = {"rmse": 2.0, "bias_newest": 2.0, "nll": (1 + OBS) * (2.0 + 0.5 * math.log(2.0 * math.pi))}
+    known = {
+        "rmse": 2.0,
+        "bias_newest": 2.0,
+        "rmse_newest": 2.0,
+        "nll": (1 + OBS) * (2.0 + 0.5 * math.log(2.0 * math.pi)),
+    }
     for key, value in known.items():
         torch.testing.assert_close(numbers[key], torch.full((2,), value), atol=1e-4, rtol=0.0)
 
@@ -115,7 +120,19 @@ def test_the_bias_is_that_of_the_newest_rows_wherever_they_lie(name: str) -> Non
     expected = newest.mean(1).square().mean(-1).sqrt()
     numbers = errors(model, replay, torch.ones(2, 1_200))
     torch.testing.assert_close(numbers["bias_newest"], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(numbers["rmse_newest"], newest.square().mean((1, 2)).sqrt(), atol=1e-5, rtol=1e-4)
+    assert list(numbers)[-1] == "rmse_newest"  # a column that is new comes last
     assert not torch.isclose(expected, error.mean(1).square().mean(-1).sqrt(), rtol=1e-3).any()
+
+
+@pytest.mark.parametrize("name", ["linear", "mdn", "ensemble"])
+def test_errors_on_any_rows_are_those_of_the_definition(name: str) -> None:
+    replay = replay_of(COUNT, COUNT)
+    model = model_of(name, replay)
+    error, nll = by_hand(model, replay)
+    bias, rmse = error.mean(1).square().mean(-1).sqrt(), error.square().mean((1, 2)).sqrt()
+    for key, expected in {"bias": bias, "rmse": rmse, "nll": nll.mean(-1)}.items():
+        torch.testing.assert_close(errors_on(model, replay.all())[key], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_stream_moves_alike_whatever_the_buffer() -> None:

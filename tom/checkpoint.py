@@ -75,8 +75,8 @@ def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
     trainer.env_steps, trainer.rounds = state["env_steps"], state["rounds"]
     trainer.episode_steps = state["episode_steps"].numpy()
     trainer.episode_seeds = state["episode_seeds"].tolist()
-    for purpose, stream in trainer.streams.items():
-        stream.load_state_dict(state["streams"][purpose])
+    for purpose, stream in state["streams"].items():  # one that was not there then has drawn nothing
+        trainer.streams[purpose].load_state_dict(stream)
     for part in PARTS:
         getattr(trainer, part).load_state_dict(state[part])
     if state["model_optimizer"] is not None:

@@ -75,6 +75,11 @@ def draw(weights: Tensor, count: int, stream: Stream, members: tuple[int, ...] =
     return index.view(-1, *members, count)
 
 
+def rows_of(obs: Tensor, actions: Tensor, next_obs: Tensor, *ends: np.ndarray) -> Tensor:
+    """Rows [..., W] of observations, actions, next observations, and `ends`: reward, terminated, truncated, [...]."""
+    return torch.cat([obs, actions, next_obs, torch.as_tensor(np.stack(ends, -1).astype(np.float32))], -1)
+
+
 class Ring:
     """The newest `capacity` rows of each replica, contiguous on one device."""
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 # The simulator is on the CPU, and so is what decides its resets and the noise of the actions it is given.
-ON_HOST = ("env", "eval", "policy")
-PURPOSES = ("init", "env", "eval", "replay", "model", "rollout", "policy", "weighting")
+ON_HOST = ("env", "eval", "policy", "probe")
+PURPOSES = ("init", "env", "eval", "replay", "model", "rollout", "policy", "weighting", "probe")  # a new one comes last
 
 
 class Stream:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from tom.checkpoint import restore, state_of
 from tom.context import Context, View, build
-from tom.dynamics.diagnostics import model_errors
+from tom.dynamics.diagnostics import errors_on, model_errors
 from tom.dynamics.fit import fit
 from tom.envs import spec_of
 from tom.envs.simulator import Lockstep
 from tom.evaluate import evaluate
-from tom.replay import Replay
+from tom.fresh import Fresh
+from tom.replay import Replay, rows_of
 from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
 from tom.streams import streams
@@ -32,6 +33,14 @@ class Evaluation:
     env_steps: int
     returns: np.ndarray
     lengths: np.ndarray
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The model's errors on fresh rows of the policy as it is now, [R] each; nothing else of a run depends on them."""
+
+    env_steps: int
+    numbers: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Step:
     state: Callable[[], dict[str, Any]]  # what `train(..., state=)` goes on from; to be saved before the next step
 
 
-Record = Evaluation | Round | Step | Final
+Record = Evaluation | Probe | Round | Step | Final
 
 
 class Diverged(ArithmeticError):
@@ -107,6 +116,8 @@ def train(
         trainer.improve()
         if trainer.env_steps % loop.eval_every_env_steps == 0 or trainer.env_steps == loop.total_env_steps:
             yield trainer.evaluation()
+        if trainer.is_probed:
+            yield trainer.probe()
         yield Step(trainer.env_steps, partial(state_of, trainer))
     yield trainer.final()
 
@@ -140,6 +151,7 @@ class Trainer:
         )
         self.envs = Lockstep(self.spec, self.replicas, threads)
         self.eval_envs = Lockstep(self.spec, self.replicas * settings.train.eval_episodes, threads)
+        self.fresh = Fresh(self.spec, self.replicas, settings.train, threads)
         self.observations = torch.zeros(self.replicas, self.spec.observation_dim)
         self.episode_seeds, self.episode_steps = [0] * self.replicas, np.zeros(self.replicas, dtype=np.int64)
         self.env_steps = self.rounds = 0
@@ -176,8 +188,7 @@ class Trainer:
         next_obs = torch.as_tensor(stepped, dtype=torch.float32)
         if self.settings.train.time_limits == "terminal":
             terminated |= truncated
-        ends = np.stack([rewards, terminated, truncated], -1).astype(np.float32)
-        row = torch.cat([self.observations, actions, next_obs, torch.as_tensor(ends)], -1)
+        row = rows_of(self.observations, actions, next_obs, rewards, terminated, truncated)
         self.replay.push(row.to(self.device, non_blocking=True), self.env_steps, self.rounds)
         self.observations = next_obs
         self.env_steps += 1
@@ -253,6 +264,19 @@ class Trainer:
         if lost.any():
             raise Diverged(self.env_steps, {"returns": lost}, {"return": returns.mean(1)})
         return Evaluation(self.env_steps, returns, lengths)
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether the model is to be tried on fresh rows here; one that has never been fitted is not."""
+        every = self.settings.train.probe_every_env_steps if self.backbone.uses_model else 0
+        since_warmup = self.env_steps - self.settings.train.warmup_env_steps
+        return every > 0 and since_warmup > 0 and since_warmup % every == 0
+
+    def probe(self) -> Probe:
+        """The errors of the model, as the last round left it, where the policy goes now."""
+        rows = self.fresh.rows(self.backbone.acting.policy, self.streams["probe"]).to(self.device)
+        errors = errors_on(self.model, self.replay.all().like(rows))
+        return Probe(self.env_steps, {name: value.double().cpu().numpy() for name, value in errors.items()})
 
     def final(self) -> Final:
         """The policies as they are now."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tom.dynamics.base import Dynamics, targets_of
-from tom.replay import Replay, take
+from tom.replay import Replay, Transitions, take
 from tom.streams import Stream
 
 ROWS = 2_000  # drawn for the errors
@@ -15,27 +15,37 @@ NEWEST = 1_000  # transitions whose bias is reported
 def model_errors(model: Dynamics, replay: Replay, weights: Tensor, stream: Stream) -> dict[str, Tensor]:
     """Errors on stored rows in the model's normalised units, members averaged, [R] each.
 
-    nll: mean -log p of a row; rmse: root mean square over rows and outputs; the same weighted by w [R, N]; bias_newest:
-    root mean square over outputs of the mean error on the newest rows, which is what a policy's own states meet.
+    nll: mean -log p of a row; rmse: root mean square over rows and outputs; the same weighted by w [R, N]; bias_newest
+    and rmse_newest: `errors_on` the newest rows, which are what a policy's own states meet.
     """
     index = stream.fork().below(len(replay), ROWS)
     chosen = take(weights[..., None], index)[..., 0]
-    error, nll = _error_and_nll(model, replay, index)
-    newest = replay.by_age()[-NEWEST:].expand(len(weights), -1)
-    bias = _error_and_nll(model, replay, newest)[0].mean(-2).square().mean(-1).sqrt()
+    error, nll = _error_and_nll(model, replay.rows(index))
+    newest = errors_on(model, replay.rows(replay.by_age()[-NEWEST:].expand(len(weights), -1)))
     squared = error.square().mean(-1)
     return {
         "nll": _mean(nll, torch.ones_like(chosen)),
         "nll_weighted": _mean(nll, chosen),
         "rmse": _mean(squared, torch.ones_like(chosen)).sqrt(),
         "rmse_weighted": _mean(squared, chosen).sqrt(),
-        "bias_newest": bias,
+        "bias_newest": newest["bias"],
+        "rmse_newest": newest["rmse"],
     }
 
 
-def _error_and_nll(model: Dynamics, replay: Replay, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean prediction's error [R, B, 1 + O] and -log p [R, B] of the rows index [R, B]."""
-    rows = replay.rows(index)
+@torch.no_grad()
+def errors_on(model: Dynamics, rows: Transitions) -> dict[str, Tensor]:
+    """The same errors on any rows [R, B], all alike, [R] each.
+
+    bias: root mean square over outputs of the mean error; rmse: that over rows and outputs; nll: mean -log p of a row.
+    """
+    error, nll = _error_and_nll(model, rows)
+    bias, rmse = error.mean(-2).square().mean(-1).sqrt(), error.square().mean((-2, -1)).sqrt()
+    return {"bias": bias, "rmse": rmse, "nll": nll.mean(-1)}
+
+
+def _error_and_nll(model: Dynamics, rows: Transitions) -> tuple[Tensor, Tensor]:
+    """The mean prediction's error [R, B, 1 + O] and -log p [R, B] of the rows [R, B]."""
     inputs, targets = model.spread(model.inputs(rows.obs_action)), model.spread(model.targets(targets_of(rows)))
     error, nll = model.mean(inputs) - targets, -model.log_density(inputs, targets).sum(-1)
     return (error.mean(1), nll.mean(1)) if len(model.lead) > 1 else (error, nll)

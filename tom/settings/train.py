@@ -26,6 +26,17 @@ class Settings:
     )
     eval_every_env_steps: int = number(1_000, low=1, unit="env steps", origin="paper", help="evaluation interval")
     eval_episodes: int = number(10, low=1, unit="episodes", origin="paper", help="episodes per evaluation")
+    probe_every_env_steps: int = number(
+        0,
+        low=0,
+        unit="env steps",
+        origin="ours",
+        neutral=True,
+        help="after the warm-up, the model is tried on fresh rows of the policy this often; 0: never",
+    )
+    probe_rows: int = number(
+        2_000, low=1, unit="rows", origin="ours", neutral=True, help="fresh rows of one such trial"
+    )
     contact_cost: bool = switch(
         True, origin="official code", help="contact forces cost reward where -v2 of the environment says so"
     )
