@@ -8,6 +8,7 @@ to round, shows here within minutes.
 import dataclasses
 from dataclasses import dataclass
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 from scipy.stats import spearmanr
@@ -30,7 +31,7 @@ class Steadiness:
 
     share: float  # effective, of the buffer
     growth: float  # of the share since the first round, as a factor
-    above_zero: float  # the dual less that of the best constant Q, nats
+    above_zero: float  # the dual less that of the best constant Q, nats, mean over the rounds
     correlation: float  # of ranks, with the first round's weights
     newest: float  # mean weight of the newest rows
 
@@ -44,7 +45,7 @@ def steadiness(method: str, env: str, rounds: int, seed: int = 0) -> Steadiness:
     return Steadiness(
         numbers["ess"],
         numbers["ess"] / before["ess"],
-        numbers["dual"] - numbers["dual_at_zero"],
+        fmean(numbers["dual"] - numbers["dual_at_zero"] for _, numbers in found),
         float(spearmanr(first.numpy(), weights.numpy())[0]),
         float(weights[-NEWEST:].mean()),
     )
