@@ -5,7 +5,8 @@
 A and B are, each: a method of params.yaml (its recorded runs at the scale there), a scale (all its recorded runs), a
 folder with runs (evals.csv below it), or a git revision (the results recorded in it). Runs are paired by seed where
 both have the same environment and seed; B minus A. What A and B share of method, environment and scale is compared
-like with like; the rest is named and left out. Runs count up to env step `until` (default: that of the grid).
+like with like; the rest is named and left out. Runs count up to env step `until` (default: that of the grid; none: as
+far as they go).
 """
 
 import sys
@@ -166,8 +167,10 @@ def arguments(argv: Sequence[str]) -> tuple[str, str, dict[str, str]]:
         )
     if len(names) != 2:
         raise ResultsError(f"give two of: method, scale, folder, revision; not {len(names)}")
-    if not options.get("until", "1").isdecimal():
-        raise ResultsError(f"until={options['until']} is not a number of env steps; valid example: until=40000")
+    if not options.get("until", "1").isdecimal() and options["until"] != "none":
+        raise ResultsError(
+            f"until={options['until']} is not a number of env steps, nor none; valid example: until=40000"
+        )
     return names[0], names[1], options
 
 
@@ -184,7 +187,9 @@ def main(argv: Sequence[str] | None = None, root: Path = Path(".")) -> int:
         grid = read_grid(root / "params.yaml")
         one, other = side(first, grid.scale, root), side(second, grid.scale, root)
         envs = {*one.runs["env"], *other.runs["env"]}
-        until = dict.fromkeys(envs, int(options["until"])) if "until" in options else grid.until
+        until = grid.until
+        if word := options.get("until"):
+            until = {} if word == "none" else dict.fromkeys(envs, int(word))
         one, other = cut(one, until), cut(other, until)
         a, b = aligned(one, other)
         table = differences(a, b, options["statistic"])

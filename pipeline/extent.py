@@ -16,10 +16,10 @@ def so_far(env_steps: int, total: int) -> str:
 
 def is_short(found: Mapping[str, Any], until: int | None) -> bool:
     """Whether a record ends before `until`, or before the run does where that is None; one without a word is whole."""
-    if "env_steps" not in found:
+    reached, total = found.get("env_steps"), found.get(TOTAL)
+    if not isinstance(reached, int) or not isinstance(total, int):
         return False
-    total = int(found[TOTAL])
-    return int(found["env_steps"]) < (total if until is None else min(until, total))
+    return reached < (total if until is None else min(until, total))
 
 
 def is_partial(found: Mapping[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """Does it do what the papers say? `python -m pipeline.fidelity [jobs=N]`: numbers whose answer is known.
 
-Calibration of TOM's discriminator on Gaussian data, where VaGraM's loss puts scarce capacity, and MBPO's return on
-InvertedPendulum within 10,000 environment steps. Exit code 1 if a number is outside its bounds.
+Calibration of TOM's discriminator on Gaussian data, its weights round after round on one buffer, where VaGraM's loss
+puts scarce capacity, and MBPO's return on InvertedPendulum within 10,000 environment steps. Exit code 1 if a number is
+outside its bounds.
 """
 
 import math
@@ -20,10 +21,12 @@ from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import compose_cell
 from pipeline.learns import score, train_missing
 from pipeline.run_folder import Cell
+from pipeline.steadiness import steadiness
 from tom.settings.fields import SettingsError
 from tom.settings.weightings.tom import Settings
 
 SEEDS = range(3)
+ROUNDS = 20  # of TOM's weighting on one buffer
 CHOICES = range(8)  # of the dimensions that shift
 # Standard deviations of the 5,000 rows that `method=mbpo env=hopper seed=0 scale=quick` stores: angles, velocities.
 SPREADS = (0.148, 0.076, 0.298, 0.228, 0.330, 0.722, 0.784, 1.288, 1.636, 1.650, 2.632)
@@ -83,6 +86,17 @@ def capacity_checks() -> Iterator[Check]:
         yield Check(f"vagram: {name} fit, mean squared error", errors.squared, 0.98 * squared, 1.02 * squared)
 
 
+def steadiness_checks() -> Iterator[Check]:
+    """TOM's weights at scale paper after ROUNDS rounds on the same data: as they were, spread out, and telling."""
+    for env in ("halfcheetah", "hopper"):
+        found = steadiness("tom", env, ROUNDS)
+        yield Check(f"tom: effective share of the buffer, {env}", found.share, 0.1)
+        yield Check(f"tom: the same since the first round, factor, {env}", found.growth, 1 / 1.5, 1.5)
+        yield Check(f"tom: rank correlation with the first round, {env}", found.correlation, 0.9)
+        yield Check(f"tom: dual less its value at Q = 0, {env}", found.above_zero, high=0.0)
+        yield Check(f"tom: mean weight of the newest 1,000 rows, {env}", found.newest, 2.0)
+
+
 def pendulum_cells() -> list[Cell]:
     """The runs of MBPO on InvertedPendulum."""
     method, env, scale = PENDULUM
@@ -107,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     torch.set_num_threads(1)
     met = True
-    for checks in (capacity_checks(), discriminator_checks()):
+    for checks in (capacity_checks(), steadiness_checks(), discriminator_checks()):
         for check in checks:
             print(check, flush=True)
             met &= check.met

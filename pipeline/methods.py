@@ -1,5 +1,6 @@
 """The entries of `methods` in params.yaml, and those that lie between two of them."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,12 @@ def part(section: Section, kind: str) -> str | None:
     return (section.get(kind) or {}).get("name", DEFAULT_PARTS.get(kind))
 
 
+def defaults(entry: Section, section: str) -> dict[str, Any]:
+    """What a section of an entry says where it says nothing."""
+    settings = train_settings.Settings if section == "train" else settings_class(section, str(part(entry, section)))
+    return dataclasses.asdict(settings())
+
+
 def between(base: str, target: str, methods: Mapping[str, Section]) -> dict[str, Section]:
     """`base` with each setting by which `target` differs, one at a time: `tom_clip_raw` is `tom` with that switched.
 
@@ -47,7 +54,9 @@ def between(base: str, target: str, methods: Mapping[str, Section]) -> dict[str,
     made: dict[str, Section] = {}
     for section in ("train", *KINDS):
         old, new = dict(first.get(section) or {}), dict(last.get(section) or {})
-        for key in [key for key in {**new, **old} if key != "name" and old.get(key) != new.get(key)]:
+        unsaid = defaults(first, section)  # a setting at its default is no difference to one that is not written down
+        written, wanted = unsaid | old, unsaid | new
+        for key in [key for key in {**new, **old} if key != "name" and written[key] != wanted[key]]:
             name = f"{base}_{key}"
             if name in methods or name in made:
                 raise SettingsError(f"ablation: {base} with {key} would be called {name}, and there is one already")

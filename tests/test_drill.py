@@ -88,3 +88,5 @@ def test_the_outcome_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch, caps
         assert main(["kills=2"]) == code
         assert f"{passed} of 2" in capsys.readouterr().out
     assert main(["kills=some"]) == 2
+    assert main(["only=untill"]) == 2
+    assert capsys.readouterr().err.endswith("only=untill does not exist; nearest valid choice: until\n")

@@ -276,7 +276,9 @@ def test_the_best_constant_restores_the_mass_and_lowers_the_dual(
 def test_centring_moves_q_so_that_its_errors_are_what_it_returns(divergence: str, termination: str) -> None:
     replay, policy, log_ratio, _ = sampled_task()
     seeds = [torch.Generator().manual_seed(seed) for seed in (5, 6)]
-    q = NetworkQ(replace(SMALL, divergence=divergence, termination=termination), Context(2, 2, 1, 0.9, CPU, Stream(seeds)))
+    q = NetworkQ(
+        replace(SMALL, divergence=divergence, termination=termination), Context(2, 2, 1, 0.9, CPU, Stream(seeds))
+    )
     q.normalise.fit(replay.all().obs_action)
     state = [generator.get_state() for generator in seeds]
     centred = q.centre(q.errors(replay, log_ratio, policy, Stream(seeds)), replay.all().terminated)

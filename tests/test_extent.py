@@ -271,10 +271,11 @@ def test_a_comparison_is_of_equal_parts(results: Path, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert "A: method mbpo, scale quick, so far halfcheetah 100 of 200, hopper 100 of 900" in said
     assert re.search(r"hopper +105\.0 +205\.0", said)
-    assert compare.main(["mbpo", "tom", "until=200", f"out={results / 'out'}"], results) == 0
-    assert "so far hopper 200 of 900" in capsys.readouterr().out
+    for word in ("200", "none"):
+        assert compare.main(["mbpo", "tom", f"until={word}", f"out={results / 'out'}"], results) == 0
+        assert "so far hopper 200 of 900" in capsys.readouterr().out
     assert compare.main(["mbpo", "tom", "until=soon"], results) == 2
-    assert "until=soon is not a number of env steps" in capsys.readouterr().err
+    assert "until=soon is not a number of env steps, nor none" in capsys.readouterr().err
 
 
 def test_the_ablation_says_how_far_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,7 +168,7 @@ def test_a_replica_s_minimum_is_its_own() -> None:
 
 
 def test_only_seen_rows_are_solved_on() -> None:
-    replay, policy, draws = linear_world(1_000)
+    draws = stream(0, 1)
     q = QuadraticQ(QUADRATIC, context(draws))
     _, index = q.split(1_000, draws, torch.arange(1_000).remainder(10).expand(2, -1))
     assert int(index.max()) == 9

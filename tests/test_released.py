@@ -55,9 +55,9 @@ SWITCHES: dict[str, Any] = {
 # What the released code does otherwise than the corrected preset, part by part.
 OFFICIAL: dict[str, dict[str, Any]] = {
     "train": {"time_limits": "terminal", "warmup_actions": "policy"},
-    "weighting": {name: value for name, value in SWITCHES.items() if name not in {"q", "project", "log_ratio"}},
+    "weighting": {n: v for n, v in SWITCHES.items() if n not in {"q", "project", "log_ratio"}} | {"q": "network"},
     "loss": {},
-    "dynamics": {"weights_by": "resample", "restore_best": False},
+    "dynamics": {"weights_by": "resample", "restore_best": False, "averages": False},
     "backbone": {},
 }
 

@@ -32,10 +32,10 @@ FINAL = pd.read_csv(ROOT / "reports/paper/fig3_final.csv")
 RUN = "reports/results/quick/tom/hopper/1"
 
 
-def seeds_of(*methods: str) -> pd.DataFrame:
+def seeds_of(*methods: str, env_steps: int = 6500) -> pd.DataFrame:
     return pd.DataFrame(
-        [("quick", method, "hopper", 1, 1.0) for method in methods],
-        columns=["scale", "method", "env", "seed", "cumulative_max"],
+        [("quick", method, "hopper", 1, 1.0, env_steps) for method in methods],
+        columns=["scale", "method", "env", "seed", "cumulative_max", "env_steps"],
     )
 
 
@@ -123,6 +123,12 @@ def test_model_error_is_the_mean_of_the_last_rounds_and_gaps_are_refused(copy: P
     (row,) = model_error_table(results, seeds_of("tom")).itertuples()
     assert row.rmse == pytest.approx(last["model/rmse"].mean())
     assert len(last) < 5
+    before = rounds[rounds["env_steps"] < 3000]  # of a run that is shown as far as that
+    (short,) = model_error_table(results, seeds_of("tom", env_steps=3000)).itertuples()
+    mean = before[before["env_steps"] >= 0.9 * before["env_steps"].max()]["model/rmse"].mean()
+    assert short.rmse == pytest.approx(mean) and short.rmse != row.rmse
+    assert runs_table(results, seeds_of("tom").assign(total_env_steps=9000))["total_env_steps"].tolist() == [9000]
+    assert "total_env_steps" not in runs_table(results, seeds_of("tom"))
     rounds.loc[rounds.index[-1], "model/rmse"] = np.nan
     rounds.to_csv(path, index=False)
     with pytest.raises(ResultsError, match=r"tom/hopper/1/train.csv: its last rounds have no finite model/rmse"):

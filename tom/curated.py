@@ -6,7 +6,7 @@ weighting looks at "the newest transitions". What is asked for is the mean weigh
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,13 @@ def offline_weights(weigher: Weigher, replay: Replay, policy: Any, seed: int) ->
 
     SettingsError, before any compute, if the weighting needs a critic, or the replay holds less than it works with.
     """
+    return next(offline_rounds(weigher, replay, policy, seed))
+
+
+def offline_rounds(
+    weigher: Weigher, replay: Replay, policy: Any, seed: int
+) -> Iterator[tuple[Tensor, dict[str, float]]]:
+    """The same, round after round of one weighting on the same data: what it keeps and what it draws may differ."""
     refuse(weigher, len(replay))
     draws = streams([seed_for(3, seed)], CPU)
     sizes = replay.observation_dim, replay.action_dim
@@ -115,10 +122,11 @@ def offline_weights(weigher: Weigher, replay: Replay, policy: Any, seed: int) ->
     if weighting.needs:
         raise SettingsError(f"{weigher.weighting.name} needs a {min(weighting.needs)}; a stored buffer has none")
     view = View(replay, policy, None, env_step=len(replay), warmup_env_steps=0, stream=draws["weighting"])
-    numbers = {name: float(value) for name, value in weighting.prepare(view).items()}
-    weights = weighting.weights(view)
-    numbers["ess"] = float(summary(weights, replay)["ess"])
-    return weights[0, replay.by_age()], numbers
+    while True:
+        numbers = {name: float(value) for name, value in weighting.prepare(view).items()}
+        weights = weighting.weights(view)
+        numbers["ess"] = float(summary(weights, replay)["ess"])
+        yield weights[0, replay.by_age()], numbers
 
 
 def refuse(weigher: Weigher, rows: int) -> None:

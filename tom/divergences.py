@@ -33,7 +33,7 @@ def slope(divergence: str, y: Tensor, probability: Tensor) -> Tensor:
 
 
 def curvature(divergence: str, y: Tensor) -> Tensor:
-    """The second derivative of the conjugate by each row's y, over its probability; not of kl_simplex, whose rows meet."""
+    """The second derivative of the conjugate by each row's y, over its probability; kl_simplex couples rows."""
     if divergence == "chi2":
         return (y > -1.0).to(y.dtype)
     return torch.ones_like(y) if divergence == "chi2_free" else y.exp()

@@ -6,8 +6,8 @@
 Q is the multiplier of an equality, hence free in sign (the page prints Q >= 0). At a stationary point the derivative in
 the direction Q = constant vanishes: E_q[w (1 - g (1 - terminated))] = 1 - g with the mask, E_q[w] = 1 otherwise.
 
-With continuous states the policy's occupancy is never inside a finite data set: no weights meet the flow constraint, and
-the dual of a rich enough Q has no minimum. What Q may be, and how far it is minimised, is then part of the method:
+With continuous states the policy's occupancy is never inside a finite data set: no weights meet the flow constraint,
+and the dual of a rich enough Q has no minimum. What Q may be, and how far it is minimised, is then part of the method:
 `tom/quadratic_q.py` takes a small space and finds the one minimum, `tom/network_q.py` takes so many Adam steps.
 """
 
@@ -115,9 +115,7 @@ class OccupancyQ:
 
     def __init__(self, settings: Settings, context: Context):
         self.settings, self.discount, self.action_dim = settings, context.discount, context.action_dim
-        self.normalise = Normaliser(
-            context.replicas, context.observation_dim + context.action_dim, context.init.device
-        )
+        self.normalise = Normaliser(context.replicas, context.observation_dim + context.action_dim, context.init.device)
 
     def solve(
         self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream, seen: Tensor | None = None

@@ -110,8 +110,11 @@ class NetworkQ(OccupancyQ):
         return error + constant * direction
 
     def state_dict(self) -> dict[str, Any]:
-        parts = {"q": self.net, "normalise": self.normalise, "optimizer": self.optimizer}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {
+            "q": self.net.state_dict(),
+            "normalise": self.normalise.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["q"])

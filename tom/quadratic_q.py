@@ -5,9 +5,9 @@
 phi holds the inputs, in the buffer's units, and their products. A multiplier of this form asks of the weights that the
 first and second moments of (s, a) obey the flow of the policy, which a finite data set can do or nearly do; a network
 asks it of every function it can represent, which no finite data set can, so that its dual has no minimum. The penalty
-lets the moments miss the flow at a price of |miss|^2 / (2 ridge) and makes the minimum unique whatever the data (cf. the
-regularised Lagrangian of Yang et al., 2020). So the weights are a property of the buffer, r and the policy: nothing is
-kept from round to round, and no step size or number of steps matters.
+lets the moments miss the flow at a price of |miss|^2 / (2 ridge) and makes the minimum unique whatever the data (cf.
+the regularised Lagrangian of Yang et al., 2020). So the weights are a property of the buffer, r and the policy: nothing
+is kept from round to round, and no step size or number of steps matters.
 """
 
 import math

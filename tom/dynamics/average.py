@@ -1,23 +1,22 @@
-"""A fit's parameters averaged over its minibatches: what is left of their noise is the average's, not the last one's."""
+"""A fit's parameters averaged over its minibatches, so that less of their noise is left in the model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 if TYPE_CHECKING:
     from tom.dynamics.base import Dynamics
 
 
 class TailAverage:
-    """The mean of a model's parameters over about the last 1 / (1 + sharpness) of its steps (Shamir and Zhang, 2013, 4).
+    """The mean of a model's parameters over about the last 1 / (1 + sharpness) of a fit's steps.
 
         mean_t = (1 - a) mean_(t - 1) + a x_t,     a = (sharpness + 1) / (sharpness + t)
 
-    Its window grows with the fit, so that a short fit is not held back by where it began. Replicas whose optimiser rests
-    stay as they are.
+    This is the polynomial-decay averaging of Shamir and Zhang (2013). Its window grows with the fit, so that a short
+    fit is not held back by where it began. Replicas whose optimiser rests stay as they are.
     """
 
     def __init__(self, model: "Dynamics", sharpness: float):

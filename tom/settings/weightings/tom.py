@@ -108,6 +108,12 @@ class Settings:
     )
 
     def contradictions(self) -> Iterator[str]:
+        if self.q == "quadratic" and (self.q_decays_biases or not self.exact_constant):
+            switched = "q_decays_biases=true" if self.q_decays_biases else "exact_constant=false"
+            yield (
+                f"q=quadratic with {switched} changes nothing, since its constant is part of the minimum; nearest "
+                "valid choice: q=network"
+            )
         if self.divergence == "kl_simplex" and self.termination == "mask":
             yield (
                 "divergence=kl_simplex with termination=mask has no minimiser (Q drifts to infinity and terminal "
