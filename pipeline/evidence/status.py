@@ -2,8 +2,7 @@
 
     python -m pipeline.evidence.status [jobs=N]
 
-Changes nothing. Hours are those of the runs' own clocks, on this machine as it was used; without any, of a short
-calibration.
+Changes nothing. Hours are by the clocks of the runs themselves, on whatever else ran beside them.
 """
 
 import os
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.checks import key_values, whole_number
-from pipeline.estimate import in_words, seconds_of_cells
+from pipeline.estimate import in_words
 from pipeline.evidence.progress import begun, evaluated, holder_of, seconds_per_step
 from pipeline.evidence.suite import Trained, is_recorded, read_cells, record_of, run_of, section
 from pipeline.extent import TOTAL, so_far
@@ -35,12 +34,7 @@ def described(cells: Sequence[Trained], jobs: int, root: Path = ROOT) -> Iterato
         yield f"{kind:10}{cell.method:20}{cell.env:16}{cell.seed:<6}{said}"
     left = [cell for cell in cells if not is_recorded(cell, root)]
     words = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    if not left:
-        yield f"{len(cells)} runs: {words}"
-        return
-    seconds = list(seconds_left(left, cells, root))
-    wall = max(max(seconds), sum(seconds) / jobs)
-    hours = f"{in_words(sum(seconds))} of one core left, {in_words(wall)} with {jobs} at a time"
+    hours = hours_left(left, cells, jobs, root) if left else "nothing is left"
     yield f"{len(cells)} runs: {words}; {hours}"
 
 
@@ -52,15 +46,20 @@ def place(cell: Trained, root: Path = ROOT) -> int:
     return max(begun(run), evaluated(run))
 
 
-def seconds_left(left: Sequence[Trained], cells: Sequence[Trained], root: Path = ROOT) -> Iterator[float]:
-    """Wall seconds of what each run has left to do; the warm-up costs next to nothing."""
+def hours_left(left: Sequence[Trained], cells: Sequence[Trained], jobs: int, root: Path = ROOT) -> str:
+    """The time of what the runs have left to do, in words; the warm-up costs next to nothing."""
     known = [(cell, speed) for cell in cells if (speed := seconds_per_step(cell, root)) is not None]
+    if not known:
+        return "hours are known once one of them has been evaluated twice after its warm-up"
+    seconds = []
     for cell in left:
-        total, warmup = cell.config["train"][TOTAL], cell.config["train"]["warmup_env_steps"]
+        train = cell.config["train"]
         alike = [speed for other, speed in known if (other.method, other.env) == (cell.method, cell.env)]
-        alike = alike or [speed for other, speed in known if other.env == cell.env]
-        speed = sum(alike) / len(alike) if alike else seconds_of_cells([cell], root)[0] / (cell.until or total)
-        yield speed * max(0, (cell.until or total) - max(warmup, place(cell, root)))
+        alike = alike or [speed for other, speed in known if other.env == cell.env] or [speed for _, speed in known]
+        steps = (cell.until or train[TOTAL]) - max(train["warmup_env_steps"], place(cell, root))
+        seconds.append(max(0, steps) * sum(alike) / len(alike))
+    wall = max(max(seconds), sum(seconds) / jobs)
+    return f"{in_words(sum(seconds))} of one core left, {in_words(wall)} with {jobs} at a time"
 
 
 def main() -> int:
