@@ -13,7 +13,7 @@ KILLS ?=
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test learns fidelity plan bench verify drill look audit lint clean
+.PHONY: help setup repro evidence test learns fidelity plan bench verify drill look audit lint clean
 
 help:    ## this list
 	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation)
 	python -m pipeline$(if $(SUITE),.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE)) $(if $(UNTIL),until=$(UNTIL))
+
+evidence: $(STAMP)    ## train the published protocol in the background, whatever is missing of it (JOBS=2); stops and goes on
+	python -m pipeline.evidence.launch jobs=$(JOBS)
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
 	OMP_NUM_THREADS=1 python -m pytest -q -n $(JOBS) --dist loadfile

@@ -1,11 +1,12 @@
 """Accepts a change of code that leaves the numbers as they are, so that recorded runs need not be repeated.
 
-    python -m pipeline.accept [base=HEAD] [scale=smoke] [suite=ablation]
+    python -m pipeline.accept [base=HEAD] [scale=smoke] [suite=ablation|evidence]
 
 Trains a short cell of every method of the grid, and of the suite if it is named, with the code of the commit `base` and
 with the code as it is now. If all that the seed decides has the same bytes, but for columns that train.csv gained, the
 recorded runs of these methods that the code of `base` made count as made by this code, and so do the checkpoints of
-those that are to go on, and the suite's results.
+those that are to go on, and the suite's results. Evidence is that of a commit, which is `base` then: once what is here
+is committed, params.yaml can name the new commit, and nothing is trained again.
 """
 
 import io
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.ablation.suite import ABLATION
 from pipeline.cell import NO_TRAINING, read_cell, result_folder
 from pipeline.checks import key_values, one_line, one_of
 from pipeline.config import SCIENCE, compose_cell
+from pipeline.evidence.suite import RECORDS, RUNS, STAGES, section
 from pipeline.params import ROOT, Params, load_params
 from pipeline.processes import dvc, environment
 from pipeline.run_folder import CHECKPOINTS, PROVENANCE, Refused, State, accept_record, different, provenance, state
@@ -33,6 +35,11 @@ from pipeline.sources import code_digest, source_digests
 from tom.settings.fields import SettingsError
 
 PROBED = "probe_every_env_steps"
+EVIDENCE = "evidence"
+SUITES: dict[str, Callable[[Params], Iterable[str]]] = {  # and their methods
+    ABLATION.name: lambda params: ABLATION.section(params).grid.methods,
+    EVIDENCE: lambda params: [method for method, *_ in section(params).cells()],
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         given = key_values(sys.argv[1:] if argv is None else argv, ("base", "scale", "suite"))
         params = load_params()
         if "suite" in given:
-            one_of("suite", given["suite"], [ABLATION.name])
+            one_of("suite", given["suite"], SUITES)
         scale = one_of("scale", given.get("scale", "smoke"), params.scales)
         with tempfile.TemporaryDirectory() as folder:
-            return accept(params, scale, given.get("base", "HEAD"), Path(folder), "suite" in given)
+            return accept(params, scale, given.get("base", "HEAD"), Path(folder), given.get("suite", ""))
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2
@@ -53,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def accept(params: Params, scale: str, base: str, scratch: Path, ablation: bool = False) -> int:
+def accept(params: Params, scale: str, base: str, scratch: Path, suite: str = "") -> int:
     """Compares the code of `base` with the code here and, if the bytes are equal, marks the runs of `base`."""
     old = checked_out(base, scratch / "base")
-    methods = list(dict.fromkeys([*params.grid.methods, *(ABLATION.section(params).grid.methods if ablation else ())]))
+    methods = list(dict.fromkeys([*params.grid.methods, *(SUITES[suite](params) if suite else ())]))
     different = [
         f"method {method}, env {env}: {name}"
         for method, env in product(methods, _envs(params, scale, old))
@@ -65,10 +72,12 @@ def accept(params: Params, scale: str, base: str, scratch: Path, ablation: bool 
     if different:
         print(f"not accepted, the bytes differ from those of {base}: {'; '.join(different)}", file=sys.stderr)
         return 1
-    marked = [folder for folder in _recorded() if mark(folder, old, methods)]
-    marked += ABLATION.accept(old) if ablation else []
+    marked = [folder for folder in _recorded(suite == EVIDENCE) if mark(folder, old, methods)]
+    marked += ABLATION.accept(old) if suite == ABLATION.name else []
     print(f"accepted: same bytes as {base}; {len(marked)} runs of that code now count as made by this code")
-    return register(params) or (dvc("repro", "-q", ABLATION.stages, **{NO_TRAINING: "1"}) if ablation else 0)
+    if suite == EVIDENCE:
+        return register(params) or dvc("repro", "-q", "--force", "--single-item", f"{STAGES}:records")
+    return register(params) or (dvc("repro", "-q", ABLATION.stages, **{NO_TRAINING: "1"}) if suite else 0)
 
 
 def checked_out(base: str, folder: Path) -> Path:
@@ -164,10 +173,13 @@ def _different(method: str, env: str, scale: str, trees: dict[str, Path], scratc
     yield from different(runs["old"], runs["new"])
 
 
-def _recorded() -> list[Path]:
-    """The folders of runs: recorded, finished in runs/, and unfinished there."""
+def _recorded(evidence: bool) -> list[Path]:
+    """The folders of runs: recorded, finished in runs/, and unfinished there; those of the evidence if asked for."""
     found = [*ROOT.glob("reports/results/*/*/*/*/provenance.json"), *ROOT.glob("runs/*/*/provenance.json")]
-    return sorted(path.parent for path in (*found, *ROOT.glob("runs/*/*.partial/config.yaml")))
+    found += ROOT.glob("runs/*/*.partial/config.yaml")
+    for pattern in (f"{RECORDS}/*/*/*/{PROVENANCE}", f"{RUNS}/*/*/{PROVENANCE}", f"{RUNS}/*/*.partial/config.yaml"):
+        found += ROOT.glob(pattern) if evidence else ()
+    return sorted(path.parent for path in found)
 
 
 if __name__ == "__main__":

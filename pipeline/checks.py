@@ -89,6 +89,16 @@ def check_step(value: Any, key: str = "until") -> int:
     return value
 
 
+def check_commit(value: Any, key: str) -> str:
+    """The value, if it is the whole name of a commit."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9a-f]{40}", value):
+        raise SettingsError(
+            f"{key}={value} is not the whole name of a commit, 40 hexadecimal digits; "
+            "nearest valid choice: what `git rev-parse HEAD` says"
+        )
+    return value
+
+
 def check_until(key: str, value: Any, train: Mapping[str, Any]) -> int | None:
     """The env step at which a run with these settings of the loop is to stop for now; None if that is its end.
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import product
+from pathlib import Path
 
 from pipeline.cell import NO_TRAINING, read_cell, result_folder
 from pipeline.cells import is_trained
@@ -170,9 +171,16 @@ def _train(batch: Batch, module: list[str]) -> tuple[int, str]:
         code = subprocess.run(
             command, cwd=ROOT, env=environment(), stdout=output, stderr=output, check=False
         ).returncode
+    return code, said_last(log, cell.name, code)
+
+
+def said_last(log: Path, name: str, code: int) -> str:
+    """What a run's process said at its end, and with which name."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     line = lines[-1] if lines else f"ended with code {code} and said nothing"
-    return code, line if line.startswith(cell.name) else f"{cell.name}: {line}; see {log.relative_to(ROOT)}"
+    if code < 0:
+        line = f"ended by signal {-code}"
+    return line if line.startswith(name) else f"{name}: {line}; see {log.relative_to(ROOT)}"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.checks import (
     Section,
+    check_commit,
     check_env,
     check_name,
     check_step,
@@ -35,7 +37,8 @@ GRID = ("methods", "envs", "seeds")
 UNTIL = "until"  # beside them, if the runs are to stop before their end for now
 PAIR = ("base", "target")
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
-TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "scales")
+EVIDENCE_KEYS = ("scale", "commit", "grids")
+TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "evidence", "scales")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,21 @@ class Suite:
     scales: dict[str, Section]
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """Grids at one scale in the order in which they are trained, and the commit whose code trains them."""
+
+    scale: str
+    commit: str
+    grids: tuple[Grid, ...]
+
+    def cells(self) -> Iterator[tuple[str, str, int, int | None]]:
+        """Method, env, seed and `until` of every run, in order; in a grid the methods of a seed follow one another."""
+        for grid in self.grids:
+            for env, seed, method in product(grid.envs, grid.seeds, grid.methods):
+                yield method, env, seed, grid.until_on(env)
+
+
 @dataclass(frozen=True, eq=False)
 class Params:
     """The contents of params.yaml; sections as they stand there, every value of them checked."""
@@ -78,6 +96,7 @@ class Params:
     road: Section
     weights: Suite | None
     ablation: Suite | None
+    evidence: Evidence | None
     variants: dict[str, Section]
 
     @property
@@ -156,8 +175,30 @@ def _params(text: str) -> Params:
         road=_road(top.get("road"), entries),
         weights=None if top.get("weights") is None else _weights(top["weights"], entries, envs, scales),
         ablation=_ablation(top["ablation"], pair, variants, envs, scales) if variants else None,
+        evidence=None if top.get("evidence") is None else _evidence(top["evidence"], entries, envs, scales),
         variants=variants,
     )
+
+
+def _evidence(given: Any, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Evidence:
+    section = mapping(given, "evidence")
+    known(section, EVIDENCE_KEYS, "evidence.")
+    scale, grids = one_of("evidence.scale", section.get("scale"), scales), section.get("grids")
+    commit = check_commit(section.get("commit"), "evidence.commit")
+    if not isinstance(grids, list) or not grids:
+        raise SettingsError(
+            f"evidence.grids={grids} is not a list of at least one grid; write `- methods: [...]` there"
+        )
+    wheres = [f"evidence.grids[{place}]" for place in range(len(grids))]
+    found = [_grid(mapping(grid, where), methods, envs, where) for grid, where in zip(grids, wheres, strict=True)]
+    evidence, seen = Evidence(scale, commit, tuple(found)), set()
+    for method, env, seed, _ in evidence.cells():
+        if (method, env, seed) in seen:
+            raise SettingsError(
+                f"evidence.grids: {method} on {env} with seed {seed} is there twice; nearest valid choice: once"
+            )
+        seen.add((method, env, seed))
+    return evidence
 
 
 def _variants(given: Any, methods: dict[str, Section]) -> tuple[tuple[str, ...], dict[str, Section]]:

@@ -19,13 +19,14 @@ from omegaconf import OmegaConf
 from pipeline.ablation.tables import ROAD_FOLDER
 from pipeline.checks import key_values, one_line, whole_number
 from pipeline.config import SCIENCE
+from pipeline.evidence.suite import CELLS, RECORDS, Trained
 from pipeline.extent import TOTAL, is_partial
 from pipeline.params import ROOT, load_params
 from pipeline.records import PROBE
 from pipeline.remade import REMADE, UNREADABLE, made_problems
 from pipeline.report.remade import contents, report_problems
 from pipeline.rerun import rerun
-from pipeline.run_folder import FILES, OPTIONAL, PROVENANCE, Cell, files_of, provenance, sha256
+from pipeline.run_folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files_of, provenance, sha256, state
 from tom.settings.fields import SettingsError
 
 SUITES = ("ablation", "weights")
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
     found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
     problems = [line for folder in results for line in found[folder]]
-    problems += [*suite_problems(root), *made_problems(root), *report_problems(root)]
+    problems += [*suite_problems(root), *evidence_problems(root), *made_problems(root), *report_problems(root)]
     if count:
         problems += rerun([folder for folder in results if not found[folder]], count, jobs)
     for line in problems:
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     return 1 if problems else 0
 
 
-def result_problems(folder: Path) -> Iterator[str]:
+def result_problems(folder: Path, places: Sequence[str] = PLACE) -> Iterator[str]:
     """What is wrong with the result in a folder: each line begins with the name of the file at fault."""
     there = {path.name for path in folder.iterdir()}
     for name in sorted((there - set(OPTIONAL)) ^ set(FILES)):
@@ -69,7 +70,7 @@ def result_problems(folder: Path) -> Iterator[str]:
     name = "config.yaml"
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / name))
-        yield from _misplaced(folder, found, config)
+        yield from _misplaced(folder, found, config, places)
         train, end = config["train"], int(found.get("env_steps", config["train"][TOTAL]))
         if found.get(TOTAL, train[TOTAL]) != train[TOTAL]:
             yield f"{PROVENANCE}: {TOTAL} is {found[TOTAL]}, not {train[TOTAL]} as config.yaml says"
@@ -96,6 +97,21 @@ def suite_problems(root: Path) -> Iterator[str]:
         yield from (f"{(folder / name).relative_to(root)}: not the file in the manifest" for name in changed)
 
 
+def evidence_problems(root: Path) -> Iterator[str]:
+    """Which records of the evidence are not whole, not of the code and the values asked for, or not as far as asked."""
+    for folder in sorted(path for path in (root / RECORDS).glob("*/*/*") if path.is_dir()):
+        yield from (f"{folder.relative_to(root)}/{line}" for line in result_problems(folder, PLACE[1:]))
+        method, env, seed = folder.parts[-3:]
+        try:
+            file = json.loads((root / CELLS / method / f"{env}.json").read_text(encoding="utf-8"))
+            identity, until = (file["seeds"][seed][key] for key in ("fingerprint", "until"))
+        except (OSError, LookupError):  # a record that is not, or not any more, asked for
+            continue
+        cell = Trained(method, env, int(seed), "", file["config"], file["source_digest"], until, identity)
+        if (found := state(folder, cell)) is not State.FINISHED:
+            yield f"{folder.relative_to(root)}: to params.yaml, {found.value}"
+
+
 def _summary(root: Path, results: Sequence[Path]) -> str:
     files = sum(len(contents(folder)) for folder in results)
     some = sum(is_partial(provenance(folder)) for folder in results)
@@ -114,9 +130,11 @@ def _changed(folder: Path, manifest: Any) -> Iterator[str]:
             yield f"{name}: not the file in the manifest of {PROVENANCE}"
 
 
-def _misplaced(folder: Path, found: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+def _misplaced(
+    folder: Path, found: Mapping[str, Any], config: Mapping[str, Any], places: Sequence[str]
+) -> Iterator[str]:
     for name, values in ((PROVENANCE, found), ("config.yaml", config)):
-        for key, place in zip(PLACE, folder.parts[-len(PLACE) :], strict=True):
+        for key, place in zip(places, folder.parts[-len(places) :], strict=True):
             if str(values.get(key)) != place:
                 yield f"{name}: {key} is {values.get(key)}, not {place} as the folder says"
     science = {key: config[key] for key in SCIENCE}

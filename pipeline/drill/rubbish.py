@@ -108,6 +108,8 @@ WRITTEN = {  # what is put in place of the first text in params.yaml -> what the
     ): "grid.until=3100",
     ("  envs:\n  - hopper\n  - halfcheetah\n", "  until: {hoper: 3000}\n  envs:\n  - hopper\n"): "hoper",
     ("weights:   ", "weights:\n  until: 3000\n#  "): "weights.until=3000",
+    ("    until: 40000\n", "    until: soon\n"): "evidence.grids[0].until=soon",
+    ("  - methods: [mbpo, tom]\n", "  - methods: [mbpo, mbpo]\n"): "evidence.grids[0].methods",
     ("scale: quick", "scale:"): "scale",
     ("scale: quick", "scale: ${scale}"): "scale",
     ("scale: quick", "scale: ${scale"): "params.yaml",
