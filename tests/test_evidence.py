@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.evidence import status
+from pipeline.evidence import status, workers
 from pipeline.evidence.launch import only_one, say
 from pipeline.evidence.progress import holder_of
 from pipeline.evidence.record import LIST, record, record_all
@@ -318,3 +318,17 @@ def test_hours_are_of_the_runs_own_clock(tmp_path: Path) -> None:
         "9.0 h of one core left, 5.0 h with 2 at a time"
     )
     assert status.hours_left([other], [other], 2, tmp_path).startswith("hours are known once one of them")
+
+
+def test_a_run_gives_way_to_other_sessions_too() -> None:
+    with subprocess.Popen(["nice", "-n", "15", "sleep", "60"], start_new_session=True) as process:
+        try:
+            place = Path(f"/proc/{process.pid}/autogroup")
+            if not place.exists():
+                pytest.skip("cores are not shared between sessions here")
+            while os.getpriority(os.PRIO_PROCESS, process.pid) < 15:
+                time.sleep(0.01)
+            workers.give_way(process.pid)
+            assert place.read_text(encoding="ascii").split()[-1] == "15"
+        finally:
+            process.kill()

@@ -1,9 +1,11 @@
 """Processes that train runs one after the other, several at a time, and end together when they are asked to."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +45,17 @@ def begin(cell: Trained, tree: Path) -> Worker:
             stderr=output,
             start_new_session=True,  # a terminal's ^C reaches the launcher alone, which passes it on once
         )
+    give_way(process.pid)
     return Worker(cell, process, log)
+
+
+def give_way(process: int) -> None:
+    """Makes the session that a process leads as nice as the process is, where Linux shares cores between sessions.
+
+    There a nice process of one terminal gets as much as all processes of another one together (sched(7), autogroup).
+    """
+    with suppress(OSError):  # elsewhere there is no such file
+        Path(f"/proc/{process}/autogroup").write_text(str(os.getpriority(os.PRIO_PROCESS, process)), encoding="ascii")
 
 
 def train(
