@@ -26,7 +26,7 @@ from pipeline.swap import write_json
 PROVENANCE = "provenance.json"
 FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PROVENANCE)
 OPTIONAL = ("probe.csv",)  # files that some runs have besides
-SEEDED = ("evals.csv", "train.csv", "policy.npz", *OPTIONAL)  # those that the seed decides to the byte
+SEEDED = ("evals.csv", "train.csv", "policy.npz")  # those that the seed decides to the byte, beside the optional ones
 GROWING = "train.csv"  # code that logs more adds columns to it; what was there stays the same to the byte
 CHECKPOINTS, FAILURE = "checkpoints", "failure.json"
 WORK = (CHECKPOINTS, FAILURE, "wandb")  # beside FILES in the folder of a run that is not finished
@@ -179,7 +179,7 @@ def beside(folder: Path, ending: str) -> Path:
     return folder.with_name(folder.name + ending)
 
 
-def different(before: Path, now: Path, names: Sequence[str] = SEEDED) -> list[str]:
+def different(before: Path, now: Path, names: Sequence[str] = (*SEEDED, *OPTIONAL)) -> list[str]:
     """Which of the files do not have the same bytes in both runs; GROWING may have gained columns since."""
     return [name for name in names if not _alike(before / name, now / name)]
 
