@@ -1,13 +1,14 @@
 """Q of the dual as a quadratic function of (s, a), solved to its minimum by Newton's method.
 
-    min_Q  (1 - g) E_{mu0, pi} Q  +  E_q f*_+(e)  +  ridge / 2 |theta|^2,        Q(x) = theta . phi(x) + constant
+    min_Q  (1 - g) E_{mu0, pi} Q  +  E_q f*_+(e)  +  ridge F / 2 N |theta|^2,      Q(x) = theta . phi(x) + constant
 
 phi holds the inputs, in the buffer's units, and their products. A multiplier of this form asks of the weights that the
 first and second moments of (s, a) obey the flow of the policy, which a finite data set can do or nearly do; a network
 asks it of every function it can represent, which no finite data set can, so that its dual has no minimum. The penalty
-lets the moments miss the flow at a price of |miss|^2 / (2 ridge) and makes the minimum unique whatever the data (cf.
-the regularised Lagrangian of Yang et al., 2020). So the weights are a property of the buffer, r and the policy: nothing
-is kept from round to round, and no step size or number of steps matters.
+lets the F moments miss the flow at a price and makes the minimum unique whatever the data (cf. the regularised
+Lagrangian of Yang et al., 2020); it is in proportion to the coefficients per row, as the ridge of Hoerl, Kennard and
+Baldwin (1975) is, since so is what N rows leave unknown. So the weights are a property of the buffer, r and the policy:
+nothing is kept from round to round, and no step size or number of steps matters.
 """
 
 import math
@@ -61,7 +62,8 @@ class QuadraticQ(OccupancyQ):
         direction = constant_direction(terminated, self.discount, settings.termination)
         ratios, directions = log_ratio.gather(1, index), direction.gather(1, index)
         start = (1.0 - self.discount) * initial
-        solution = minimise(columns, ratios, directions, start, settings.q_ridge, settings.divergence)
+        ridge = settings.q_ridge * columns.shape[2] / columns.shape[1]
+        solution = minimise(columns, ratios, directions, start, ridge, settings.divergence)
         theta = self.adopt(solution.to(columns.dtype))
         error = self.errors(replay, log_ratio, policy, stream)
         q_initial = (initial * theta).sum(-1, keepdim=True) + self.constant

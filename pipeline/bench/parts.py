@@ -65,7 +65,10 @@ def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
         yield from fit_parts(made, epochs_per_round)
         yield rollout_part(made)
     if hasattr(made.weighting, "q"):
-        yield from (dual_part(made), discriminator_part(made), pass_part(made))
+        network = made.settings.weighting.q == "network"
+        yield from (dual_part(made) if network else solve_part(made), discriminator_part(made))
+        if network:
+            yield pass_part(made)
     yield evaluation_part(made)
 
 
@@ -158,6 +161,19 @@ def dual_part(made: Trainer) -> Part:
     return Part("dual-Q step", run, UPDATES, products, per_env_step)
 
 
+def solve_part(made: Trainer) -> Part:
+    """A quadratic Q from nothing, and the weight of every stored row; beside the products of one Newton step."""
+    settings, (policy, critic), q = made.settings.weighting, sizes_of(made), made.weighting.q
+    rows, count = min(settings.q_rows, len(made.replay)), q.width + len(q.pairs[0]) + 1
+    products = [Product(made.replicas, count, rows, count, "left"), Product(made.replicas, 1, rows, count)]
+    products += forward((1 + settings.action_samples) * len(made.replay), (critic[0], critic[0]), made.replicas)
+    products += forward(rows, policy, made.replicas)
+    log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
+    run = lambda: q.solve(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
+    rounds = 1.0 / made.settings.train.round_env_steps
+    return Part(f"dual on {len(made.replay):,} rows, a round", run, 1, products, rounds, counted=False)
+
+
 def discriminator_part(made: Trainer) -> Part:
     settings, spec, stream = made.settings.weighting, made.spec, made.streams["weighting"]
     per_env_step = settings.discriminator_updates / made.settings.train.round_env_steps
@@ -183,13 +199,13 @@ def pass_part(made: Trainer) -> Part:
     """Log-ratio, error and weight of every stored row: the one part that grows with the replay."""
     settings, (policy, critic), count, one = made.settings.weighting, sizes_of(made), len(made.replay), made.replicas
     q, half = (critic[0], settings.q_hidden, settings.q_hidden, 1), settings.discriminator_hidden // 2
-    view, stream, spec = made.view(), made.streams["weighting"], made.spec
+    stream, spec = made.streams["weighting"], made.spec
     discriminator = Discriminator(settings, one, spec.observation_dim, spec.action_dim, stream)
 
     def run() -> None:
         log_ratio = discriminator.log_ratio(made.replay.all())
         for _ in range(passes):
-            made.weighting.errors(view, log_ratio, stream)
+            made.weighting.q.errors(made.replay, log_ratio, made.backbone.sac.policy, stream)
 
     passes = 2 if settings.exact_constant else 1
     inputs, chunk = (spec.observation_dim, spec.action_dim, spec.observation_dim), min(count, dual.ROWS_PER_CHUNK)

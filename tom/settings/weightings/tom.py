@@ -52,10 +52,10 @@ class Settings:
         neutral=True,
     )
     q_ridge: float = number(
-        1e-5,
+        0.02,
         low=1e-12,
-        high=1e3,
-        unit="nats",
+        high=1e6,
+        unit="nats, times coefficients per row",
         origin="ours",
         help="price of a quadratic Q's squared coefficients, half of it",
         neutral=True,
