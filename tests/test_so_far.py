@@ -17,11 +17,14 @@ from pipeline.evidence.measured import MEASURES, judge, longest_fall
 from pipeline.evidence.recorded import read_recorded
 from pipeline.evidence.so_far import rows_so_far
 from pipeline.report import measures
+from pipeline.report.__main__ import main as terminal
 from pipeline.report.claim import read_claims
 from pipeline.report.evidence import read_published
+from pipeline.report.page import render
 from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.results import ResultsError
 from tests.results_on_disk import contents, write_cell
+from tests.test_page import Reader
 
 ROOT = Path(__file__).resolve().parents[1]
 YAML, CURVES = ROOT / "reports/claims.yaml", pd.read_csv(ROOT / "reports/paper/fig3_curves.csv")
@@ -261,6 +264,31 @@ def test_a_collapse_is_seen_beside_the_maximum_on_the_published_clock(copy: Path
     (pale,) = [line for line in best.get_lines() if line.get_linewidth() == plot.PALE]
     assert dict(zip(*pale.get_data(), strict=True))[35_000] == MBPO
     plt.close(figure)
+
+
+def test_the_page_and_the_terminal_show_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("paper", "tables", "figures"):
+        shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
+    for name in ("README.md", "reports/claims.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    pairs(tmp_path, [0.5, 0.4], **{"model/bias_newest": 0.2})
+    tables.make_tables(tmp_path)
+    plot.plot(tmp_path)
+    html = render(tmp_path)
+    page, words = Reader(html), "40,000 of 300,000 on halfcheetah: TOM − MBPO = +0 [+0, +0], 2 seeds; published +889"
+    assert f"So far, at {words}." in html
+    assert "How far the runs have come: halfcheetah" in " ".join(page.all("img", "alt"))
+    assert "TOM, halfcheetah, seed 1" in html
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert terminal([]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"So far (best_final), at {words}" in shown
+    assert "model_bias_newest: halfcheetah: 2 seeds, 40,000 of 300,000 env steps" in shown
+    assert terminal(["model_bias_newest"]) == 0
+    assert "train.csv, model/bias_newest: TOM / MBPO in [0, 1]" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.claims import estimate, value
+from pipeline.claims import estimate, read_tables, value
 from pipeline.report.claim import nearest
 from pipeline.report.verdict import VERDICTS
 
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ids = sys.argv[1:] if argv is None else list(argv)
     width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
     try:
-        table, parts = (_read(name) for name in ("claims", "by_env"))
+        table, parts = _read()
         so_far = pd.read_csv(TABLES / "evidence" / "so_far.csv")
     except FileNotFoundError as error:
         print(f"report: {error.filename} is missing: run dvc repro", file=sys.stderr)
@@ -92,11 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read(name: str) -> pd.DataFrame:
-    """A table of the claims and then of those about runs that have not ended, and which of the two a row is of."""
-    parts = [pd.read_csv(TABLES / folder / f"{name}.csv").assign(folder=folder) for folder in FOLDERS]
-    table = pd.concat([part for part in parts if not part.empty], ignore_index=True)
-    return table.fillna({key: "" for key in ("reason", "remark", "in_the_figure") if key in table})
+def _read() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The claims and then those about runs that have not ended, with the folder a row is of; both by environment."""
+    both = [read_tables(TABLES / folder) for folder in FOLDERS]
+    tables = [table.assign(folder=folder) for folder, (table, _) in zip(FOLDERS, both, strict=True)]
+    parts = [part for _, part in both if not part.empty]
+    return pd.concat(tables, ignore_index=True), pd.concat(parts, ignore_index=True)
 
 
 def _chosen(ids: Sequence[str], table: pd.DataFrame, parts: pd.DataFrame, width: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.claims import estimate, value
+from pipeline.claims import estimate, read_tables, value
 from pipeline.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
 from pipeline.extent import stops_in_words
 from pipeline.looks import spelled
@@ -67,18 +67,12 @@ def verdicts(claims: pd.DataFrame, by_env: pd.DataFrame, so_far: pd.DataFrame) -
         }
 
 
-def read_claims(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A folder's table of verdicts, and the same by environment."""
-    claims = pd.read_csv(folder / "claims.csv").fillna({"reason": "", "remark": "", "in_the_figure": ""})
-    return claims, pd.read_csv(folder / "by_env.csv")
-
-
 def evidence(reports: Path, so_far: pd.DataFrame) -> dict[str, Any]:
     """What the section about runs that have not ended shows: verdicts, figures, the runs, and what to know of them."""
     tables = reports / "tables" / "evidence"
     runs = pd.read_csv(tables / "runs.csv")
     return {
-        "claims": list(verdicts(*read_claims(tables), so_far)),
+        "claims": list(verdicts(*read_tables(tables), so_far)),
         "drawn": every_picture(reports, "evidence", *PROTOCOL, named=True),
         "runs": [] if runs.empty else list(run_rows(runs)),
         "about": NOTHING if runs.empty else CLOCK,
@@ -137,7 +131,7 @@ def render(root: Path) -> str:
     """The page's HTML; FileNotFoundError or ValueError where something it shows is missing."""
     reports, tables = root / "reports", root / "reports" / "tables"
     so_far = pd.read_csv(tables / "evidence" / "so_far.csv")
-    claims, by_env = read_claims(tables / "claims")
+    claims, by_env = read_tables(tables / "claims")
     runs = pd.read_csv(tables / "report" / "runs.csv")
     drawn, absent = pictures(reports)
     shown = list(verdicts(claims, by_env, so_far))
