@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[1]
 EXPERIMENT = {"hydra", "omegaconf", "dvc", "wandb", "pandas", "seaborn", "matplotlib", "pipeline"}
 FIGURES = ("stats", "coverage", "results", "summary", "aggregate", "looks", "plot", "swap", "claims")
 FIGURES += ("road/summary", "road/plot")
-FIGURES += tuple(f"evidence/{module}" for module in ("measured", "page", "plot", "recorded", "so_far", "tables"))
+FIGURES += tuple(
+    f"evidence/{module}" for module in ("by_run", "measured", "page", "plot", "recorded", "so_far", "tables")
+)
 FIGURES += ("age", "age_plot", "ordered", "weights/__init__", "weights/page", "weights/plot", "weights/tables")
 PARTS = ("weightings", "losses", "dynamics", "backbones")
 

@@ -90,6 +90,9 @@ def test_the_band_is_that_of_the_same_learning_step(tmp_path: Path) -> None:
     found = estimate("in_band_mbpo", tmp_path)
     low, high = t_interval([-1, 1, 2, 2])
     assert found == pytest.approx((1.0, low, high, 4), rel=1e-3)
+    runs = read_recorded(tmp_path)
+    text = tables.remark(judge(GROUP["in_band_mbpo"], runs, CURVES), runs, CURVES)
+    assert text.endswith("env steps, our mean 5,215 is inside the published band 4,450 to 5,215 (mean 4,833)")
 
 
 def test_unequal_runs_are_compared_where_all_have_been(tmp_path: Path) -> None:
@@ -166,8 +169,8 @@ def test_collapses_are_counted_by_method(tmp_path: Path) -> None:
         record(tmp_path, "mbpo", seed, 1_000.0)
         record(tmp_path, "tom", seed, 1.0, returns=lambda step, seed=seed: 10.0 if step < 20_000 or seed else 1.0)
     runs = read_recorded(tmp_path)
-    text = tables.remark(judge(GROUP["critic_calm"], runs, CURVES), runs)
-    assert text == "halfcheetah: 4 seeds, 40,000 of 300,000 env steps (collapse: MBPO 0 of 4, TOM 1 of 4)"
+    text = tables.remark(judge(GROUP["critic_calm"], runs, CURVES), runs, CURVES)
+    assert text == "halfcheetah: 0, 4 seeds, 40,000 of 300,000 env steps (collapse: MBPO 0 of 4, TOM 1 of 4)"
 
 
 # Claims about the end.
@@ -286,7 +289,9 @@ def test_the_page_and_the_terminal_show_it(
     assert terminal([]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"So far (best_final), at {words}" in shown
-    assert "model_bias_newest: halfcheetah: 2 seeds, 40,000 of 300,000 env steps" in shown
+    low, high = (math.exp(end) for end in t_interval([math.log(0.5), math.log(0.4)]))
+    numbers = f"0.447 [{low:.3g}, {high:.3g}], 2 seeds, 40,000 of 300,000 env steps"
+    assert f"model_bias_newest: halfcheetah: {numbers}" in shown
     assert terminal(["model_bias_newest"]) == 0
     assert "train.csv, model/bias_newest: TOM / MBPO in [0, 1]" in " ".join(capsys.readouterr().out.split())
 

@@ -51,7 +51,7 @@ def draw(env: str, tables: dict[str, pd.DataFrame], published: pd.DataFrame) -> 
             ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         for ax in axes[-2:]:
-            ax.set_xlabel("learning steps (env steps less the 5,000 random ones)")
+            ax.set_xlabel("learning steps (env steps − 5,000)")
         _legend(figure, mine["curves"], styles, bool(len(paper)))
         figure.suptitle(_caption(env, mine["curves"]), fontsize="small", color="0.35")
     return figure
