@@ -21,7 +21,7 @@ from pipeline.report.__main__ import main as terminal
 from pipeline.report.claim import read_claims
 from pipeline.report.evidence import read_published
 from pipeline.report.page import render
-from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
+from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, holds
 from pipeline.results import ResultsError
 from tests.results_on_disk import contents, write_cell
 from tests.test_page import Reader
@@ -134,7 +134,11 @@ def test_medians_leave_out_the_start_and_what_the_other_run_lacks(tmp_path: Path
     record(tmp_path, "mbpo", 0, 1.0)
     record(tmp_path, "tom", 0, 1.0, end=100_000, **{"model/bias_newest": bias})
     assert estimate("model_bias_newest", tmp_path) == pytest.approx((0.5, None, None, 1))
-    assert verdict("model_bias_newest", tmp_path) == (INCONCLUSIVE, "halfcheetah: 1 of 4 seeds; hopper: 0 of 4 seeds")
+    record(tmp_path, "mbpo", 1, 1.0)
+    record(tmp_path, "tom", 1, 1.0, **{"model/bias_newest": 0.501})
+    sure = estimate("model_bias_newest", tmp_path)
+    assert sure.high is not None and sure.high < 1 and holds(GROUP["model_bias_newest"], sure) is None  # two of four
+    assert verdict("model_bias_newest", tmp_path) == (INCONCLUSIVE, "halfcheetah: 2 of 4 seeds; hopper: 0 of 4 seeds")
 
 
 def test_the_share_is_that_of_the_worst_run_over_known_rounds(tmp_path: Path) -> None:

@@ -118,7 +118,6 @@ MEASURES: dict[str, Callable[[Sequence[Recorded], Claim, pd.DataFrame], dict[str
     "share_of_rounds": share_of_rounds,
     "collapses": collapses,
 }
-COUNTED = ("share_of_rounds", "collapses")  # have no interval: they are what they are
 
 
 def judge(claim: Claim, runs: Sequence[Recorded], published: pd.DataFrame) -> Verdict:
@@ -127,15 +126,9 @@ def judge(claim: Claim, runs: Sequence[Recorded], published: pd.DataFrame) -> Ve
     if not found:
         return Verdict(claim, NOT_RUN, "nothing of it is recorded yet", {}, {})
     needed = claim.needs.seeds if claim.needs else 0
-    deciding = {env: _deciding(claim, found.get(env, UNKNOWN), needed) for env in claim.envs}
-    seeds = {env: found.get(env, UNKNOWN).n_seeds for env in claim.envs}
-    reasons = [f"{env}: {count} of {needed} seeds" for env, count in seeds.items() if count < needed]
-    crossed = [env for env in claim.envs if seeds[env] >= needed and holds(claim, deciding[env]) is None]
+    each = {env: found.get(env, UNKNOWN) for env in claim.envs}
+    few = [env for env in claim.envs if each[env].n_seeds < needed]
+    reasons = [f"{env}: {each[env].n_seeds} of {needed} seeds" for env in few]
+    crossed = [env for env in claim.envs if env not in few and holds(claim, each[env]) is None]
     reasons += [f"the interval crosses the border of the region: {', '.join(crossed)}"] if crossed else []
-    return Verdict(claim, decide(claim, deciding), "; ".join(reasons), found, {})
-
-
-def _deciding(claim: Claim, estimate: Estimate, needed: int) -> Estimate:
-    """The estimate with its interval if that may decide, else without."""
-    against = claim.measure in COUNTED and estimate.n_seeds and holds(claim, estimate) is False
-    return estimate if estimate.n_seeds >= needed or against else estimate._replace(low=None, high=None)
+    return Verdict(claim, decide(claim, each), "; ".join(reasons), found, {})
