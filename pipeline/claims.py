@@ -21,6 +21,8 @@ from pipeline.stage import tabulated
 from pipeline.swap import replaced_folder
 
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
+BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]
+TEXTS = ["in_the_figure", "reason", "remark"]  # columns that may have no text
 KEYS = {NOT_RUN: "not_run"}
 WORDS = {True: "yes", False: "no", None: "open"}
 
@@ -81,7 +83,13 @@ def by_env_table(verdicts: list[Verdict]) -> pd.DataFrame:
             row["published"] = theirs.value if theirs else None
             row["published_holds"] = WORDS[holds(each.claim, theirs, exact=True)] if theirs else ""
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=BY_ENV)
+
+
+def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`claims_table` and `by_env_table` as they were written to a folder; FileNotFoundError if they were not."""
+    table = pd.read_csv(folder / "claims.csv", dtype=dict.fromkeys(TEXTS, str))
+    return table.fillna(dict.fromkeys(TEXTS, "")), pd.read_csv(folder / "by_env.csv")
 
 
 def markdown(table: pd.DataFrame) -> Iterator[str]:
@@ -102,6 +110,8 @@ def estimate(row: Any) -> str:
         return ""
     if pd.isna(row.low):
         return f"{value(row, row.estimate)} (one seed: no interval)"
+    if row.low == row.high and row.envs == 1:  # counted, not estimated
+        return value(row, row.estimate)
     return f"{value(row, row.estimate)} [{row.low:.4g}, {row.high:.4g}]"
 
 

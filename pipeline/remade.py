@@ -13,6 +13,8 @@ from pipeline.ablation import plot as ablation_plot
 from pipeline.ablation import tables as ablation_tables
 from pipeline.aggregate import aggregate
 from pipeline.checks import one_line
+from pipeline.evidence import plot as evidence_plot
+from pipeline.evidence import tables as evidence_tables
 from pipeline.plot import plot
 from pipeline.report.remade import unlike
 from pipeline.road import plot as road_plot
@@ -54,6 +56,11 @@ REMADE = (
         ("reports/tables/ablation", "reports/figures/ablation"),
         ("reports/ablation", "params.yaml"),
         (ablation_tables.make_tables, ablation_plot.plot),
+    ),
+    Remade(
+        ("reports/tables/evidence", "reports/figures/evidence"),
+        ("reports/evidence", "reports/paper", "reports/claims.yaml"),
+        (evidence_tables.make_tables, evidence_plot.plot),
     ),
     Remade(
         ("reports/tables/age", "reports/figures/age"),

@@ -85,6 +85,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: Clone) -> None:
     everything = {"configure", "train@mbpo-hopper-0", "train@tom-hopper-0", "aggregate", "plot"}
     everything |= {"age", "age_plot", "weights_tables", "weights_plot", "ablation_tables", "ablation_plot"}
+    everything |= {"evidence_tables", "evidence_plot"}
     everything |= {
         "configure_road",
         "road",

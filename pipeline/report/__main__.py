@@ -11,20 +11,26 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.claims import estimate, value
+from pipeline.claims import estimate, read_tables, value
 from pipeline.report.claim import nearest
 from pipeline.report.verdict import VERDICTS
 
-TABLES = Path("reports") / "tables" / "claims"
+TABLES = Path("reports") / "tables"
+FOLDERS = ("claims", "evidence")
 WIDEST, NARROWEST = 120, 76
 GAP = "  "
 SHOWS = {"contradicted": " (against the claim)"}
 
 
-def overview(table: pd.DataFrame, width: int) -> Iterator[str]:
-    """The verdict table, and below it why claims were not run and what the paper's figures do not show."""
-    for checks, heading in ((False, "Claims of the paper"), (True, "The paper against its own figures")):
-        rows = table[table["check"] == checks]
+def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[str]:
+    """The verdict table, and below it why claims were not run and what the paper's figures and short runs show."""
+    early = table["folder"] == "evidence"
+    for chosen, heading in (
+        (~table["check"] & ~early, "Claims of the paper"),
+        (table["check"], "The paper against its own figures"),
+        (early, "The published protocol, as far as the runs go"),
+    ):
+        rows = table[chosen]
         counts = [f"{(rows['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS]
         yield f"{heading}: {', '.join(count for count in counts if not count.startswith('0 '))}"
         columns = (12, width - 12 - 18 - 14 - 3 * len(GAP), 18, 14)
@@ -36,9 +42,10 @@ def overview(table: pd.DataFrame, width: int) -> Iterator[str]:
         yield ""
     for reason, rows in table[table["reason"] != ""].groupby("reason", sort=False):
         yield from textwrap.wrap(f"{reason}: {', '.join(rows['id'])}", width, subsequent_indent="    ")
-    yield from (
-        line for text in table["remark"] if text for line in textwrap.wrap(text, width, subsequent_indent="    ")
-    )
+    early_remarks = [f"{row.id}: {row.remark}" for row in table[early].itertuples() if row.remark]
+    words = [f"So far ({row.id}), at {row.words}" for row in so_far.itertuples()]
+    for text in (*filter(None, table[~early]["remark"]), *early_remarks, *words):
+        yield from textwrap.wrap(text, width, subsequent_indent="    ")
     yield ""
     yield "One claim by environment: python -m pipeline.report ID"
     yield "The page: reports/index.html"
@@ -71,18 +78,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     ids = sys.argv[1:] if argv is None else list(argv)
     width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
     try:
-        table = pd.read_csv(TABLES / "claims.csv").fillna({"reason": "", "remark": "", "in_the_figure": ""})
-        parts = pd.read_csv(TABLES / "by_env.csv")
+        table, parts = _read()
+        so_far = pd.read_csv(TABLES / "evidence" / "so_far.csv")
     except FileNotFoundError as error:
-        print(f"report: {error.filename} is missing: run dvc repro, or python -m pipeline.claims", file=sys.stderr)
+        print(f"report: {error.filename} is missing: run dvc repro", file=sys.stderr)
         return 1
     for name in ids:
         if name not in set(table["id"]):
             print(f"report: {name} is no claim; {nearest(name, table['id'])}", file=sys.stderr)
             return 2
-    lines = overview(table, width) if not ids else _chosen(ids, table, parts, width)
+    lines = overview(table, so_far, width) if not ids else _chosen(ids, table, parts, width)
     print("\n".join(lines))
     return 0
+
+
+def _read() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The claims and then those about runs that have not ended, with the folder a row is of; both by environment."""
+    both = [read_tables(TABLES / folder) for folder in FOLDERS]
+    tables = [table.assign(folder=folder) for folder, (table, _) in zip(FOLDERS, both, strict=True)]
+    parts = [part for _, part in both if not part.empty]
+    return pd.concat(tables, ignore_index=True), pd.concat(parts, ignore_index=True)
 
 
 def _chosen(ids: Sequence[str], table: pd.DataFrame, parts: pd.DataFrame, width: int) -> Iterator[str]:

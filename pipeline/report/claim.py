@@ -1,7 +1,7 @@
 """Claims read from reports/claims.yaml and checked whole: what is measured, where, and what would make them true."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,10 @@ class Claim:
             "ratio": f"return of {spelled(self.method)} / {others}",
             "normalised_average": f"return of {spelled(self.method)} / {others}, mean over environments",
             "column": f"{self.column} of {spelled(self.method)}" + (f" − {others}" if others else ""),
+            "in_band": f"distance of {spelled(self.method)} from its published mean in half heights of the band",
+            "paired_ratio": f"{self.table}.csv, {self.column}: {spelled(self.method)} / {others}",
+            "share_of_rounds": f"share of rounds with a share of the buffer of at least 0.1, {spelled(self.method)}",
+            "collapses": f"runs of {spelled(self.method)} that collapse",
         }
         return words.get(self.measure, self.measure.replace("_", " "))
 
@@ -58,13 +62,14 @@ class Claim:
         return (self.method, *self.against)
 
 
-def read_claims(path: Path, measures: Iterable[str]) -> list[Claim]:
-    """The claims of a file and then its checks; ResultsError with one sentence about the first fault."""
+def read_claims(path: Path, measures: Iterable[str], lists: Sequence[str] = ("claims", "checks")) -> list[Claim]:
+    """The claims of a file's lists, one after the other; ResultsError with one sentence about the first fault."""
     try:
         raw: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-        sections = [*raw["claims"], *raw["checks"]]
+        sections = [section for name in lists for section in raw[name]]
     except (OSError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
-        raise ResultsError(f"{path}: needs lists `claims` and `checks` ({str(error).splitlines()[0]})") from None
+        needed = " and ".join(f"`{name}`" for name in lists)
+        raise ResultsError(f"{path}: needs lists {needed} ({str(error).splitlines()[0]})") from None
     labels = [f"{path}: {_label(section, place)}" for place, section in enumerate(sections)]
     claims = [_claim(section, label, list(measures)) for section, label in zip(sections, labels, strict=True)]
     names = [claim.id for claim in claims]

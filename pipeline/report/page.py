@@ -13,10 +13,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.claims import estimate, value
+from pipeline.claims import estimate, read_tables, value
+from pipeline.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
 from pipeline.extent import stops_in_words
 from pipeline.looks import spelled
-from pipeline.report.pictures import pictures
+from pipeline.report.pictures import PROTOCOL, every_picture, pictures
 from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.summary import HEADINGS
 from pipeline.swap import write_file
@@ -51,8 +52,8 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): "" if pd.isna(cell) else cell for key, cell in row.items()} for row in table.to_dict("records")]
 
 
-def verdicts(claims: pd.DataFrame, by_env: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Each claim with what its row shows, and its environments where there are several."""
+def verdicts(claims: pd.DataFrame, by_env: pd.DataFrame, so_far: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Each claim with what its row shows, its environments where there are several, and what runs show so far."""
     for row in claims.itertuples():
         parts = by_env[by_env["id"] == row.id]
         yield {
@@ -62,7 +63,21 @@ def verdicts(claims: pd.DataFrame, by_env: pd.DataFrame) -> Iterator[dict[str, A
             "ours": estimate(row),
             "theirs": value(row, row.published),
             "parts": rows_of(parts) if len(parts) > 1 else [],
+            "so_far": list(so_far[so_far["id"] == row.id]["words"]),
         }
+
+
+def evidence(reports: Path, so_far: pd.DataFrame) -> dict[str, Any]:
+    """What the section about runs that have not ended shows: verdicts, figures, the runs, and what to know of them."""
+    tables = reports / "tables" / "evidence"
+    runs = pd.read_csv(tables / "runs.csv")
+    return {
+        "claims": list(verdicts(*read_tables(tables), so_far)),
+        "drawn": every_picture(reports, "evidence", *PROTOCOL, named=True),
+        "runs": [] if runs.empty else list(run_rows(runs)),
+        "about": NOTHING if runs.empty else CLOCK,
+        "caption": RUNS_CAPTION,
+    }
 
 
 def returns(tables: Path) -> list[dict[str, Any]]:
@@ -115,10 +130,11 @@ def reading_error(path: Path) -> float:
 def render(root: Path) -> str:
     """The page's HTML; FileNotFoundError or ValueError where something it shows is missing."""
     reports, tables = root / "reports", root / "reports" / "tables"
-    claims = pd.read_csv(tables / "claims" / "claims.csv").fillna({"reason": "", "remark": "", "in_the_figure": ""})
+    so_far = pd.read_csv(tables / "evidence" / "so_far.csv")
+    claims, by_env = read_tables(tables / "claims")
     runs = pd.read_csv(tables / "report" / "runs.csv")
     drawn, absent = pictures(reports)
-    shown = list(verdicts(claims, pd.read_csv(tables / "claims" / "by_env.csv")))
+    shown = list(verdicts(claims, by_env, so_far))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -136,6 +152,7 @@ def render(root: Path) -> str:
             (verdict, MARKS[verdict], int(((claims["verdict"] == verdict) & ~claims["check"]).sum()))
             for verdict in MARKS
         ],
+        evidence=evidence(reports, so_far),
         drawn=drawn,
         absent=absent,
         returns=returns(tables),

@@ -67,6 +67,12 @@ SUITES = {
         "tables/age/heatmap.csv",
     ),
 }
+PROTOCOL = (  # the suite of evidence, which has a section of its own
+    "How far the runs have come",
+    "Returns at every evaluation and their maximum so far beside the published mean and band, the effective share of "
+    "the buffer, the critic's mean Q, and the model's errors on the newest rows, by learning steps.",
+    "tables/evidence/curves.csv",
+)
 NOT_DRAWN = {
     "road": "the suite Road-and-Rocks has no figure here",
     "weights": "the suite of the curated buffer has no figure here",
@@ -108,10 +114,17 @@ def pictures(reports: Path) -> tuple[list[Picture], list[tuple[str, str]]]:
     for name, (heading, text, table) in FIGURES.items():
         found = picture(reports, name, heading, text, table)
         drawn.append(found) if found else absent.append((heading, NOT_DRAWN.get(name, "no data at this scale")))
-    for suite, (heading, text, table) in SUITES.items():
-        files = sorted((reports / "figures" / suite).glob("*.png"))
-        made = [picture(reports, f"{suite}/{path.stem}", heading, text, table) for path in files]
-        drawn.extend(each for each in made if each)
-        if not files:
-            absent.append((heading, NOT_DRAWN[suite]))
+    for suite, about in SUITES.items():
+        made = every_picture(reports, suite, *about)
+        drawn.extend(made)
+        if not made:
+            absent.append((about[0], NOT_DRAWN[suite]))
     return drawn, absent
+
+
+def every_picture(reports: Path, suite: str, heading: str, text: str, table: str, named: bool = False) -> list[Picture]:
+    """Every figure of a suite, in the order of their names, which are in the headings where they are to be `named`."""
+    files = sorted((reports / "figures" / suite).glob("*.png"))
+    headings = [f"{heading}: {path.stem}" if named else heading for path in files]
+    made = [picture(reports, f"{suite}/{p.stem}", h, text, table) for p, h in zip(files, headings, strict=True)]
+    return [each for each in made if each]

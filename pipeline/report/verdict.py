@@ -33,14 +33,20 @@ class Verdict:
 def holds(claim: Claim, estimate: Estimate, exact: bool = False) -> bool | None:
     """Whether the interval lies inside the claim's region (True), outside (False), or across its border (None).
 
-    A value without an interval decides nothing unless it is `exact`, as what a published figure shows is.
+    A value without an interval decides nothing unless it is `exact`, as what a published figure shows is. Nor does one
+    of fewer seeds than the claim needs, unless it is a count, whose ends are equal, that already lies outside.
     """
     low, high = (estimate.value, estimate.value) if exact else (estimate.low, estimate.high)
     if low is None or high is None:
         return None
-    if claim.region[0] <= low and high <= claim.region[1]:
-        return True
-    return False if high < claim.region[0] or low > claim.region[1] else None
+    inside, outside = (
+        claim.region[0] <= low and high <= claim.region[1],
+        high < claim.region[0] or low > claim.region[1],
+    )
+    few = not exact and claim.needs is not None and estimate.n_seeds < claim.needs.seeds
+    if few and not (outside and low == high):
+        return None
+    return True if inside else False if outside else None
 
 
 def decide(claim: Claim, estimates: dict[str, Estimate], exact: bool = False) -> str:
