@@ -1,10 +1,10 @@
 """The entries of `methods` in params.yaml, and those that lie between two of them."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline.checks import Section, check_name, check_values, known, mapping, one_of
+from pipeline.fingerprint import decisive
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError
@@ -33,10 +33,11 @@ def part(section: Section, kind: str) -> str | None:
     return (section.get(kind) or {}).get("name", DEFAULT_PARTS.get(kind))
 
 
-def defaults(entry: Section, section: str) -> dict[str, Any]:
-    """What a section of an entry says where it says nothing."""
-    settings = train_settings.Settings if section == "train" else settings_class(section, str(part(entry, section)))
-    return dataclasses.asdict(settings())
+def decided(entry: Section, section: str) -> dict[str, Any]:
+    """What an entry sets in a section, but for neutral settings that it sets to their default."""
+    values = dict(entry.get(section) or {})
+    named = values if section == "train" else {**values, "name": part(entry, section)}
+    return {key: value for key, value in decisive({section: named})[section].items() if key in values}
 
 
 def between(base: str, target: str, methods: Mapping[str, Section]) -> dict[str, Section]:
@@ -53,10 +54,8 @@ def between(base: str, target: str, methods: Mapping[str, Section]) -> dict[str,
             )
     made: dict[str, Section] = {}
     for section in ("train", *KINDS):
-        old, new = dict(first.get(section) or {}), dict(last.get(section) or {})
-        unsaid = defaults(first, section)  # a setting at its default is no difference to one that is not written down
-        written, wanted = unsaid | old, unsaid | new
-        for key in [key for key in {**new, **old} if key != "name" and written[key] != wanted[key]]:
+        old, new = decided(first, section), decided(last, section)
+        for key in [key for key in {**new, **old} if key != "name" and old.get(key) != new.get(key)]:
             name = f"{base}_{key}"
             if name in methods or name in made:
                 raise SettingsError(f"ablation: {base} with {key} would be called {name}, and there is one already")

@@ -18,7 +18,7 @@ from pipeline.ablation.cell import record
 from pipeline.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
 from pipeline.ablation.plot import CLEAR, UNCLEAR, draw, plot
 from pipeline.ablation.suite import ABLATION, resolved, road_jobs, switches
-from pipeline.methods import between
+from pipeline.methods import between, decided
 from pipeline.params import ROOT, load_params
 from pipeline.results import ResultsError
 from pipeline.run_folder import Cell
@@ -33,7 +33,7 @@ PAIRS = [("tom", "tom_official"), ("tom_official", "tom"), ("pmac", "pmac_offici
 
 
 def settings_of(section: dict) -> dict:  # type: ignore[type-arg]
-    return {(part, key): value for part, values in section.items() for key, value in (values or {}).items()}
+    return {(part, key): value for part in section for key, value in decided(section, part).items()}
 
 
 @pytest.mark.parametrize(("base", "target"), PAIRS)

@@ -47,7 +47,7 @@ class NetworkQ(OccupancyQ):
         if self.settings.exact_constant:
             error = self.centre(error, terminated)
         at_zero = dual_at_zero(log_ratio, terminated, self.settings, self.discount)
-        return error, {"dual": dual, "dual_at_zero": at_zero, "mass_residual": residual}
+        return error, {"dual": dual, "mass_residual": residual, "dual_at_zero": at_zero}
 
     def values(self, inputs: Tensor) -> Tensor:
         q: Tensor = self.net(self.normalise(inputs))[..., 0]
