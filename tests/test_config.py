@@ -1,5 +1,6 @@
 """params.yaml and the command line: what is composed, and what is refused with which words."""
 
+import math
 import re
 import subprocess
 import sys
@@ -51,6 +52,18 @@ def test_the_published_length_is_the_default() -> None:
 def test_the_published_model_of_humanoid_is_wider() -> None:
     widths = {env: compose_cell("tom", env, "paper")["dynamics"]["hidden"] for env in PARAMS.envs}
     assert widths == {**dict.fromkeys(PARAMS.envs, 200), "humanoid": 400}
+
+
+@pytest.mark.parametrize("method", PARAMS.methods)
+def test_the_target_entropy_is_the_released_one_in_the_units_of_its_actions(method: str) -> None:
+    """-1 nat per dimension of an action as the environment takes it, in +-0.4 on Humanoid; scaling it by 0.4 adds
+    log 0.4. MBPO's own protocol scales actions to +-1, as we do."""
+    for env, half_range in (("halfcheetah", 1.0), ("humanoid", 0.4)):
+        per_action = compose_cell(method, env, "paper")["backbone"]["target_entropy_per_action"]
+        assert per_action + math.log(half_range) == pytest.approx(-1.0, abs=1e-12)
+    if PARAMS.part(method, "backbone") == "mbpo":
+        janner = compose_cell(method, "humanoid", "janner")["backbone"]["target_entropy_per_action"]
+        assert 17 * janner == pytest.approx(-2.0)
 
 
 def test_contact_cost_can_be_left_out() -> None:
