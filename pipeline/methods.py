@@ -4,26 +4,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.checks import Section, check_name, check_values, known, mapping, one_of
+from tom import envs as environments
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError
 
 DEFAULT_PARTS = {"dynamics": "mdn", "backbone": "mbpo"}  # what an entry may leave out
+ORDER = {section: index for index, section in enumerate(("train", *KINDS))}
+Place = tuple[str | None, str, str]
 
 
 def check_method(given: Any, method: str) -> Section:
-    """The entry, if it names a part of each kind and only settings that these have."""
+    """The entry, if it names a part of each kind and only settings that these have, `envs` for one environment each."""
     where = f"methods.{check_name(method, 'methods')}"
-    section = mapping(given, where)
-    known(section, ["train", *KINDS], f"{where}.")
+    section, classes = mapping(given, where), {"train": train_settings.Settings}
+    known(section, ["train", *KINDS, "envs"], f"{where}.")
     for kind in KINDS:
         values = mapping(section.get(kind), f"{where}.{kind}")
         name = part(section, kind)
         if name is None:
             raise SettingsError(f"{where}.{kind}.name is missing; valid choices: {', '.join(names(kind))}")
         one_of(f"{where}.{kind}.name", name, names(kind))
-        check_values({k: v for k, v in values.items() if k != "name"}, settings_class(kind, name), f"{where}.{kind}")
+        classes[kind] = settings_class(kind, name)
+        check_values({k: v for k, v in values.items() if k != "name"}, classes[kind], f"{where}.{kind}")
     check_values(section.get("train"), train_settings.Settings, f"{where}.train")
+    for env, changed in mapping(section.get("envs"), f"{where}.envs").items():
+        there = f"{where}.envs.{one_of(f'{where}.envs', env, environments.names())}"
+        known(mapping(changed, there), classes, f"{there}.")
+        for kind, values in mapping(changed, there).items():
+            check_values(values, classes[kind], f"{there}.{kind}")
     return section
 
 
@@ -35,24 +44,48 @@ def part(section: Section, kind: str) -> str | None:
 def between(base: str, target: str, methods: Mapping[str, Section]) -> dict[str, Section]:
     """`base` with each setting by which `target` differs, one at a time: `tom_clip_raw` is `tom` with that switched.
 
+    A setting is switched for all environments at once, each to what it is there in `target`.
     SettingsError if they differ in their parts, or not at all, or a name that would be made is taken.
     """
-    first, last = methods[base], methods[target]
     for kind in KINDS:
-        if part(first, kind) != part(last, kind):
+        if part(methods[base], kind) != part(methods[target], kind):
             raise SettingsError(
                 f"ablation: {base} and {target} differ in their {kind}, which is no switch; "
                 "nearest valid choice: two methods with the same parts"
             )
+    old, new = flat(methods[base]), flat(methods[target])
     made: dict[str, Section] = {}
-    for section in ("train", *KINDS):
-        old, new = dict(first.get(section) or {}), dict(last.get(section) or {})
-        for key in [key for key in {**new, **old} if key != "name" and old.get(key) != new.get(key)]:
-            name = f"{base}_{key}"
-            if name in methods or name in made:
-                raise SettingsError(f"ablation: {base} with {key} would be called {name}, and there is one already")
-            changed = {**old, key: new[key]} if key in new else {k: v for k, v in old.items() if k != key}
-            made[name] = {**first, section: changed}
+    for kind, key in sorted(dict.fromkeys(place[1:] for place in (*new, *old)), key=lambda switch: ORDER[switch[0]]):
+        before, after = (
+            {place: value for place, value in values.items() if place[1:] == (kind, key)} for values in (old, new)
+        )
+        if key == "name" or before == after:
+            continue
+        name = f"{base}_{key}"
+        if name in methods or name in made:
+            raise SettingsError(f"ablation: {base} with {key} would be called {name}, and there is one already")
+        made[name] = nested({place: value for place, value in old.items() if place not in before} | after)
     if not made:
         raise SettingsError(f"ablation: {base} and {target} do not differ; nearest valid choice: another target")
     return made
+
+
+def flat(entry: Section) -> dict[Place, Any]:
+    """Every value of an entry by (environment or None, `train` or a kind, key)."""
+    levels = {None: entry, **(entry.get("envs") or {})}
+    return {
+        (env, kind, key): value
+        for env, level in levels.items()
+        for kind, values in level.items()
+        if kind != "envs"
+        for key, value in (values or {}).items()
+    }
+
+
+def nested(values: Mapping[Place, Any]) -> Section:
+    """The entry that `flat` gives these values of."""
+    entry: dict[str, Any] = {}
+    for (env, kind, key), value in values.items():
+        level = entry if env is None else entry.setdefault("envs", {}).setdefault(env, {})
+        level.setdefault(kind, {})[key] = value
+    return entry

@@ -89,9 +89,11 @@ class Params:
             values |= at(layer, kind, name) if name else at(layer, kind)
         return values
 
-    def own(self, method: str, kind: str) -> dict[str, Any]:
-        """What the method's entry sets for `train` or for its part of this kind."""
-        return {key: value for key, value in at(self.entries[method], kind).items() if key != "name"}
+    def own(self, method: str, kind: str, env: str | None = None) -> dict[str, Any]:
+        """What the method's entry sets for `train` or for its part of this kind: everywhere, or on one environment."""
+        entry = self.entries[method]
+        values = at(entry, kind) if env is None else at(entry, "envs", env, kind)
+        return {key: value for key, value in values.items() if key != "name"}
 
 
 def at(section: Section | None, *keys: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pipeline.ablation.cell import record
 from pipeline.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
 from pipeline.ablation.plot import CLEAR, UNCLEAR, draw, plot
 from pipeline.ablation.suite import ABLATION, resolved, road_jobs, switches
-from pipeline.methods import between
+from pipeline.methods import between, flat, nested
 from pipeline.params import ROOT, load_params
 from pipeline.results import ResultsError
 from pipeline.run_folder import Cell
@@ -32,23 +32,27 @@ PARAMS = load_params()
 PAIRS = [("tom", "tom_official"), ("tom_official", "tom"), ("pmac", "pmac_official"), ("tom", "tom_kl")]
 
 
-def settings_of(section: dict) -> dict:  # type: ignore[type-arg]
-    return {(part, key): value for part, values in section.items() for key, value in (values or {}).items()}
-
-
 @pytest.mark.parametrize(("base", "target"), PAIRS)
 def test_each_variant_is_the_base_but_for_one_setting_and_together_they_are_the_target(base: str, target: str) -> None:
-    first, last = (settings_of(PARAMS.methods[name]) for name in (base, target))
+    first, last = (flat(PARAMS.methods[name]) for name in (base, target))
     made = between(base, target, PARAMS.methods)
     changed = {}
     for name, section in made.items():
-        here = settings_of(section)
-        ((part, key),) = [key for key in here.keys() | first.keys() if here.get(key) != first.get(key)]
+        here = flat(section)
+        places = [place for place in here.keys() | first.keys() if here.get(place) != first.get(place)]
+        ((_, key),) = {place[1:] for place in places}
         assert name == f"{base}_{key}"
-        assert here.get((part, key)) == last.get((part, key))
-        changed[part, key] = here.get((part, key))
-    together = {key: value for key, value in {**first, **changed}.items() if value is not None}
+        assert all(here.get(place) == last.get(place) for place in places)
+        changed |= {place: here.get(place) for place in places}
+    together = {place: value for place, value in {**first, **changed}.items() if value is not None}
     assert together == last
+    assert flat(nested(last)) == last
+
+
+def test_a_switch_that_is_off_on_some_environments_stays_off_there() -> None:
+    made = between("tom", "tom_official", PARAMS.methods)["tom_time_limits"]
+    off = {"train": {"time_limits": "bootstrap"}}
+    assert (made["train"], made["envs"]) == ({"time_limits": "terminal"}, {"ant": off, "humanoid": off})
 
 
 @pytest.mark.parametrize(

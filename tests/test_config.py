@@ -78,6 +78,7 @@ def test_precedence(tmp_path: Path) -> None:
         ("all.weighting.tom.clip", 4.0),
         ("envs.hopper.weighting.tom.clip", 5.0),
         ("methods.tom.weighting.clip", 6.0),
+        ("methods.tom.envs.hopper.weighting.clip", 6.5),
     ]
     changes: dict[str, Any] = {}
     for key, value in layers:
@@ -85,6 +86,7 @@ def test_precedence(tmp_path: Path) -> None:
         root = root_with(tmp_path, **changes)
         assert compose_cell("tom", "hopper", "quick", root=root)["weighting"]["clip"] == value
     assert compose_cell("tom", "hopper", "quick", ["weighting.clip=7"], root=root)["weighting"]["clip"] == 7.0
+    assert compose_cell("tom", "ant", "quick", root=root)["weighting"]["clip"] == 6.0
     assert compose_cell("mbpo", "hopper", "quick", root=root)["weighting"] == {"name": "uniform"}
 
 
@@ -132,6 +134,10 @@ WRONG_PARAMS = [
     ({"methods__tom__weighting": {}}, "methods.tom.weighting.name", "valid choices:"),
     ({"methods__tom__weighting__clop": 3}, "methods.tom.weighting.clop=3", "nearest valid choice: clip"),
     ({"methods__tom__weighing": {}}, "methods.tom.weighing", "nearest valid choice: weighting"),
+    ({"methods__tom__envs__hoper": {}}, "methods.tom.envs=hoper", "nearest valid choice: hopper"),
+    ({"methods__tom__envs__ant__weighing": {}}, "methods.tom.envs.ant.weighing", "nearest valid choice: weighting"),
+    ({"methods__tom__envs__ant__weighting__clop": 3}, "methods.tom.envs.ant.weighting.clop=3", "nearest valid choice"),
+    ({"methods__tom__envs": 3}, "methods.tom.envs=3", "not a mapping"),
     ({"methods__a-b": {}}, "'a-b'", "nearest valid choice: a_b"),
     ({"methods": {}}, "methods", "at least one"),
     ({"envs__hoper": {}}, "envs=hoper", "nearest valid choice: hopper"),
