@@ -45,10 +45,24 @@ def test_first_weights_are_uniform_within_their_bound_and_biases_zero() -> None:
     assert all(not bias.any() for _, bias in net.layers())
 
 
+def test_first_weights_like_torch_s_have_the_moments_of_an_nn_linear() -> None:
+    """Uniform in +-1/sqrt(in), biases too, in replicas that differ; the published discriminator and MDN begin so."""
+    net = StackedMLP((2,), (400, 300, 5), torch.tanh, stream(0, 1), "torch")
+    linears = [nn.Linear(400, 300), nn.Linear(300, 5)]
+    for (weight, bias), linear in zip(net.layers(), linears, strict=True):
+        bound = 1.0 / math.sqrt(linear.in_features)
+        for ours, theirs in ((weight.detach(), linear.weight), (bias.detach(), linear.bias)):
+            assert 0.8 * bound < ours.abs().max() <= bound >= theirs.detach().abs().max()
+            spread = 5.0 * math.sqrt(4.0 / 45.0 / (ours.numel() // 2)) * bound**2
+            assert abs(float(ours[0].var(correction=0)) - bound**2 / 3.0) < spread + bound**2 / ours[0].numel()
+            assert not torch.equal(ours[0], ours[1])
+
+
 BUILDERS: dict[str, Callable[[int, Stream], nn.Module]] = {
     "policy": lambda r, s: Policy(r, 3, 2, 8, s, 0.5),
     "critic": lambda r, s: TwinCritic(r, 3, 2, 8, s),
     "mlp": lambda r, s: StackedMLP((r, 3), (3, 8, 2), torch.relu, s),
+    "mlp_as_torch": lambda r, s: StackedMLP((r, 3), (3, 8, 2), torch.relu, s, "torch"),
 }
 
 

@@ -66,17 +66,26 @@ class Settings:
         "discriminator", ("discriminator", "recency"), origin="paper", help="recency: 1 for the pool, 0 for other rows"
     )
     discriminator_trains: str = choice("all", ("all", "trunk"), origin="paper", help="trunk: encoders stay random")
+    discriminator_initialisation: str = choice(
+        "xavier", ("xavier", "torch"), origin="ours", help="first weights; torch: those of nn.Linear, biases too"
+    )
     discriminator_normalises: bool = switch(True, origin="ours", help="inputs standardised on the buffer")
     negative_label: float = number(0.0, low=0.0, high=0.49, origin="paper", help="label of the buffer's rows")
     penalty_slope: float = number(0.0, low=0.0, high=100.0, origin="ours", help="norm the gradient is drawn to")
     q_normalises: bool = switch(True, origin="ours", help="Q's inputs standardised on the buffer")
     q_decays_biases: bool = switch(False, origin="ours", help="weight decay on biases too")
     buffer_view: str = choice(
-        "whole", ("whole", "bootstrap"), origin="paper", help="bootstrap: as many rows, drawn with replacement"
+        "whole",
+        ("whole", "bootstrap"),
+        origin="paper",
+        help="bootstrap: of buffer, pool and starts as many rows, drawn anew",
     )
     clip_raw: bool = switch(False, origin="ours", help="cut the raw weights, not the normalised ones")
     rollout_starts: str = choice(
-        "uniform", ("uniform", "weighted"), origin="paper", help="weighted: model rollouts start in proportion to w"
+        "uniform",
+        ("uniform", "weighted", "always_weighted"),
+        origin="paper",
+        help="model rollouts start evenly or in proportion to w; always: before Q is trained too, by what it then says",
     )
 
     def contradictions(self) -> Iterator[str]:
