@@ -95,6 +95,22 @@ def test_twins_are_two_networks_on_the_same_rows() -> None:
     torch.testing.assert_close(critic(rows)[:, 0], critic(rows)[:, 1])
 
 
+def test_a_critic_with_layer_normalisation_is_torch_s_and_bounded() -> None:
+    """64 normalised units have norm 8, less once cut at 0: |Q| <= 8 |w| however far away, where a plain Q is linear."""
+    plain, normed = (TwinCritic(1, 3, 2, 64, stream(0), layer_norm) for layer_norm in (False, True))
+    normed.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 11, 5)
+    *inner, (last, _) = normed.net.layers()
+    for twin in range(2):
+        hidden = x[0]
+        for weight, _ in inner:
+            hidden = nn.LayerNorm(64, elementwise_affine=False)(hidden @ weight[twin]).relu()
+        torch.testing.assert_close((hidden @ last[twin])[:, 0], normed(x)[0, twin], atol=1e-5, rtol=1e-5)
+    far = 1e6 * x
+    torch.testing.assert_close(plain(far), 1e6 * plain(x), rtol=1e-4, atol=1.0)
+    assert (normed(far).abs() <= 8.0 * last.norm(dim=1)[None]).all()
+
+
 def test_log_prob_is_that_of_a_squashed_normal() -> None:
     policy, obs = Policy(2, 3, 2, 16, stream(0, 1)), torch.randn(2, 50, 3)
     noise = torch.randn(2, 50, 2)

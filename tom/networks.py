@@ -129,12 +129,26 @@ class HostPolicy:
         return self._copy
 
 
-class TwinCritic(nn.Module):
-    """Two independent action values per replica."""
+def normalised_relu(x: Tensor) -> Tensor:
+    """ReLU of each row's units at mean 0 and variance 1 (Ba et al., 2016, Eq. 4, without gain and bias)."""
+    return F.layer_norm(x, x.shape[-1:]).relu_()
 
-    def __init__(self, replicas: int, observation_dim: int, action_dim: int, hidden: int, stream: Stream):
+
+class TwinCritic(nn.Module):
+    """Two independent action values per replica; with layer normalisation they are bounded wherever they are asked."""
+
+    def __init__(
+        self,
+        replicas: int,
+        observation_dim: int,
+        action_dim: int,
+        hidden: int,
+        stream: Stream,
+        layer_norm: bool = False,
+    ):
         super().__init__()
-        self.net = StackedMLP((replicas, 2), (observation_dim + action_dim, hidden, hidden, 1), torch.relu_, stream)
+        activation = normalised_relu if layer_norm else torch.relu_
+        self.net = StackedMLP((replicas, 2), (observation_dim + action_dim, hidden, hidden, 1), activation, stream)
 
     def forward(self, obs_action: Tensor) -> Tensor:
         """obs_action [R, B, O + A] -> Q [R, 2, B]."""

@@ -24,8 +24,8 @@ class SoftActorCritic:
         sizes = (context.replicas, context.observation_dim, context.action_dim, settings.hidden, context.init)
         self.settings, self.observation_dim, self.action_dim = settings, context.observation_dim, context.action_dim
         self.target_entropy = settings.target_entropy_per_action * context.action_dim
-        self.policy, self.critic = Policy(*sizes, settings.policy_head_scale), TwinCritic(*sizes)
-        self.target = TwinCritic(*sizes)
+        self.policy = Policy(*sizes, settings.policy_head_scale)
+        self.critic, self.target = (TwinCritic(*sizes, settings.critic_layer_norm) for _ in range(2))
         self.target.load_state_dict(self.critic.state_dict())
         self.target.requires_grad_(False)
         log_temperature = math.log(settings.initial_temperature)
