@@ -1,7 +1,8 @@
 """The resolved settings of a cell: Hydra groups made from params.yaml, composed in the order of precedence.
 
-default < scales.S < scales.S.envs.E < all < envs.E < methods.M < command line. Part of the answer is which file of
-`tom/settings` is meant: `method` chooses a part of each kind, `weighting=uniform` on the command line another one.
+default < scales.S < scales.S.envs.E < all < envs.E < methods.M < methods.M.envs.E < command line. Part of the answer
+is which file of `tom/settings` is meant: `method` chooses a part of each kind, `weighting=uniform` on the command line
+another one.
 """
 
 import functools
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.checks import check_until, one_line
 from pipeline.methods import DEFAULT_PARTS
-from pipeline.params import ROOT, Grid, Params, load_params
+from pipeline.params import ROOT, Grid, Params, at, load_params
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.agent import agent_settings
@@ -37,6 +38,8 @@ _DEFAULTS: list[Any] = [
     *({f"tuned/{kind}": f"${{{kind}}}-${{scale}}-${{env}}"} for kind in KINDS),
     {"own/train": "train-${method}"},
     *({f"optional own/{kind}": f"${{{kind}}}-${{method}}"} for kind in KINDS),
+    {"optional own_there/train": "train-${method}-${env}"},
+    *({f"optional own_there/{kind}": f"${{{kind}}}-${{method}}-${{env}}"} for kind in KINDS),
 ]
 
 
@@ -69,7 +72,7 @@ class Command:
 def register(params: Params) -> None:
     """Stores Hydra's groups: the parts with their defaults, what params.yaml changes in them, and the three choices."""
     store = ConfigStore.instance()
-    for group in ("method", "env", "scale", "tuned", "own"):
+    for group in ("method", "env", "scale", "tuned", "own", "own_there"):
         store.repo.pop(group, None)  # of a params.yaml read earlier
     for kind in KINDS:
         for name in names(kind):
@@ -83,6 +86,9 @@ def register(params: Params) -> None:
         _choice("method", method, defaults=choices)
         for kind, name in {**chosen, "train": "train"}.items():
             store.store(group=f"own/{kind}", name=f"{name}-{method}", package=kind, node=params.own(method, kind))
+            for env in at(params.entries[method], "envs"):
+                there, values = f"{name}-{method}-{env}", params.own(method, kind, env)
+                store.store(group=f"own_there/{kind}", name=there, package=kind, node=values)
     for choice, options in (("env", params.envs), ("scale", params.scales)):
         for option in options:
             _choice(choice, option)

@@ -21,10 +21,10 @@ def fingerprint(config: Mapping[str, Any], seed: int) -> str:
 
 
 def decisive(values: Any) -> Any:
-    """Nested values without the neutral settings that have their default, whichever section or part holds them.
+    """Nested values without the settings that have their neutral value, whichever section or part holds them.
 
-    So a setting that is added later, and changes nothing at its default, is not in what was recorded before nor in
-    what is compared with it.
+    So a setting that is added later, and changes nothing at its neutral value, is not in what was recorded before, nor
+    in what is compared with it.
     """
     if isinstance(values, list | tuple):
         return [decisive(value) for value in values]
@@ -37,8 +37,8 @@ def _without_neutral(key: str, value: Any) -> Any:
     settings = _settings_of(key, value) if isinstance(value, Mapping) else None
     if settings is None:
         return value
-    idle = {field.name: field.default for field in dataclasses.fields(settings) if field.metadata.get("neutral")}
-    return {name: found for name, found in value.items() if name not in idle or found != idle[name]}
+    neutral = {field.name: field.metadata.get("neutral") for field in dataclasses.fields(settings)}
+    return {name: found for name, found in value.items() if neutral.get(name) is None or found != neutral[name]}
 
 
 def _settings_of(key: str, section: Mapping[str, Any]) -> Any:

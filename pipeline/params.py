@@ -1,8 +1,8 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pipeline.checks import (
     one_line,
     one_of,
 )
-from pipeline.methods import between, check_method, part
+from pipeline.methods import Variant, between, check_method, part
 from tom.settings import KINDS, names, offline, road_and_rocks, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError
@@ -36,6 +36,7 @@ ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sectio
 GRID = ("methods", "envs", "seeds")
 UNTIL = "until"  # beside them, if the runs are to stop before their end for now
 PAIR = ("base", "target")
+STAND_IN = "stand_in"  # beside them, where some switches have no meaning for the base
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
 EVIDENCE_KEYS = ("scale", "commit", "grids")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "evidence", "scales")
@@ -59,12 +60,14 @@ class Grid:
 class Suite:
     """A grid of its own at a scale of its own, and what it changes at each scale.
 
-    The methods of an ablation are its base, each variant of it, and its target.
+    The methods of an ablation are its base, each variant of it, its stand-in if it has one, and its target; `origins`
+    says which method each of them is measured from.
     """
 
     scale: str
     grid: Grid
     scales: dict[str, Section]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,12 @@ class Params:
     weights: Suite | None
     ablation: Suite | None
     evidence: Evidence | None
-    variants: dict[str, Section]
+    variants: dict[str, Variant]
 
     @property
     def entries(self) -> dict[str, Section]:
         """Everything that can be named as a method: those written down, and those between the ablation's two."""
-        return self.methods | self.variants
+        return self.methods | {name: variant.entry for name, variant in self.variants.items()}
 
     def part(self, method: str, kind: str) -> str:
         """The name of the part of this kind that a method uses."""
@@ -115,9 +118,11 @@ class Params:
             values |= at(layer, kind, name) if name else at(layer, kind)
         return values
 
-    def own(self, method: str, kind: str) -> dict[str, Any]:
-        """What the method's entry sets for `train` or for its part of this kind."""
-        return {key: value for key, value in at(self.entries[method], kind).items() if key != "name"}
+    def own(self, method: str, kind: str, env: str | None = None) -> dict[str, Any]:
+        """What the method's entry sets for `train` or for its part of this kind: everywhere, or on one environment."""
+        entry = self.entries[method]
+        values = at(entry, kind) if env is None else at(entry, "envs", env, kind)
+        return {key: value for key, value in values.items() if key != "name"}
 
 
 def at(section: Section | None, *keys: str) -> dict[str, Any]:
@@ -156,8 +161,8 @@ def _params(text: str) -> Params:
         if top.get(key) is None:
             raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
     methods = {name: check_method(section, name) for name, section in _named(top, "methods")}
-    pair, variants = _variants(top.get("ablation"), methods)
-    entries = methods | variants
+    variants = _variants(top.get("ablation"), methods)
+    entries = [*methods, *variants]
     envs = {
         check_env(check_name(name, "envs")): _section(section, f"envs.{name}") for name, section in _named(top, "envs")
     }
@@ -174,7 +179,7 @@ def _params(text: str) -> Params:
         scales=scales,
         road=_road(top.get("road"), entries),
         weights=None if top.get("weights") is None else _weights(top["weights"], entries, envs, scales),
-        ablation=_ablation(top["ablation"], pair, variants, envs, scales) if variants else None,
+        ablation=_ablation(top["ablation"], variants, envs, scales) if variants else None,
         evidence=None if top.get("evidence") is None else _evidence(top["evidence"], entries, envs, scales),
         variants=variants,
     )
@@ -201,22 +206,25 @@ def _evidence(given: Any, methods: Iterable[str], envs: Iterable[str], scales: I
     return evidence
 
 
-def _variants(given: Any, methods: dict[str, Section]) -> tuple[tuple[str, ...], dict[str, Section]]:
-    """The ablation's base and target, and the methods between them; nothing without an ablation."""
+def _variants(given: Any, methods: dict[str, Section]) -> dict[str, Variant]:
+    """The methods between the ablation's base and target; nothing without an ablation."""
     if given is None:
-        return (), {}
+        return {}
     section = mapping(given, "ablation")
-    known(section, (*ABLATION_KEYS, UNTIL), "ablation.")
-    base, target = (one_of(f"ablation.{key}", section.get(key), methods) for key in PAIR)
-    return (base, target), between(base, target, methods)
+    known(section, (*ABLATION_KEYS, STAND_IN, UNTIL), "ablation.")
+    named = [key for key in (*PAIR, STAND_IN) if key in section or key in PAIR]
+    base, target, *stand_in = (one_of(f"ablation.{key}", section.get(key), methods) for key in named)
+    return between(base, target, methods, *stand_in)
 
 
-def _ablation(
-    given: Any, pair: Sequence[str], variants: Iterable[str], envs: Iterable[str], scales: Iterable[str]
-) -> Suite:
-    section, methods = mapping(given, "ablation"), [pair[0], *variants, pair[1]]
-    suite = {key: value for key, value in section.items() if key not in PAIR}
-    return _suite({**suite, "methods": methods}, "ablation", methods, envs, scales)
+def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+    base, target = (given[key] for key in PAIR)
+    stand_in = [given[STAND_IN]] if STAND_IN in given else []
+    origins = {name: variant.origin for name, variant in variants.items()} | dict.fromkeys([*stand_in, target], base)
+    section = {key: value for key, value in given.items() if key not in (*PAIR, STAND_IN)} | {
+        "methods": [base, *origins]
+    }
+    return replace(_suite(section, "ablation", [base, *origins], envs, scales), origins=origins)
 
 
 def _weights(given: Any, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:

@@ -34,6 +34,7 @@ STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "p
 STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
 PUBLISHED_WARMUP_ENV_STEPS = 5_000  # the paper's clock starts after the random steps, ours counts them
 COMPARABLE_SHARE = 0.2  # a run shorter than this share of the published one is not held against it
+PUBLISHED_SCALE = "paper"  # whose figure shows the plain return too
 FEW_POINTS = 12  # up to here a line gets markers, to show what was measured
 BAND_SEEDS = 3  # with two seeds the t interval is 12.7 times their spread: the two lines say more
 
@@ -77,6 +78,8 @@ def draw(tables: Tables, curve: str, label: str, statistic: str) -> Figure:
         for ax, env in zip(axes.flat, envs, strict=False):
             by_seed = tables.by_seed[tables.by_seed["env"] == env]
             _panel(ax, by_seed, curves[curves["env"] == env], curve, styles)
+            if _hides_falls(curves, curve):
+                _plain(ax, tables.curves[(tables.curves["curve"] == "plain") & (tables.curves["env"] == env)], styles)
             if curve == "cumulative_max":  # the only one that was published
                 paper = tables.published[tables.published["env"].str.lower() == env]
                 published |= _published(ax, paper, by_seed, styles)
@@ -110,6 +113,18 @@ def _panel(ax: Axes, by_seed: pd.DataFrame, curves: pd.DataFrame, curve: str, st
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
     sns.despine(ax=ax)
+
+
+def _hides_falls(curves: pd.DataFrame, curve: str) -> bool:
+    """Whether a run may fall for long where this curve cannot: at the published protocol critics do run away."""
+    return curve == "cumulative_max" and curves["scale"].iloc[0] == PUBLISHED_SCALE
+
+
+def _plain(ax: Axes, curves: pd.DataFrame, styles: dict[str, Look]) -> None:
+    for method, mean in curves.groupby("method", sort=False):
+        ax.plot(mean["env_steps"], mean["mean"], color=styles[str(method)].colour, linestyle=":", linewidth=1.1)
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, curves["mean"].min() - 0.02 * (high - low)), high)
 
 
 def _aggregate(ax: Axes, table: pd.DataFrame, styles: dict[str, Look]) -> None:
@@ -161,7 +176,8 @@ def _caption(curves: pd.DataFrame, curve: str) -> str:
     what = "cumulative maximum of the evaluation return" if curve == "cumulative_max" else "evaluation return"
     lines = {1: "one seed per curve: no interval", 2: "thin: each of 2 seeds; thick: their mean; too few for a band"}
     band = f"thin: each of {count} seeds; thick: their mean; band: 95 % t interval of the mean"
-    return f"{what}, scale “{scale}”\n{lines.get(count, band)}"
+    dotted = "; dotted: mean of the plain return" if _hides_falls(curves, curve) else ""
+    return f"{what}, scale “{scale}”\n{lines.get(count, band)}{dotted}"
 
 
 def save(figure: Figure, path: Path, dpi: int) -> None:

@@ -18,7 +18,7 @@ from pipeline.ablation.cell import record
 from pipeline.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
 from pipeline.ablation.plot import CLEAR, UNCLEAR, draw, plot
 from pipeline.ablation.suite import ABLATION, resolved, road_jobs, switches
-from pipeline.methods import between, decided
+from pipeline.methods import between, flat, nested
 from pipeline.params import ROOT, load_params
 from pipeline.results import ResultsError
 from pipeline.run_folder import Cell
@@ -29,26 +29,40 @@ from tests.test_road import small
 from tom.settings.fields import SettingsError
 
 PARAMS = load_params()
-PAIRS = [("tom", "tom_official"), ("tom_official", "tom"), ("pmac", "pmac_official"), ("tom", "tom_kl")]
-
-
-def settings_of(section: dict) -> dict:  # type: ignore[type-arg]
-    return {(part, key): value for part in section for key, value in decided(section, part).items()}
+PAIRS = [("tom_mlp", "tom_official"), ("tom_official", "tom_mlp"), ("pmac", "pmac_official"), ("tom", "tom_kl")]
 
 
 @pytest.mark.parametrize(("base", "target"), PAIRS)
 def test_each_variant_is_the_base_but_for_one_setting_and_together_they_are_the_target(base: str, target: str) -> None:
-    first, last = (settings_of(PARAMS.methods[name]) for name in (base, target))
+    first, last = (flat(PARAMS.methods[name]) for name in (base, target))
     made = between(base, target, PARAMS.methods)
     changed = {}
-    for name, section in made.items():
-        here = settings_of(section)
-        ((part, key),) = [key for key in here.keys() | first.keys() if here.get(key) != first.get(key)]
+    for name, variant in made.items():
+        here = flat(variant.entry)
+        places = [place for place in here.keys() | first.keys() if here.get(place) != first.get(place)]
+        ((_, key),) = {place[1:] for place in places}
         assert name == f"{base}_{key}"
-        assert here.get((part, key)) == last.get((part, key))
-        changed[part, key] = here.get((part, key))
-    together = {key: value for key, value in {**first, **changed}.items() if value is not None}
+        assert all(here.get(place) == last.get(place) for place in places)
+        changed |= {place: here.get(place) for place in places}
+    together = {place: value for place, value in {**first, **changed}.items() if value is not None}
     assert together == last
+    assert flat(nested(last)) == last
+
+
+def test_a_switch_that_is_off_on_some_environments_stays_off_there() -> None:
+    made = between("tom", "tom_official", PARAMS.methods)["tom_time_limits"].entry
+    off = {"train": {"time_limits": "bootstrap"}}
+    assert (made["train"], made["envs"]) == ({"time_limits": "terminal"}, {"ant": off, "humanoid": off})
+
+
+def test_a_switch_that_has_no_meaning_for_the_base_is_that_of_its_stand_in() -> None:
+    """Q's Adam has biases that decay, and an exact constant beside them; a Q that is solved has neither."""
+    made = between("tom", "tom_official", PARAMS.methods, "tom_mlp")
+    stood_in = {name: variant.entry for name, variant in made.items() if variant.origin == "tom_mlp"}
+    assert set(stood_in) == {"tom_mlp_exact_constant", "tom_mlp_q_decays_biases"}
+    mlp = flat(PARAMS.methods["tom_mlp"])
+    assert flat(stood_in["tom_mlp_exact_constant"]) == mlp | {(None, "weighting", "exact_constant"): False}
+    assert all(variant.origin == "tom" for name, variant in made.items() if name not in stood_in)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +89,8 @@ def test_a_name_that_is_taken_is_refused() -> None:
         ("base: tom", "base: tmo", "params.yaml: ablation.base=tmo does not exist; nearest valid choice: tom"),
         ("  base: tom ", "  bse: tom ", "params.yaml: ablation.bse is not a key; nearest valid choice: base"),
         ("target: tom_official\n", "target: mbpo\n", "tom and mbpo differ in their weighting"),
+        ("stand_in: tom_mlp", "stand_in: tom_mpl", "ablation.stand_in=tom_mpl does not exist; .*choice: tom_mlp"),
+        ("stand_in: tom_mlp", "stand_in: pmac", "ablation: tom and pmac differ in their weighting"),
         ("ablation:", "ablaton:", "params.yaml: ablaton is not a key; nearest valid choice: ablation"),
     ],
 )
@@ -203,14 +219,21 @@ def seeds_of(effects: dict[str, np.ndarray], base: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["place", "statistic", "method", "seed", "value"])
 
 
+def changes(**switches: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What each method changes, base first and target last, and that all are measured from the base."""
+    changed = {"tom": "", **switches, "tom_official": "; ".join(switches.values())}
+    return changed, dict.fromkeys([*switches, "tom_official"], "tom")
+
+
 def test_the_attribution_by_hand() -> None:
     """Two switches that add up, and a target that does more: differences, scipy's interval, shares of the gap."""
     draw_from = np.random.default_rng(0)
     base = draw_from.normal(0.0, 100.0, 5)  # differs from seed to seed, which pairing takes out
     effects = {"tom_a": draw_from.normal(-3.0, 1.0, 5), "tom_b": draw_from.normal(-1.0, 1.0, 5)}
     effects["tom_official"] = effects["tom_a"] + effects["tom_b"] - 4.0
-    changed = {"tom": "", "tom_a": "weighting.a=1", "tom_b": "train.b=x", "tom_official": "weighting.a=1; train.b=x"}
-    table = tables.attribution_table(seeds_of(effects, base), changed).set_index("method")
+    table = tables.attribution_table(
+        seeds_of(effects, base), *changes(tom_a="weighting.a=1", tom_b="train.b=x")
+    ).set_index("method")
     assert list(table.index) == ["tom", "tom_a", "tom_b", TOTAL, "tom_official"]
     gap = effects["tom_official"].mean()
     for method, effect in {**effects, TOTAL: effects["tom_a"] + effects["tom_b"]}.items():
@@ -222,17 +245,27 @@ def test_the_attribution_by_hand() -> None:
     assert labels(table.reset_index().iloc[1:]) == ["a = 1", "b = x", "sum of the single switches", "all together"]
 
 
+def test_a_switch_of_the_stand_in_is_measured_from_it_and_the_stand_in_is_no_switch() -> None:
+    own, stood_in = np.array([1.0, 2.0, 4.0]), np.array([50.0, 70.0, 60.0])
+    effects = {"tom_a": own, "tom_mlp_b": stood_in + 7.0, "tom_mlp": stood_in, "tom_official": own + 9.0}
+    changed, origins = changes(tom_a="x.a=1", tom_mlp_b="x.b=2", tom_mlp="x.q=network; x.c=4")
+    table = tables.attribution_table(seeds_of(effects, np.zeros(3)), changed, origins | {"tom_mlp_b": "tom_mlp"})
+    differences = dict(zip(table["method"], table["difference"], strict=True))
+    assert differences["tom_mlp_b"] == pytest.approx(7.0)
+    assert differences["tom_mlp"] == pytest.approx(60.0)
+    assert differences[TOTAL] == pytest.approx(own.mean() + 7.0)
+    assert labels(table.iloc[1:])[:3] == ["a = 1", "b = 2 (tom_mlp)", "tom_mlp"]
+
+
 def test_without_a_gap_there_is_nothing_to_share() -> None:
     effects = {"tom_a": np.array([1.0, 2.0, 3.0]), "tom_official": np.array([-1.0, 1.0, 0.5])}
-    changed = {"tom": "", "tom_a": "weighting.a=1", "tom_official": "weighting.a=1; train.b=x"}
-    table = tables.attribution_table(seeds_of(effects, np.zeros(3)), changed)
+    table = tables.attribution_table(seeds_of(effects, np.zeros(3)), *changes(tom_a="weighting.a=1"))
     assert table["share"].isna().all() and table["difference"].tolist() == pytest.approx([0.0, 2.0, 2.0, 1 / 6])
 
 
 def test_one_seed_gives_no_interval() -> None:
     effects = {"tom_a": np.array([1.0]), "tom_official": np.array([2.0])}
-    changed = {"tom": "", "tom_a": "weighting.a=1", "tom_official": "weighting.a=1; train.b=x"}
-    table = tables.attribution_table(seeds_of(effects, np.zeros(1)), changed)
+    table = tables.attribution_table(seeds_of(effects, np.zeros(1)), *changes(tom_a="weighting.a=1"))
     assert table["low"].isna().all() and table["high"].isna().all()
 
 

@@ -1,5 +1,6 @@
 """params.yaml and the command line: what is composed, and what is refused with which words."""
 
+import math
 import re
 import subprocess
 import sys
@@ -53,6 +54,18 @@ def test_the_published_model_of_humanoid_is_wider() -> None:
     assert widths == {**dict.fromkeys(PARAMS.envs, 200), "humanoid": 400}
 
 
+@pytest.mark.parametrize("method", PARAMS.methods)
+def test_the_target_entropy_is_the_released_one_in_the_units_of_its_actions(method: str) -> None:
+    """-1 nat per dimension of an action as the environment takes it, in +-0.4 on Humanoid; scaling it by 0.4 adds
+    log 0.4. MBPO's own protocol scales actions to +-1, as we do."""
+    for env, half_range in (("halfcheetah", 1.0), ("humanoid", 0.4)):
+        per_action = compose_cell(method, env, "paper")["backbone"]["target_entropy_per_action"]
+        assert per_action + math.log(half_range) == pytest.approx(-1.0, abs=1e-12)
+    if PARAMS.part(method, "backbone") == "mbpo":
+        janner = compose_cell(method, "humanoid", "janner")["backbone"]["target_entropy_per_action"]
+        assert 17 * janner == pytest.approx(-2.0)
+
+
 def test_contact_cost_can_be_left_out() -> None:
     assert compose_cell("tom", "ant", "paper")["train"]["contact_cost"] is True
     assert compose_cell("tom", "ant", "paper", ["train.contact_cost=false"])["train"]["contact_cost"] is False
@@ -65,6 +78,7 @@ def test_precedence(tmp_path: Path) -> None:
         ("all.weighting.tom.clip", 4.0),
         ("envs.hopper.weighting.tom.clip", 5.0),
         ("methods.tom.weighting.clip", 6.0),
+        ("methods.tom.envs.hopper.weighting.clip", 6.5),
     ]
     changes: dict[str, Any] = {}
     for key, value in layers:
@@ -72,6 +86,7 @@ def test_precedence(tmp_path: Path) -> None:
         root = root_with(tmp_path, **changes)
         assert compose_cell("tom", "hopper", "quick", root=root)["weighting"]["clip"] == value
     assert compose_cell("tom", "hopper", "quick", ["weighting.clip=7"], root=root)["weighting"]["clip"] == 7.0
+    assert compose_cell("tom", "ant", "quick", root=root)["weighting"]["clip"] == 6.0
     assert compose_cell("mbpo", "hopper", "quick", root=root)["weighting"] == {"name": "uniform"}
 
 
@@ -119,6 +134,10 @@ WRONG_PARAMS = [
     ({"methods__tom__weighting": {}}, "methods.tom.weighting.name", "valid choices:"),
     ({"methods__tom__weighting__clop": 3}, "methods.tom.weighting.clop=3", "nearest valid choice: clip"),
     ({"methods__tom__weighing": {}}, "methods.tom.weighing", "nearest valid choice: weighting"),
+    ({"methods__tom__envs__hoper": {}}, "methods.tom.envs=hoper", "nearest valid choice: hopper"),
+    ({"methods__tom__envs__ant__weighing": {}}, "methods.tom.envs.ant.weighing", "nearest valid choice: weighting"),
+    ({"methods__tom__envs__ant__weighting__clop": 3}, "methods.tom.envs.ant.weighting.clop=3", "nearest valid choice"),
+    ({"methods__tom__envs": 3}, "methods.tom.envs=3", "not a mapping"),
     ({"methods__a-b": {}}, "'a-b'", "nearest valid choice: a_b"),
     ({"methods": {}}, "methods", "at least one"),
     ({"envs__hoper": {}}, "envs=hoper", "nearest valid choice: hopper"),

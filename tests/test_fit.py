@@ -1,5 +1,6 @@
 """The weighted fit against closed forms: what weights do, what is held out, when it stops and what it leaves alone."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from tom.dynamics.patience import Patience
 from tom.networks import Policy, TwinCritic
 from tom.replay import Transitions, draw, take
 from tom.settings.dynamics.mdn import Settings as MdnSettings
+from tom.settings.fields import problems
 from tom.settings.fit import FitSettings
 from tom.settings.losses.nll import Settings as NllSettings
 from tom.streams import Stream, streams
@@ -179,6 +181,53 @@ def test_rows_that_are_held_out_are_never_trained_on(weights_by: str) -> None:
         assert len(held) == ROWS // 4
         assert trained | held == set(range(ROWS))  # 120 000 draws of 3000 rows miss one with probability e^-32
     assert seen[False][0] != seen[False][1]
+
+
+def test_a_bootstrap_of_the_rows_is_held_out_and_fitted_alike() -> None:
+    """Of 4,000 draws 3,000 are fitted: a row is among them with chance 1 - e^-3/4, held out or not."""
+    rows, seen = curved_rows(), {True: [], False: []}  # type: ignore[var-annotated]
+
+    def spy(model: Dynamics, inputs: Tensor, targets: Tensor, columns: Tensor) -> Tensor:
+        seen[torch.is_grad_enabled()].append(columns[..., 0].int())
+        return nll(model, inputs, targets, columns)
+
+    numbers = torch.arange(float(ROWS)).expand(2, ROWS)[..., None]
+    settings = FitSettings(
+        batch=1_000, batches_per_epoch=60, max_epochs=1, holdout_fraction=0.25, patience=0, fit_rows="bootstrap"
+    )
+    fit(Linear(settings, 2), rows, torch.ones(2, ROWS), numbers, spy, stream(0, 1))
+    fitted, held = (torch.cat(seen[graded], 1) for graded in (True, False))
+    for replica in range(2):
+        own, others = fitted[replica].unique(), held[replica].unique()
+        for count, draws, share in ((len(own), ROWS, 0.75), (len(others), ROWS, 0.25)):
+            assert count / draws == pytest.approx(1.0 - math.exp(-share), abs=0.03)
+        leaked = torch.isin(held[replica], own).double().mean()
+        assert float(leaked) == pytest.approx(1.0 - math.exp(-0.75), abs=0.06)  # 53 %
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1_000, 7), (5_000, 10), (60, 1)])
+def test_an_epoch_can_be_one_pass_in_whole_batches(rows: int, expected: int) -> None:
+    """Every row at most once: floor(rows / 128) batches, at most ten; a batch of what there is where that is none."""
+    seen = []
+
+    def spy(model: Dynamics, inputs: Tensor, targets: Tensor, columns: Tensor) -> Tensor:
+        seen.append(columns[..., 0].int())
+        return nll(model, inputs, targets, columns)
+
+    data = curved_rows().data.repeat(1, 2, 1)[:, :rows]
+    settings = FitSettings(batch=128, batches_per_epoch=10, max_epochs=2, holdout_fraction=0.0, epoch_passes=True)
+    numbers = torch.arange(float(rows)).expand(2, rows)[..., None]
+    fit(Linear(settings, 2), Transitions(data, 1, 1), torch.ones(2, rows), numbers, spy, stream(0, 1))
+    assert len(seen) == 2 * expected
+    first, second = (torch.cat(seen[part], 1) for part in (slice(expected), slice(expected, None)))
+    for epoch in (first, second):
+        assert all(len(own.unique()) == len(own) for own in epoch)
+    assert not torch.equal(first, second) and not torch.equal(first[0], first[1])
+
+
+def test_a_pass_cannot_be_drawn_by_weight() -> None:
+    (sentence,) = problems(MdnSettings(epoch_passes=True, weights_by="resample"), "dynamics")
+    assert "nearest valid choice: weights_by=multiply" in sentence
 
 
 def test_the_number_of_held_out_rows_is_capped() -> None:

@@ -60,6 +60,22 @@ def test_the_chance_of_a_model_batch_is_truncated_linear(env_steps: int, expecte
     assert (imagined[:, 0] != imagined[:, 1]).any() == (0.0 < expected < 1.0)
 
 
+@pytest.mark.parametrize(
+    ("env_steps", "stairs"), [(0, 0), (999, 0), (1_000, 1), (7_996, 7), (20_000, 20), (90_000, 20)]
+)
+def test_the_chance_can_climb_in_stairs(env_steps: int, stairs: int) -> None:
+    """0.95 / 20 more for every thousand steps that are over: truncated_linear(0, 20, 0, 0.95, epoch)."""
+    settings = BackboneSettings(
+        hidden=2,
+        model_batch_probability_first=0.0,
+        model_batch_probability_last=0.95,
+        model_batch_probability_step_env_steps=1_000,
+    )
+    backbone = ModelBasedPolicyOptimisation(settings, context())
+    backbone.updates = 5 * env_steps
+    assert backbone.model_batch_probability() == pytest.approx(0.95 * stairs / 20)
+
+
 def test_a_batch_without_the_model_is_whole_or_the_real_share_repeated() -> None:
     never = {"model_batch_probability_first": 0.0, "model_batch_probability_last": 0.0}
     whole, share = recorded(1, **never), recorded(1, **never, batch_without_model="share")

@@ -45,10 +45,24 @@ def test_first_weights_are_uniform_within_their_bound_and_biases_zero() -> None:
     assert all(not bias.any() for _, bias in net.layers())
 
 
+def test_first_weights_like_torch_s_have_the_moments_of_an_nn_linear() -> None:
+    """Uniform in +-1/sqrt(in), biases too, in replicas that differ; the published discriminator and MDN begin so."""
+    net = StackedMLP((2,), (400, 300, 5), torch.tanh, stream(0, 1), "torch")
+    linears = [nn.Linear(400, 300), nn.Linear(300, 5)]
+    for (weight, bias), linear in zip(net.layers(), linears, strict=True):
+        bound = 1.0 / math.sqrt(linear.in_features)
+        for ours, theirs in ((weight.detach(), linear.weight), (bias.detach(), linear.bias)):
+            assert 0.8 * bound < ours.abs().max() <= bound >= theirs.detach().abs().max()
+            spread = 5.0 * math.sqrt(4.0 / 45.0 / (ours.numel() // 2)) * bound**2
+            assert abs(float(ours[0].var(correction=0)) - bound**2 / 3.0) < spread + bound**2 / ours[0].numel()
+            assert not torch.equal(ours[0], ours[1])
+
+
 BUILDERS: dict[str, Callable[[int, Stream], nn.Module]] = {
     "policy": lambda r, s: Policy(r, 3, 2, 8, s, 0.5),
     "critic": lambda r, s: TwinCritic(r, 3, 2, 8, s),
     "mlp": lambda r, s: StackedMLP((r, 3), (3, 8, 2), torch.relu, s),
+    "mlp_as_torch": lambda r, s: StackedMLP((r, 3), (3, 8, 2), torch.relu, s, "torch"),
 }
 
 
@@ -79,6 +93,22 @@ def test_twins_are_two_networks_on_the_same_rows() -> None:
     for parameter in critic.parameters():  # the second twin becomes the first
         parameter.data.view(2, 2, *parameter.shape[1:])[:, 1] = parameter.data.view(2, 2, *parameter.shape[1:])[:, 0]
     torch.testing.assert_close(critic(rows)[:, 0], critic(rows)[:, 1])
+
+
+def test_a_critic_with_layer_normalisation_is_torch_s_and_bounded() -> None:
+    """64 normalised units have norm 8, less once cut at 0: |Q| <= 8 |w| however far away, where a plain Q is linear."""
+    plain, normed = (TwinCritic(1, 3, 2, 64, stream(0), layer_norm) for layer_norm in (False, True))
+    normed.load_state_dict(plain.state_dict())
+    x = torch.randn(1, 11, 5)
+    *inner, (last, _) = normed.net.layers()
+    for twin in range(2):
+        hidden = x[0]
+        for weight, _ in inner:
+            hidden = nn.LayerNorm(64, elementwise_affine=False)(hidden @ weight[twin]).relu()
+        torch.testing.assert_close((hidden @ last[twin])[:, 0], normed(x)[0, twin], atol=1e-5, rtol=1e-5)
+    far = 1e6 * x
+    torch.testing.assert_close(plain(far), 1e6 * plain(x), rtol=1e-4, atol=1.0)
+    assert (normed(far).abs() <= 8.0 * last.norm(dim=1)[None]).all()
 
 
 def test_log_prob_is_that_of_a_squashed_normal() -> None:

@@ -88,6 +88,17 @@ def test_plain_figure_shows_a_collapse_that_the_cumulative_one_hides(tmp_path: P
     assert lines(panels(tmp_path)[0], MEAN_WIDTH)[0][-1].tolist() == [200, 100]
 
 
+def test_at_the_published_scale_the_collapse_is_in_the_same_panel(tmp_path: Path) -> None:
+    write_results(tmp_path, lambda method, env, seed, step: 100.0 if step == 100 else -50.0, scale="paper")
+    hopper, *_ = panels(tmp_path)
+    dotted = [line for line in hopper.get_lines() if line.get_linestyle() == ":"]
+    assert [np.asarray(line.get_ydata()).tolist() for line in dotted] == [[-50, 100, -50]] * 2
+    assert hopper.get_ylim()[0] <= -50
+    assert "dotted: mean of the plain return" in hopper.figure.get_suptitle()  # type: ignore[union-attr]
+    write_results(tmp_path)
+    assert not [line for line in panels(tmp_path)[0].get_lines() if line.get_linestyle() == ":"]
+
+
 def test_returns_that_never_change_can_be_drawn(tmp_path: Path) -> None:
     write_results(tmp_path, lambda method, env, seed, step: -3.0, env_steps=(0,))
     low, high = panels(tmp_path)[0].get_ylim()

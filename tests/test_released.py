@@ -1,5 +1,6 @@
 """The switches that bring the released code of TOM back: each does what it says, alone, and one preset has them all."""
 
+import copy
 import dataclasses
 import math
 from dataclasses import replace
@@ -34,14 +35,15 @@ TINY = Settings(
     discriminator_hidden=8, discriminator_updates=5, discriminator_batch=16, q_hidden=8, q_updates=5, q_batch=16
 )
 SWITCHES: dict[str, Any] = {
-    "q": "quadratic",
+    "q": "network",
+    "action_samples": 1,
     "divergence": "chi2_free",
     "termination": "mask",
-    "action_samples": 1,
     "exact_constant": False,
     "project": True,
     "log_ratio": "recency",
     "discriminator_trains": "trunk",
+    "discriminator_initialisation": "torch",
     "discriminator_normalises": False,
     "negative_label": 0.1,
     "gradient_penalty": 10.0,
@@ -50,15 +52,47 @@ SWITCHES: dict[str, Any] = {
     "q_decays_biases": True,
     "buffer_view": "bootstrap",
     "clip_raw": True,
-    "rollout_starts": "weighted",
+    "rollout_starts": "always_weighted",
 }
 # What the released code does otherwise than the corrected preset, part by part.
 OFFICIAL: dict[str, dict[str, Any]] = {
     "train": {"time_limits": "terminal", "warmup_actions": "policy"},
-    "weighting": {n: v for n, v in SWITCHES.items() if n not in {"q", "project", "log_ratio"}} | {"q": "network"},
+    "weighting": {name: value for name, value in SWITCHES.items() if name not in {"project", "log_ratio"}}
+    | {"discriminator_holdout": 0.0},
     "loss": {},
-    "dynamics": {"weights_by": "resample", "restore_best": False, "averages": False},
-    "backbone": {},
+    "dynamics": {
+        "initialisation": "torch",
+        "fit_rows": "bootstrap",
+        "weights_by": "resample",
+        "restore_best": False,
+        "averages": False,
+    },
+    "backbone": {"critic_loss_cap": 1000.0},
+}
+# And what the released code does otherwise than `mbpo` in each of its baselines, beside the loop and the critics.
+BASELINES: dict[str, dict[str, dict[str, Any]]] = {
+    "mbpo": {},
+    "pmac": {
+        "weighting": {"decay_every": "burst", "rollout_starts": "weighted"},
+        "dynamics": {"weights_by": "resample"},
+    },
+    "vagram_mdn": {
+        "loss": {
+            "gradient": "signed",
+            "alignment": "shifted",
+            "units": "normalised",
+            "heads": "accumulated",
+            "clip_quantile": 1.0,
+            "mean_over_dimensions": True,
+        },
+        "dynamics": {"epoch_passes": True},
+        "backbone": {
+            "model_batch_probability_first": 0.0,
+            "model_batch_probability_last": 0.95,
+            "model_batch_probability_step_env_steps": 1_000,
+            "batch_without_model": "share",
+        },
+    },
 }
 
 
@@ -67,16 +101,18 @@ def stream(*seeds: int) -> Stream:
 
 
 def tom(**changes: Any) -> Any:
-    return build("weighting", small("weighting", "tom", **changes), context())
+    """With Q as a network, which some of the switches are about."""
+    return build("weighting", small("weighting", "tom", **{"q": "network", **changes}), context())
 
 
 # The whole
 
 
-@pytest.mark.parametrize("env", ["hopper", "humanoid"])
+@pytest.mark.parametrize("env", ["hopper", "ant", "humanoid"])
 def test_the_preset_sets_every_switch_and_nothing_else(env: str) -> None:
     official, corrected = (compose_cell(method, env, "paper") for method in ("tom_official", "tom"))
-    for kind, expected in OFFICIAL.items():
+    for kind, switches in OFFICIAL.items():
+        expected = {name: value for name, value in switches.items() if name != "time_limits" or env == "hopper"}
         differing = {name: value for name, value in official[kind].items() if value != corrected[kind][name]}
         assert differing == expected, kind
     assert official["weighting"]["pool_env_steps"] == 1_000
@@ -88,11 +124,25 @@ def test_without_its_discriminator_the_preset_differs_in_the_discriminator_s_swi
     official, recency = (compose_cell(name, "hopper", "paper") for name in ("tom_official", "tom_recency"))
     differing = {name for name, value in recency["weighting"].items() if value != official["weighting"][name]}
     assert differing == {
-        "log_ratio", "discriminator_trains", "discriminator_normalises", "negative_label", "gradient_penalty",
-        "penalty_slope",
+        "log_ratio", "discriminator_trains", "discriminator_initialisation", "discriminator_normalises",
+        "discriminator_holdout", "negative_label", "gradient_penalty", "penalty_slope",
     }  # fmt: skip
     assert recency["weighting"]["log_ratio"] == "recency"
     assert all(recency[kind] == official[kind] for kind in ("train", "loss", "dynamics", "backbone"))
+
+
+@pytest.mark.parametrize("env", ["halfcheetah", "ant"])
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_has_the_protocol_of_the_released_code(name: str, env: str) -> None:
+    """One loop, one initialisation, one bootstrap and one critic for all, a fifth held out; then what is its own."""
+    official, corrected = (compose_cell(method, env, "paper") for method in (f"{name}_official", name))
+    assert official["train"] == compose_cell("tom_official", env, "paper")["train"]
+    shared = OFFICIAL | {"train": {}, "weighting": {}}
+    shared["dynamics"] = {**OFFICIAL["dynamics"], "holdout_fraction": 0.2}
+    del shared["dynamics"]["weights_by"]
+    for kind in ("weighting", "loss", "dynamics", "backbone"):
+        expected = shared[kind] | BASELINES[name].get(kind, {})
+        assert {key: value for key, value in official[kind].items() if value != corrected[kind][key]} == expected
 
 
 def test_every_choice_and_yes_or_no_of_tom_is_tested_here() -> None:
@@ -100,10 +150,11 @@ def test_every_choice_and_yes_or_no_of_tom_is_tested_here() -> None:
     assert {field.name for field in fields} <= SWITCHES.keys()
 
 
-@pytest.mark.parametrize("name", SWITCHES)
-def test_each_switch_alone_gives_weights(name: str) -> None:
+@pytest.mark.parametrize("q", ["quadratic", "network"])
+@pytest.mark.parametrize("name", sorted(SWITCHES.keys() - {"q"}))
+def test_each_switch_alone_gives_weights(name: str, q: str) -> None:
     assert getattr(Settings(), name) != SWITCHES[name]
-    view, weighting = situation(), tom(**{name: SWITCHES[name]})
+    view, weighting = situation(), tom(q=q, **{name: SWITCHES[name]})
     for step in (ROWS, ROWS + 50):  # the second round starts where the first one left Q
         weighting.prepare(replace(view, env_step=step))
         weights = weighting.weights(view)
@@ -282,10 +333,11 @@ def test_a_bootstrap_sees_63_percent_of_the_rows() -> None:
     assert torch.equal(times[1, :50], torch.bincount(seen[1], minlength=count)[:50].float())
 
 
-def test_bootstrapped_weights_are_those_of_the_rows_times_how_often_they_were_drawn() -> None:
-    view, weighting = situation(), tom(buffer_view="bootstrap", divergence="kl")
+def test_rollouts_start_from_a_bootstrap_by_weight() -> None:
+    """A row's chance is its weight times how often it was drawn."""
+    view, weighting = situation(), tom(buffer_view="bootstrap", divergence="kl", rollout_starts="weighted")
     weighting.prepare(view)
-    times = weighting.weights(view) / clip(weighting.raw, 10.0, in_raw_units=False)[0]
+    times = weighting.rollout_weights(view) / weighting.raw
     times = times * ROWS / times.sum(-1, keepdim=True)
     torch.testing.assert_close(times, times.round(), atol=1e-3, rtol=0.0)
     spread = math.sqrt(ROWS * (math.exp(-1.0) - 2.0 * math.exp(-2.0)))
@@ -338,6 +390,28 @@ def test_rollouts_start_by_the_weights_if_asked() -> None:
         else:
             torch.testing.assert_close(weights * weighting.raw.mean(-1, keepdim=True), weighting.raw)
             assert (weights.amax(-1) > 1.1 * weighting.weights(view).amax(-1)).all()
+
+
+@pytest.mark.parametrize("log_ratio", ["discriminator", "recency"])
+def test_rollouts_start_by_untrained_weights_while_the_pool_fills_if_asked(log_ratio: str) -> None:
+    """The fit stays plain; the Q that weighs is the one that training begins from, and stays it."""
+    view = replace(situation(), env_step=WARMUP + 99)
+    weighting = tom(rollout_starts="always_weighted", divergence="kl", exact_constant=False, log_ratio=log_ratio)
+    before = copy.deepcopy(weighting.q.net.state_dict())
+    numbers = weighting.prepare(view)
+    assert all(value.isnan().all() for value in numbers.values())
+    assert torch.equal(weighting.weights(view), torch.ones(2, ROWS))
+    assert all(torch.equal(value, before[name]) for name, value in weighting.q.net.state_dict().items())
+    starts = weighting.rollout_weights(view)
+    torch.testing.assert_close(starts.mean(-1), torch.ones(2))
+    assert (starts.std(-1) > 1e-3).all()
+    with torch.no_grad():
+        for parameter in weighting.q.net.parameters():
+            parameter.zero_()
+    weighting.prepare(view)
+    recent = recency_log_ratio(view.replay, 100)
+    if log_ratio == "recency":  # e is the log-ratio where Q is zero
+        torch.testing.assert_close(weighting.raw, recent.exp())
 
 
 @pytest.mark.parametrize("nothing", [0.0, math.nan])

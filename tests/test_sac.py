@@ -55,6 +55,20 @@ def test_critic_loss_by_hand(terminated: float, truncated: float) -> None:
     assert loss.tolist() == pytest.approx([(1.0 - t) ** 2 + (2.0 - t) ** 2 for t in targets], rel=1e-5)
 
 
+@pytest.mark.parametrize(("cap", "learns"), [(0.0, (True, True)), (10.0, (True, True)), (8.0, (False, True))])
+def test_a_critic_whose_loss_is_above_the_cap_does_not_learn_from_the_batch(
+    cap: float, learns: tuple[bool, bool]
+) -> None:
+    """Target 1 + 0.9 * 3 = 3.7 at temperature 0, critics 0.7 and 2: losses 9 and 2.89."""
+    sac = constant_sac(Settings(discount=0.9, initial_temperature=0.5, critic_loss_cap=cap))
+    with torch.no_grad():
+        sac.critic.net.layers()[-1][1].view(2, 2)[:, 0] = 0.7
+    loss = sac.critic_loss(rows_of(1.0, 0.0, 0.0), NOISE, torch.zeros(2))
+    assert loss.tolist() == pytest.approx([min(9.0, cap or 9.0) + 2.89] * 2, rel=1e-5)
+    (gradient,) = torch.autograd.grad(loss.sum(), sac.critic.net.biases)
+    assert tuple(bool(row.any()) for row in gradient.view(2, 2, -1)[0]) == learns
+
+
 def test_actor_loss_by_hand() -> None:
     loss, log_prob, q = constant_sac().actor_loss(rows_of(0.0, 0.0, 0.0), NOISE, torch.tensor([0.5, 0.25]))
     assert log_prob[:, 0].tolist() == pytest.approx(LOG_PROB, rel=1e-5)

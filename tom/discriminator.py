@@ -33,8 +33,12 @@ class Discriminator(nn.Module):
         self.settings = settings
         self.split = (observation_dim, action_dim, observation_dim)
         wide, half = settings.discriminator_hidden, max(1, settings.discriminator_hidden // 2)
-        self.encoders = nn.ModuleList(StackedMLP((replicas,), (size, half), torch.tanh, stream) for size in self.split)
-        self.trunk = StackedMLP((replicas,), (3 * half, wide, 1), torch.tanh, stream)
+        shapes, first = (
+            [*((size, half) for size in self.split), (3 * half, wide, 1)],
+            settings.discriminator_initialisation,
+        )
+        *encoders, self.trunk = (StackedMLP((replicas,), sizes, torch.tanh, stream, first) for sizes in shapes)
+        self.encoders = nn.ModuleList(encoders)
         self.normalise = Normaliser(replicas, sum(self.split), stream.device)
 
     def forward(self, normalised: Tensor) -> Tensor:

@@ -126,6 +126,11 @@ class OccupancyQ:
         """
         raise NotImplementedError
 
+    def untrained(self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream) -> Tensor:
+        """e of every stored row [R, N] before any round was solved: that of the best constant Q."""
+        direction = constant_direction(replay.all().terminated, self.discount, self.settings.termination)
+        return log_ratio + best_constant(log_ratio, direction, self.settings.divergence) * direction
+
     def values(self, inputs: Tensor) -> Tensor:
         """Q at raw inputs [R, B, O + A]: [R, B]."""
         raise NotImplementedError

@@ -49,6 +49,12 @@ class NetworkQ(OccupancyQ):
         at_zero = dual_at_zero(log_ratio, terminated, self.settings, self.discount)
         return error, {"dual": dual, "mass_residual": residual, "dual_at_zero": at_zero}
 
+    def untrained(self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream) -> Tensor:
+        """That of the network as it was initialised."""
+        self.observe(replay)
+        error = self.errors(replay, log_ratio, policy, stream)
+        return self.centre(error, replay.all().terminated) if self.settings.exact_constant else error
+
     def values(self, inputs: Tensor) -> Tensor:
         q: Tensor = self.net(self.normalise(inputs))[..., 0]
         return q

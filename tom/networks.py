@@ -22,21 +22,32 @@ def xavier(fan_in: int, fan_out: int) -> float:
 class StackedMLP(nn.Module):
     """MLPs that share a shape and nothing else: x [*lead, ..., in] -> [*lead, ..., out].
 
-    sizes = (in, hidden, ..., out); the last layer is linear. Weights are uniform in +-sqrt(6/(in + out)), biases zero.
+    sizes = (in, hidden, ..., out); the last layer is linear. First weights: `xavier`, uniform in +-sqrt(6/(in + out)),
+    biases zero; or `torch`, weights and biases uniform in +-1/sqrt(in), which is how an nn.Linear begins.
     All weights of a stack are one tensor and so are all biases: an optimiser's cost is per tensor at these sizes.
     """
 
     def __init__(
-        self, lead: tuple[int, ...], sizes: Sequence[int], activation: Callable[[Tensor], Tensor], stream: Stream
+        self,
+        lead: tuple[int, ...],
+        sizes: Sequence[int],
+        activation: Callable[[Tensor], Tensor],
+        stream: Stream,
+        initialisation: str = "xavier",
     ):
         super().__init__()
         self.lead, self.activation, self.stack = lead, activation, math.prod(lead)
-        self.shapes = list(itertools.pairwise(sizes))
-        draws = [stream.uniform(*lead[1:], *shape).view(self.stack, -1) for shape in self.shapes]
-        bounds = [xavier(*shape) for shape in self.shapes]
-        uniform = [(2.0 * draw - 1.0) * bound for draw, bound in zip(draws, bounds, strict=True)]
-        self.weights = nn.Parameter(torch.cat(uniform, 1))
-        self.biases = nn.Parameter(torch.zeros(self.stack, sum(sizes[1:]), device=stream.device))
+        self.shapes, as_torch = list(itertools.pairwise(sizes)), initialisation == "torch"
+        bounds = [1.0 / math.sqrt(shape[0]) if as_torch else xavier(*shape) for shape in self.shapes]
+
+        def uniform(size: tuple[int, ...], bound: float) -> Tensor:
+            return (2.0 * stream.uniform(*lead[1:], *size).view(self.stack, -1) - 1.0) * bound
+
+        self.weights = nn.Parameter(torch.cat(list(map(uniform, self.shapes, bounds)), 1))
+        biases = torch.zeros(self.stack, sum(sizes[1:]), device=stream.device)
+        if as_torch:
+            biases = torch.cat([uniform(shape[1:], bound) for shape, bound in zip(self.shapes, bounds, strict=True)], 1)
+        self.biases = nn.Parameter(biases)
 
     def layers(self) -> list[tuple[Tensor, Tensor]]:
         """Views of each layer's weights [stack, in, out] and biases [stack, 1, out]."""
@@ -118,12 +129,26 @@ class HostPolicy:
         return self._copy
 
 
-class TwinCritic(nn.Module):
-    """Two independent action values per replica."""
+def normalised_relu(x: Tensor) -> Tensor:
+    """ReLU of each row's units at mean 0 and variance 1 (Ba et al., 2016, Eq. 4, without gain and bias)."""
+    return F.layer_norm(x, x.shape[-1:]).relu_()
 
-    def __init__(self, replicas: int, observation_dim: int, action_dim: int, hidden: int, stream: Stream):
+
+class TwinCritic(nn.Module):
+    """Two independent action values per replica; with layer normalisation they are bounded wherever they are asked."""
+
+    def __init__(
+        self,
+        replicas: int,
+        observation_dim: int,
+        action_dim: int,
+        hidden: int,
+        stream: Stream,
+        layer_norm: bool = False,
+    ):
         super().__init__()
-        self.net = StackedMLP((replicas, 2), (observation_dim + action_dim, hidden, hidden, 1), torch.relu_, stream)
+        activation = normalised_relu if layer_norm else torch.relu_
+        self.net = StackedMLP((replicas, 2), (observation_dim + action_dim, hidden, hidden, 1), activation, stream)
 
     def forward(self, obs_action: Tensor) -> Tensor:
         """obs_action [R, B, O + A] -> Q [R, 2, B]."""

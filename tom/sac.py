@@ -24,8 +24,8 @@ class SoftActorCritic:
         sizes = (context.replicas, context.observation_dim, context.action_dim, settings.hidden, context.init)
         self.settings, self.observation_dim, self.action_dim = settings, context.observation_dim, context.action_dim
         self.target_entropy = settings.target_entropy_per_action * context.action_dim
-        self.policy, self.critic = Policy(*sizes, settings.policy_head_scale), TwinCritic(*sizes)
-        self.target = TwinCritic(*sizes)
+        self.policy = Policy(*sizes, settings.policy_head_scale)
+        self.critic, self.target = (TwinCritic(*sizes, settings.critic_layer_norm) for _ in range(2))
         self.target.load_state_dict(self.critic.state_dict())
         self.target.requires_grad_(False)
         log_temperature = math.log(settings.initial_temperature)
@@ -69,7 +69,9 @@ class SoftActorCritic:
             action, log_prob = self.policy.sample_with_log_prob(batch.next_obs, noise)
             value = self.target(torch.cat([batch.next_obs, action], -1)).amin(1) - temperature[:, None] * log_prob
             target = batch.reward + self.settings.discount * (1.0 - batch.terminated) * value
-        return (self.critic(batch.obs_action) - target[:, None]).square().mean(-1).sum(1)
+        losses = (self.critic(batch.obs_action) - target[:, None]).square().mean(-1)
+        cap = self.settings.critic_loss_cap
+        return (losses.clamp(max=cap) if cap else losses).sum(1)
 
     def actor_loss(self, batch: Transitions, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Eq. 7 [R]; also log pi(a|s) [R, B] and the mean Q [R] of the sampled actions."""

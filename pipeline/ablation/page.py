@@ -1,6 +1,7 @@
 """The attribution as one page of Markdown, and the names that its tables and figure share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -25,10 +26,18 @@ def described(place: str, statistic: str) -> tuple[str, str]:
 
 
 def labels(rows: pd.DataFrame) -> list[str]:
-    """What each row changes: `divergence = chi2_free` and so on; the sum, all together."""
-    ends = {TOTAL: "sum of the single switches", rows["method"].iloc[-1]: "all together"}
-    pairs = zip(rows["method"], rows["switch"], strict=True)
-    return [ends.get(method) or str(switch).partition(".")[2].replace("=", " = ") for method, switch in pairs]
+    """What each row changes: `divergence = chi2_free` and so on, and in what if not in the base; the sum, and all."""
+    target = rows["method"].iloc[-1]
+    names = {TOTAL: "sum of the single switches", target: "all together"}
+    origins = dict(zip(rows["method"], rows["origin"], strict=True))
+    base = origins[target]
+    names |= {origin: str(origin) for origin in origins.values() if origin in origins}
+    return [names.get(row.method) or _label(str(row.switch), row.origin, base) for row in rows.itertuples()]
+
+
+def _label(switch: str, origin: Any, base: str) -> str:
+    changed = switch.partition(".")[2].replace("=", " = ")
+    return changed if origin == base else f"{changed} ({origin})"
 
 
 def is_clear(row: pd.Series) -> bool:
@@ -50,11 +59,11 @@ def place_of(place: str) -> str:
 def markdown(attribution: pd.DataFrame) -> str:
     """The page: per place and statistic, the base's value, then what each switch alone adds to it."""
     base, target = attribution["method"].iloc[0], attribution["method"].iloc[-1]
-    count = attribution["method"].nunique() - 3  # without base, sum and target
+    others = {base, target, TOTAL} | set(attribution["origin"].dropna())
+    count = len(set(attribution["method"]) - others)
     lines = [f"# From `{base}` to `{target}`, one switch at a time", ""]
-    lines += [
-        f"What each switch adds to `{base}`, alone, paired by seed. Brackets: 95 % t interval, bold where it leaves"
-    ]
+    lines += [f"What each switch adds to `{base}`, alone, paired by seed; to another method where that stands in round"]
+    lines += ["brackets, since the switch has no meaning for it. Square ones: 95 % t interval, bold where it leaves"]
     lines += [
         f"out 0; of {count} switches that do nothing about one in twenty does so too. *Gap*: share of the difference"
     ]

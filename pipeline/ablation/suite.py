@@ -26,9 +26,9 @@ NUMBERS = ("weights/ess", "weights/age_9", "model/bias_newest")  # of train.csv,
 
 
 def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
-    """The whole cell of every method on one environment, their order (base first, target last), what is recorded.
+    """The whole cell of every method on one environment, what each is measured from, and what is recorded.
 
-    SettingsError if one cannot be composed, or a switch leaves every value as it is.
+    The base is first, the target last. SettingsError if one cannot be composed, or a switch changes no value.
     """
     suite, methods = ABLATION.section(params), {}
     for method in suite.grid.methods:
@@ -36,11 +36,10 @@ def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
             methods[method] = compose_cell(method, env, suite.scale, root=root)
         except SettingsError as error:
             raise SettingsError(f"{error} (suite ablation, method {method}, env {env}, scale {suite.scale})") from None
-    base, *others = methods
-    for method in others:
-        if methods[method] == methods[base]:
-            raise SettingsError(f"ablation: {method} has the values of {base}; take what it sets out of `methods`")
-    return {"order": list(methods), "methods": methods, "numbers": list(NUMBERS)}
+    for method, origin in suite.origins.items():
+        if methods[method] == methods[origin]:
+            raise SettingsError(f"ablation: {method} has the values of {origin}; take what it sets out of `methods`")
+    return {"order": list(methods), "origins": suite.origins, "methods": methods, "numbers": list(NUMBERS)}
 
 
 def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
@@ -76,11 +75,12 @@ def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
 
 
 def switches(cell: Cell) -> dict[str, list[str]]:
-    """What each method sets differently from the base: part.key=value, as on a command line."""
-    base = _flat(cell.config["methods"][cell.config["order"][0]])
+    """What each method sets differently from what it is measured from: part.key=value, as on a command line."""
+    values = {method: _flat(config) for method, config in cell.config["methods"].items()}
+    origins = cell.config["origins"]
     return {
-        method: [f"{key}={value}" for key, value in _flat(config).items() if value != base[key]]
-        for method, config in cell.config["methods"].items()
+        method: [f"{key}={value}" for key, value in own.items() if value != values[origins.get(method, method)][key]]
+        for method, own in values.items()
     }
 
 

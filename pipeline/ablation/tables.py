@@ -81,7 +81,7 @@ def read_records(root: Path) -> list[dict[str, Any]]:
     """What was recorded with every cell; ResultsError if the seeds of an environment had different settings."""
     records, first = [], dict[str, str]()
     for env, folder, _ in read_places(root):
-        found = read_record(root, folder, ("scale", "env", "seed", "settings", "switches", "runs"))
+        found = read_record(root, folder, ("scale", "env", "seed", "settings", "origins", "switches", "runs"))
         if first.setdefault(env, found["settings"]) != found["settings"]:
             raise ResultsError(f"{folder}: other settings than those of the first seed on {env}: {AGAIN}")
         records.append(found)
@@ -146,32 +146,34 @@ def _long(place: str, table: pd.DataFrame) -> pd.DataFrame:
     return long.assign(place=place)[["place", "statistic", "method", "seed", "value"]]
 
 
-def attribution_table(seeds: pd.DataFrame, changed: dict[str, str]) -> pd.DataFrame:
-    """Per place, statistic and method: its mean, its difference from the base with a t interval, its share of the gap.
+def attribution_table(seeds: pd.DataFrame, changed: dict[str, str], origins: dict[str, str]) -> pd.DataFrame:
+    """Per place, statistic and method: its mean, its difference from its origin with a t interval, its share of all.
 
-    Differences are paired by seed. The gap is that between target and base; where its interval contains 0 there is
-    nothing to share. The row `sum` adds the differences of all single switches, seed by seed: what it lacks of the gap,
-    or has more, is how switches act on each other. An `idle` switch has no part in what is measured: every seed has the
-    base's number.
+    Differences are paired by seed. The origin is the base, or for a switch that has no meaning there the stand-in. The
+    gap is that between target and base; where its interval contains 0 there is nothing to share. The row `sum` adds
+    the differences of all single switches, seed by seed: what it lacks of the gap, or has more, is how switches act on
+    each other. An `idle` switch has no part in what is measured: every seed has the origin's number.
     """
     rows = []
-    base, *variants, target = changed
+    base, *between, target = changed
+    variants = [method for method in between if method not in origins.values()]
     for (place, statistic), cells in seeds.groupby(["place", "statistic"], sort=False):
         values = cells.pivot(index="seed", columns="method", values="value").reindex(columns=list(changed))
         for seed, method in values.isna().stack().loc[lambda lacks: lacks].index:
             raise ResultsError(f"{method}, seed {seed} is not in the results on {place}: {AGAIN}")
-        differences = values.sub(values[base], axis=0)
+        differences = values - values[[origins.get(method, base) for method in values]].to_numpy()
         differences[TOTAL] = differences[variants].sum(axis=1)
         gap, low, high = stats.mean_interval(differences[target])
         there = low is not None and high is not None and low * high > 0
-        for method in (base, *variants, TOTAL, target):
+        for method in (base, *between, TOTAL, target):
             interval = stats.mean_interval(differences[method]) if method != base else (0.0, None, None)
             share = interval[0] / gap if there and method != base else None
             value = values[method].mean() if method in values else None
             idle = method in variants and bool((differences[method] == 0).all())
-            rows.append((place, statistic, method, changed.get(method), len(values), value, *interval, share, idle))
-    columns = ["place", "statistic", "method", "switch", "n_seeds", "value", "difference", "low", "high", "share"]
-    columns += ["idle"]
+            names = (place, statistic, method, origins.get(method), changed.get(method))
+            rows.append((*names, len(values), value, *interval, share, idle))
+    columns = ["place", "statistic", "method", "origin", "switch", "n_seeds", "value", "difference", "low", "high"]
+    columns += ["share", "idle"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -190,7 +192,11 @@ def make_tables(root: Path) -> Path:
     """Replaces `root`/reports/tables/ablation and returns its path; ResultsError leaves the old tables as they are."""
     records = read_records(root)
     changed, seeds = recorded_switches(root, records), seeds_table(root)
-    made = {"attribution": attribution_table(seeds, changed), "seeds": seeds, "runs": runs_table(records)}
+    made = {
+        "attribution": attribution_table(seeds, changed, records[0]["origins"]),
+        "seeds": seeds,
+        "runs": runs_table(records),
+    }
     if extents := read_extents(root):
         made["attribution"]["so_far"] = made["attribution"]["place"].map(extents)
     target = root / "reports/tables/ablation"

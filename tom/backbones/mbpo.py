@@ -101,7 +101,9 @@ class ModelBasedPolicyOptimisation(Backbone):
         """The chance that a batch holds model rows, linear in the environment steps since warm-up until it is full."""
         first, last = self.settings.model_batch_probability_first, self.settings.model_batch_probability_last
         updates = self.updates_per_env_step * self.settings.model_batch_probability_env_steps
-        return first + (last - first) * min(1.0, self.updates / max(1.0, updates))
+        stair = self.updates_per_env_step * self.settings.model_batch_probability_step_env_steps
+        done = self.updates - self.updates % stair if stair else self.updates
+        return first + (last - first) * min(1.0, done / max(1.0, updates))
 
     def _real_rest(self, replay: Replay, index: Tensor, stream: Stream) -> Tensor:
         """Real rows [R, count, batch - real, W] where a batch does without the model; index [R, count, real]."""

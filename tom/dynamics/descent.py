@@ -62,7 +62,8 @@ def epochs(model: "Dynamics", training: Samples, stream: Stream) -> Iterator[Ten
     """Rows of one epoch after another, int64 [*lead, n], each member's its own; `resample` draws them by weight.
 
     A model that bootstraps draws as many rows as there are once, and passes over them in another order every epoch
-    (Janner et al., 2019: bnn.py@2b96db7, train); others draw `batches_per_epoch` batches afresh each time.
+    (Janner et al., 2019: bnn.py@2b96db7, train); others draw `batches_per_epoch` batches afresh each time, or with
+    `epoch_passes` go over the rows' whole batches, at most so many (TOM's vaml.py:110).
     """
     settings, members, count = model.settings, model.lead[1:], training.data.shape[1]
 
@@ -71,8 +72,10 @@ def epochs(model: "Dynamics", training: Samples, stream: Stream) -> Iterator[Ten
             return stream.below(count, *members, rows)
         return draw(training.weights, rows, stream, members)
 
+    most = settings.batches_per_epoch * settings.batch
+    whole = min(most, max(settings.batch, count // settings.batch * settings.batch))
     while not model.bootstrap:
-        yield drawn(settings.batches_per_epoch * settings.batch)
+        yield stream.uniform(*members, count).argsort(-1)[..., :whole] if settings.epoch_passes else drawn(most)
     own = drawn(count)
     while True:
         yield own

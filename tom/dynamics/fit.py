@@ -15,12 +15,13 @@ def fit(
     """Refits `model`, from where it is, on rows [R, N, W] with weights [R, N]; returns numbers to log, [R] each.
 
     `multiply` scales each sample's loss, `resample` draws rows in proportion to their weight; the hold-out loss is
-    weighted in both. The members of a replica share its hold-out rows. The units are those of the training rows.
+    weighted in both. The members of a replica share its hold-out rows. The units are those of the training rows. With
+    `fit_rows: bootstrap` rows come as often as they are drawn, also to both sides (TOM's sac/replay_memory.py:48).
     """
     settings, stream = model.settings, stream.fork()
     count = weights.shape[1]
     held = min(int(settings.holdout_fraction * count), settings.holdout_max_rows)
-    order = stream.permutation(count)
+    order = stream.permutation(count) if settings.fit_rows == "whole" else stream.below(count, count)
     holdout, training = order[:, :held], order[:, held:]
     model.normalise(rows.like(take(rows.data, training)))
     samples = samples_of(model, rows, weights, columns)

@@ -72,7 +72,7 @@ class MixtureDensityNetwork(Dynamics):
             *[settings.hidden] * settings.layers,
             3 * self.outputs * settings.components,
         )
-        self.net = StackedMLP((context.replicas,), sizes, F.silu, context.init)
+        self.net = StackedMLP((context.replicas,), sizes, F.silu, context.init, settings.initialisation)
         noise = math.log(math.expm1(settings.initial_noise))  # inverse softplus
         self.noise = nn.Parameter(torch.full((context.replicas, 1, 1, 1), noise, device=context.device))
         self.optimizer = ReplicaAdam(self.parameters(), context.replicas, settings.learning_rate)

@@ -3,8 +3,8 @@
 Every number that affects a result is the default of exactly one field in `tom.settings`; `params.yaml` holds what a
 scale, a method or a person changes. Nothing here imports torch, so a bad value is refused before any compute.
 
-A field that is added later, with a default that leaves every number as it was, is `neutral`: at its default it is no
-part of what identifies a run, so that the runs recorded without it stay those of their settings.
+A field that is added later names its `neutral` value, the one that leaves every number as it was: with that value it is
+no part of what identifies a run, so that the runs recorded without it stay those of their settings.
 """
 
 import dataclasses
@@ -28,13 +28,13 @@ def number(
     unit: str = "",
     origin: str,
     help: str,
-    neutral: bool = False,
+    neutral: Any = None,
 ) -> Any:
     """A numeric field with its closed range [low, high]."""
     return _field(default, dict(low=low, high=high, unit=unit, origin=origin, help=help, neutral=neutral))
 
 
-def choice(default: str, options: tuple[str, ...], *, origin: str, help: str, neutral: bool = False) -> Any:
+def choice(default: str, options: tuple[str, ...], *, origin: str, help: str, neutral: Any = None) -> Any:
     """A field that takes one of a few words."""
     return _field(default, dict(options=options, unit="", origin=origin, help=help, neutral=neutral))
 
@@ -44,7 +44,7 @@ def part(name: str, *, origin: str) -> Any:
     return choice(name, (name,), origin=origin, help="the part these settings belong to")
 
 
-def switch(default: bool, *, origin: str, help: str, neutral: bool = False) -> Any:
+def switch(default: bool, *, origin: str, help: str, neutral: Any = None) -> Any:
     """A yes/no field."""
     return _field(default, dict(unit="", origin=origin, help=help, neutral=neutral))
 

@@ -31,11 +31,11 @@ class Settings:
         low=0,
         unit="env steps",
         origin="ours",
-        neutral=True,
+        neutral=0,
         help="after the warm-up, the model is tried on fresh rows of the policy this often; 0: never",
     )
     probe_rows: int = number(
-        2_000, low=1, unit="rows", origin="ours", neutral=True, help="fresh rows of one such trial"
+        2_000, low=1, unit="rows", origin="ours", neutral=2_000, help="fresh rows of one such trial"
     )
     contact_cost: bool = switch(
         True, origin="official code", help="contact forces cost reward where -v2 of the environment says so"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tom.replay import Replay
+from tom.replay import Replay, take
 from tom.streams import Stream
 
 
@@ -12,8 +12,13 @@ def bootstrap(replay: Replay, stream: Stream) -> Tensor:
     return stream.below(len(replay), len(replay))
 
 
+def bootstrapped(rows: Tensor, stream: Stream) -> Tensor:
+    """As many of the rows [R, N, W], drawn with replacement (utils.py:109)."""
+    return take(rows, stream.below(rows.shape[1], rows.shape[1]))
+
+
 def multiplicity(seen: Tensor) -> Tensor:
-    """How often each slot was drawn, [R, N]: fitting a bootstrap sample is fitting all rows with these weights."""
+    """How often each slot was drawn, [R, N]: drawing from a bootstrap sample is drawing from all rows with these."""
     counts = torch.zeros(seen.shape, device=seen.device)
     return counts.scatter_add_(1, seen, torch.ones_like(counts))
 

@@ -22,7 +22,7 @@ from tom.replay import take
 from tom.settings.weightings.tom import Settings
 from tom.streams import Stream
 from tom.weightings.base import Weighting, uniform_weights
-from tom.weightings.released import bootstrap, multiplicity, recency_log_ratio
+from tom.weightings.released import bootstrap, bootstrapped, multiplicity, recency_log_ratio
 
 
 class TransitionOccupancyMatching(Weighting):
@@ -37,6 +37,8 @@ class TransitionOccupancyMatching(Weighting):
     def prepare(self, view: View) -> dict[str, Tensor]:
         if view.env_step - view.warmup_env_steps < self.settings.pool_env_steps:
             self.current = self.raw = None  # the newest rows are not yet the learned policy's
+            if self.settings.rollout_starts == "always_weighted":
+                self.raw = self.untrained_ratio(view)
             return dict.fromkeys(NUMBERS, torch.full((self.context.replicas,), math.nan, device=view.stream.device))
         stream, rows = view.stream.fork(), view.replay.all()
         seen = bootstrap(view.replay, stream) if self.settings.buffer_view == "bootstrap" else None
@@ -45,7 +47,7 @@ class TransitionOccupancyMatching(Weighting):
         self.raw = self.ratio(error)
         weights = project(self.raw, rows, stream) if self.settings.project else self.raw
         cut, clipped = clip(weights, self.settings.clip, self.settings.clip_raw)
-        self.current = normalised(cut if seen is None else cut * multiplicity(seen))
+        self.current = normalised(cut)
         found = (held_out, log_ratio.exp().mean(-1), self.raw.mean(-1), clipped)
         return dict(zip(OWN, found, strict=True)) | numbers
 
@@ -56,12 +58,24 @@ class TransitionOccupancyMatching(Weighting):
             log_ratio = recency_log_ratio(view.replay, pool)
             return log_ratio, torch.full_like(log_ratio[:, 0], math.nan)
         newest = rows.like(rows.data[:, view.replay.by_age()[-pool:]])
-        buffer = rows if seen is None else rows.like(take(rows.data, seen))
+        buffer = rows
+        if seen is not None:
+            newest, buffer = rows.like(bootstrapped(newest.data, stream)), rows.like(take(rows.data, seen))
         discriminator = Discriminator(
             self.settings, self.context.replicas, rows.observation_dim, rows.action_dim, stream
         )
         held_out = discriminator.fit(newest, buffer, stream)
         return discriminator.log_ratio(rows), held_out
+
+    def untrained_ratio(self, view: View) -> Tensor:
+        """d / d^D [R, N] as a discriminator and Q say that nobody has trained: what the released code starts with."""
+        stream, rows = view.stream.fork(), view.replay.all()
+        if self.settings.log_ratio == "recency":
+            log_ratio = recency_log_ratio(view.replay, self.settings.pool_env_steps)
+        else:
+            dims = (rows.observation_dim, rows.action_dim)
+            log_ratio = Discriminator(self.settings, self.context.replicas, *dims, stream).log_ratio(rows)
+        return self.ratio(self.q.untrained(view.replay, log_ratio, view.policy, stream))
 
     def ratio(self, error: Tensor) -> Tensor:
         """d / d^D of each row (Eq. 17)."""
@@ -73,6 +87,8 @@ class TransitionOccupancyMatching(Weighting):
     def rollout_weights(self, view: View) -> Tensor | None:
         if self.raw is None or self.settings.rollout_starts == "uniform":
             return None
+        if self.settings.buffer_view == "bootstrap":
+            return normalised(self.raw * multiplicity(bootstrap(view.replay, view.stream.fork())))
         return normalised(self.raw)
 
     def state_dict(self) -> dict[str, Any]:

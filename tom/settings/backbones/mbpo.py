@@ -27,6 +27,14 @@ class Settings(sac.Settings):
     model_batch_probability_env_steps: int = number(
         20_000, low=1, unit="env steps", origin="VaGraM", help="the chance goes from first to last in so many steps"
     )
+    model_batch_probability_step_env_steps: int = number(
+        0,
+        low=0,
+        unit="env steps",
+        origin="VaGraM",
+        help="the chance changes this often; 0: with every burst",
+        neutral=0,
+    )
     batch_without_model: str = choice(
         "whole",
         ("whole", "share"),

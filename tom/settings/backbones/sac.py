@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tom.settings.fields import number, part
+from tom.settings.fields import number, part, switch
 
 
 @dataclass
@@ -23,6 +23,20 @@ class Settings:
     )
     batch: int = number(256, low=2, unit="rows", origin="official code", help="rows per SAC update")
     target_rate: float = number(5e-3, low=0.0, high=1.0, origin="official code", help="tau of the target critics")
+    critic_layer_norm: bool = switch(
+        False,
+        origin="official code",
+        help="layer normalisation in the critics: their values cannot run away",
+        neutral=False,
+    )
+    critic_loss_cap: float = number(
+        0.0,
+        low=0.0,
+        unit="mean squared error",
+        origin="ours",
+        help="a critic whose loss on a batch is above does not learn from it; 0: no cap",
+        neutral=0.0,
+    )
     initial_temperature: float = number(1.0, low=1e-6, high=1e3, origin="official code", help="alpha at the start")
     target_entropy_per_action: float = number(
         -1.0, low=-10.0, high=10.0, unit="nats per action dimension", origin="official code", help="target entropy / A"

@@ -52,6 +52,9 @@ class Settings(FitSettings):
     )
 
     def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        if self.epoch_passes and self.bootstrap:
+            yield "epoch_passes=true with bootstrap=true is said twice; nearest valid choice: epoch_passes=false"
         if self.elites > self.members:
             yield f"elites={self.elites} is more than members={self.members}; nearest valid value: {self.members}"
         if self.elites < self.members and self.holdout_fraction == 0:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tom.settings.fields import number, part
+from tom.settings.fields import choice, number, part
 from tom.settings.fit import FitSettings
 
 
@@ -23,4 +23,11 @@ class Settings(FitSettings):
         unit="variance of normalised outputs",
         origin="official code",
         help="learned variance floor at the start",
+    )
+    initialisation: str = choice(
+        "xavier",
+        ("xavier", "torch"),
+        origin="ours",
+        help="first weights; torch: those of nn.Linear, biases too",
+        neutral="xavier",
     )

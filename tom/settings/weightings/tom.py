@@ -24,7 +24,7 @@ class Settings:
         help="what follows a terminal transition in the flow: nothing special, the end of mass, or a new episode",
     )
     action_samples: int = number(
-        4, low=1, high=64, unit="actions", origin="ours", help="samples in E_pi Q(s', a'); one is biased inside f*"
+        16, low=1, high=64, unit="actions", origin="ours", help="samples in E_pi Q(s', a'); one is biased inside f*"
     )
     pool_env_steps: int = number(
         1_000, low=2, unit="env steps", origin="official code", help="newest transitions that stand for the policy"
@@ -45,11 +45,11 @@ class Settings:
         0.1, low=0.0, high=1e3, origin="ours", help="weight of the zero-centred penalty on the logit's gradient"
     )
     q: str = choice(
-        "network",
-        ("network", "quadratic"),
-        origin="paper",
-        help="network: an MLP and so many Adam steps; quadratic: in (s, a), solved to its one minimum (ours)",
-        neutral=True,
+        "quadratic",
+        ("quadratic", "network"),
+        origin="ours",
+        help="quadratic: in (s, a), solved to its one minimum; network: an MLP and so many Adam steps (paper)",
+        neutral="network",
     )
     q_ridge: float = number(
         0.02,
@@ -58,10 +58,10 @@ class Settings:
         unit="nats, times coefficients per row",
         origin="ours",
         help="price of a quadratic Q's squared coefficients, half of it",
-        neutral=True,
+        neutral=0.02,
     )
     q_rows: int = number(
-        20_000, low=2, unit="rows", origin="ours", help="a quadratic Q is solved on so many at most", neutral=True
+        20_000, low=2, unit="rows", origin="ours", help="a quadratic Q is solved on so many at most", neutral=20_000
     )
     q_holdout: float = number(
         0.1,
@@ -70,7 +70,7 @@ class Settings:
         unit="share of the rows",
         origin="ours",
         help="rows kept to report a quadratic Q's dual",
-        neutral=True,
+        neutral=0.1,
     )
     q_hidden: int = number(256, low=1, high=4096, unit="units", origin="official code", help="width of both Q layers")
     q_updates: int = number(
@@ -94,17 +94,30 @@ class Settings:
         "discriminator", ("discriminator", "recency"), origin="paper", help="recency: 1 for the pool, 0 for other rows"
     )
     discriminator_trains: str = choice("all", ("all", "trunk"), origin="paper", help="trunk: encoders stay random")
+    discriminator_initialisation: str = choice(
+        "xavier",
+        ("xavier", "torch"),
+        origin="ours",
+        help="first weights; torch: those of nn.Linear, biases too",
+        neutral="xavier",
+    )
     discriminator_normalises: bool = switch(True, origin="ours", help="inputs standardised on the buffer")
     negative_label: float = number(0.0, low=0.0, high=0.49, origin="paper", help="label of the buffer's rows")
     penalty_slope: float = number(0.0, low=0.0, high=100.0, origin="ours", help="norm the gradient is drawn to")
     q_normalises: bool = switch(True, origin="ours", help="Q's inputs standardised on the buffer")
     q_decays_biases: bool = switch(False, origin="ours", help="weight decay on biases too")
     buffer_view: str = choice(
-        "whole", ("whole", "bootstrap"), origin="paper", help="bootstrap: as many rows, drawn with replacement"
+        "whole",
+        ("whole", "bootstrap"),
+        origin="paper",
+        help="bootstrap: of buffer, pool and starts as many rows, drawn anew",
     )
     clip_raw: bool = switch(False, origin="ours", help="cut the raw weights, not the normalised ones")
     rollout_starts: str = choice(
-        "uniform", ("uniform", "weighted"), origin="paper", help="weighted: model rollouts start in proportion to w"
+        "uniform",
+        ("uniform", "weighted", "always_weighted"),
+        origin="paper",
+        help="model rollouts start evenly or in proportion to w; always: before Q is trained too, by what it then says",
     )
 
     def contradictions(self) -> Iterator[str]:
