@@ -1,10 +1,14 @@
-"""The source files a cell's numbers come from, and their digest. Nothing is imported: files are parsed."""
+"""The source files that numbers, tables and figures come from, and their digests. Nothing is imported: files are parsed.
+
+A digest is of what a file does: comments, docstrings and layout do not count, nor in settings what a field means in
+words. It is the same under every version of Python that can read the file.
+"""
 
 import ast
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +16,18 @@ from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_SPELLING = ("ctx", "kind", "type_comment")  # of a node: what its place or its source says already
+_WORDS = ("help", "origin", "unit", "neutral")  # of a settings field: they decide no number
+SETTINGS = "tom/settings/"
 ALWAYS = ("tom.train", "pipeline.records")  # the loop, and what turns its records into bytes
+SCIENCE = ("tom",)  # the packages within which imports are followed, for numbers
 
 
 def source_digests(config: Mapping[str, Any], root: Path, also: Iterable[str] = ()) -> dict[str, str]:
     """The digest of every file below `root` that a run with these resolved values uses, by relative path.
 
-    The files are those imported, directly or not, by the loop, the chosen parts, their settings, the environment and
-    the modules in `also`.
-    Comments, docstrings, layout and the help texts of settings do not count.
+    The files are the modules in `also`, and those of tom that these, the loop, the chosen parts, their settings and the
+    environment import, directly or not.
     Raises SettingsError if such a file is missing or cannot be parsed.
     """
     parts = [f"{KINDS[kind]}.{config[kind]['name']}" for kind in KINDS]
@@ -29,13 +36,13 @@ def source_digests(config: Mapping[str, Any], root: Path, also: Iterable[str] = 
     return module_digests(start, root)
 
 
-def module_digests(modules: Iterable[str], root: Path) -> dict[str, str]:
-    """The same of everything that these modules import, directly or not, and of themselves."""
+def module_digests(modules: Iterable[str], root: Path, packages: Collection[str] = SCIENCE) -> dict[str, str]:
+    """The same of these modules, and of everything in the packages that they import, directly or not."""
     start = list(modules)
     for module in start:
         if _file(module, root) is None:
             raise SettingsError(f"{module.replace('.', '/')}.py is missing; restore the file or choose another part")
-    files = {_file(module, root) for module in _closure(start, root)}
+    files = {_file(module, root) for module in _closure(start, root, packages)}
     return {path: _digest(root / path, _stamp(root / path)) for path in sorted(filter(None, files))}
 
 
@@ -49,14 +56,14 @@ def source_digest(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{path} {digests[path]}\n" for path in sorted(digests)).encode()).hexdigest()
 
 
-def _closure(start: list[str], root: Path) -> set[str]:
-    """The modules in `start`, all they import within reach, and the packages that hold them."""
+def _closure(start: list[str], root: Path, packages: Collection[str]) -> set[str]:
+    """The modules in `start`, all they import within the packages, and the packages that hold these."""
     found: set[str] = set()
     waiting = list(start)
     while waiting:
         module = waiting.pop()
         path = _file(module, root)
-        if module in found or path is None:
+        if module in found or path is None or not (module in start or module.split(".")[0] in packages):
             continue
         found.add(module)
         try:
@@ -69,9 +76,7 @@ def _closure(start: list[str], root: Path) -> set[str]:
 
 
 def _file(module: str, root: Path) -> str | None:
-    """The path of a module relative to `root`; None for modules whose code does not count."""
-    if module.split(".")[0] != "tom" and module not in ALWAYS:
-        return None
+    """The path of a module relative to `root`; None for one that is not there."""
     stem = module.replace(".", "/")
     return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if (root / path).is_file()), None)
 
@@ -104,6 +109,19 @@ def _digest(path: Path, stamp: tuple[int, int]) -> str:
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]  # a function may consist of its docstring
-        elif isinstance(node, ast.Call):  # what a setting means, in words
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("help", "origin", "unit")]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+        elif isinstance(node, ast.Call) and SETTINGS in path.as_posix():
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _WORDS]
+    return hashlib.sha256(_spelled(tree).encode()).hexdigest()
+
+
+def _spelled(part: Any) -> str:
+    """A syntax tree in words; what versions of Python add to trees and leave empty is not in them."""
+    if isinstance(part, list):
+        return f"[{','.join(map(_spelled, part))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    if isinstance(part, ast.JoinedStr):  # 3.12 has empty pieces in some
+        part.values = [piece for piece in part.values if not (isinstance(piece, ast.Constant) and piece.value == "")]
+    fields = [(name, value) for name, value in ast.iter_fields(part) if name not in _SPELLING]
+    there = [f"{name}={_spelled(value)}" for name, value in fields if value is not None and value != []]
+    return f"{type(part).__name__}({','.join(there)})"

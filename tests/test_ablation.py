@@ -109,9 +109,9 @@ def test_a_variant_is_a_method_anywhere(tmp_path: Path) -> None:
     assert load_params(tmp_path).grid.methods[0] == "tom_clip_raw"
 
 
-OTHER = "{train: {time_limits: terminal}, weighting: {name: tom, gradient_penalty: 10.0}, loss: {name: nll}}"
+OTHER = "{train: {time_limits: terminal}, weighting: {name: tom, divergence: kl_simplex}, loss: {name: nll}}"
 SUITE = "ablation:\n  scale: smoke\n  base: tom\n  target: tom_other\n  envs: [hopper]\n  seeds: [0, 1]\n\n"
-METHODS = ("tom", "tom_time_limits", "tom_gradient_penalty", "tom_other")
+METHODS = ("tom", "tom_time_limits", "tom_divergence", "tom_other")
 
 
 def params_text() -> str:
@@ -178,8 +178,8 @@ def test_it_is_made_once_and_from_the_runs_that_are_there(root: Path) -> None:
 
 def test_the_switches_are_recorded_as_on_a_command_line(root: Path) -> None:
     found = switches(cell_of(root, 0))
-    both = ["train.time_limits=terminal", "weighting.gradient_penalty=10.0"]
-    assert found == {"tom": [], "tom_time_limits": both[:1], "tom_gradient_penalty": both[1:], "tom_other": both}
+    both = ["train.time_limits=terminal", "weighting.divergence=kl_simplex"]
+    assert found == {"tom": [], "tom_time_limits": both[:1], "tom_divergence": both[1:], "tom_other": both}
     recorded = json.loads((ABLATION.result_folder(cell_of(root, 0), root) / "provenance.json").read_text())
     assert recorded["switches"] == found
     assert set(recorded["runs"]) == set(METHODS) and recorded["runs"]["tom"]["git_commit"]
@@ -208,7 +208,7 @@ def test_a_pair_that_a_linear_model_cannot_learn_has_no_part_on_road_and_rocks(c
 
 
 def test_a_switch_that_changes_nothing_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(params_text().replace("gradient_penalty: 10.0}", "clip: 10.0}"))
+    (tmp_path / "params.yaml").write_text(params_text().replace("divergence: kl_simplex}", "clip: 10.0}"))
     with pytest.raises(SettingsError, match="ablation: tom_clip has the values of tom; take what it sets out"):
         resolved(load_params(tmp_path), "hopper", tmp_path)
 
@@ -277,7 +277,7 @@ def test_tables_have_every_place_statistic_and_method(root: Path) -> None:
     assert set(zip(seeds["place"], seeds["method"], seeds["seed"], strict=True)) == {
         (place, method, seed) for place, method, seed in product((ROAD, "hopper"), METHODS, (0, 1))
     }
-    assert "| gradient_penalty = 10.0 |" in (root / "reports/tables/ablation/ablation.md").read_text()
+    assert "| divergence = kl_simplex |" in (root / "reports/tables/ablation/ablation.md").read_text()
 
 
 def test_the_figure_shows_the_table_s_numbers(root: Path) -> None:
@@ -314,12 +314,12 @@ def retarget(root: Path) -> None:
         (lambda folder: edit(folder / "smoke/hopper/1/provenance.json", settings="x"), "hopper/1: other settings than"),
         (lambda folder: retarget(folder.parents[1]), "is of tom and tom_other, not of tom and tom_kl"),
         (
-            lambda folder: drop(folder / "smoke/hopper/1/evals.csv", "tom_gradient_penalty"),
-            "tom_gradient_penalty, seed 1 is not in",
+            lambda folder: drop(folder / "smoke/hopper/1/evals.csv", "tom_divergence"),
+            "tom_divergence, seed 1 is not in",
         ),
         (
-            lambda folder: drop(folder / "smoke/hopper/1/rounds.csv", "tom_gradient_penalty"),
-            "tom_gradient_penalty, seed 1: .*finite",
+            lambda folder: drop(folder / "smoke/hopper/1/rounds.csv", "tom_divergence"),
+            "tom_divergence, seed 1: .*finite",
         ),
         (
             lambda folder: drop(folder / "road/weights.csv", "tom_other"),

@@ -78,7 +78,9 @@ def test_its_state_can_be_kept() -> None:
 
 MODELS = [
     MdnSettings(hidden=16, layers=2, components=2, batch=32, batches_per_epoch=20, patience=1, learning_rate=1e-2),
-    EnsembleSettings(members=3, elites=2, hidden=16, layers=2, batch=64, max_epochs=20, patience=0, holdout_by="loss"),
+    EnsembleSettings(
+        members=3, elites=2, hidden=16, layers=2, batch=64, max_epochs=20, patience=0, holdout_by="loss", averages=False
+    ),
 ]
 
 

@@ -137,7 +137,8 @@ def test_tom_asks_for_the_newest_rows_whatever_their_slot() -> None:
         row = view.replay.data[:, step % ROWS].clone()
         row[:, 0] = 3.0
         view.replay.push(row, step, 9)
-    settings = small("weighting", "tom", discriminator_updates=200, discriminator_learning_rate=1e-2)
+    alone = 1e6  # the price of Q at which the discriminator decides
+    settings = small("weighting", "tom", discriminator_updates=200, discriminator_learning_rate=1e-2, q_ridge=alone)
     weighting = build("weighting", settings, context())
     weighting.prepare(replace(view, env_step=ROWS + 150))
     weights = weighting.weights(view)

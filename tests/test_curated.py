@@ -17,7 +17,7 @@ from tom.settings.weightings.tom import Settings as Tom
 from tom.settings.weightings.uniform import Settings as Uniform
 from tom.train import Trainer
 
-OBS, ACT, ROWS = 3, 1, 1_000
+OBS, ACT, ROWS = 3, 1, 4_000
 SMALL = Tom(pool_env_steps=300, discriminator_hidden=32, discriminator_updates=300, q_hidden=32, q_updates=200)
 SMALL.discriminator_learning_rate = 3e-3  # a few hundred updates have to do
 

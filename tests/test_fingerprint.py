@@ -21,14 +21,14 @@ from tom.settings.fields import number
 from tom.settings.weightings import tom
 
 STORED = {  # of recorded cells: their settings are in reports/results/<cell>/config.yaml
-    ("mbpo", "hopper", 0): "3ee23c292130be15",
-    ("tom", "hopper", 0): "1c8d650f9809ecbb",
-    ("tom", "halfcheetah", 1): "d7fb555ab6f43657",
+    ("mbpo", "hopper", 0): "b3aaa2cedb58a97d",
+    ("tom", "hopper", 0): "28a965acdb931757",
+    ("tom", "halfcheetah", 1): "0675b221385224db",
 }
 CHANGED = (
-    "the fingerprint of a recorded run has changed, and so every run would be trained again: give a field that was "
-    "added to tom/settings the flag `neutral=True` if nothing changes at its default, else set params.yaml and defaults"
-    " back; if the runs are to be other ones, record them anew and store their fingerprints here"
+    "the fingerprint of a recorded run has changed, and so every run would be trained again: name the `neutral` "
+    "value of a field that was added to tom/settings, if nothing changes there, else set params.yaml and defaults back;"
+    " if the runs are to be other ones, record them anew and store their fingerprints here"
 )
 OPTIONS = Options(device="cpu")
 SMOKE = ("tom", "hopper", 0, "smoke", ("train.eval_every_env_steps=200", "train.total_env_steps=400"))
@@ -46,7 +46,7 @@ def test_the_fingerprints_of_recorded_runs_stay(names: tuple[str, str, int]) -> 
 class Later(tom.Settings):
     """The weighting with a setting that came later."""
 
-    later: float = number(1.0, low=0.0, origin="ours", help="changes nothing at 1", neutral=True)
+    later: float = number(1.0, low=0.0, origin="ours", help="changes nothing at 1", neutral=1.0)
 
 
 def added(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_setting_added_later_leaves_suites_and_road_as_they_are(monkeypatch: p
         assert described() == before
 
 
-def test_what_is_left_out_has_its_default_and_is_neutral(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_left_out_has_its_neutral_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tom, "Settings", Later)
     values = {"weighting": {"name": "tom", "clip": 10.0, "later": 1.0}, "train": {"total_env_steps": 5}, "later": 1.0}
     kept = {**values, "weighting": {"name": "tom", "clip": 10.0}}

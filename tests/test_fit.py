@@ -84,7 +84,9 @@ def least_squares(rows: Transitions, weights: Tensor, x: Tensor) -> Tensor:
     return (design(x) @ coefficients).float()
 
 
-LONG = FitSettings(learning_rate=1e-2, batch=1_000, batches_per_epoch=50, max_epochs=10, holdout_fraction=0.0)
+LONG = FitSettings(
+    learning_rate=1e-2, batch=1_000, batches_per_epoch=50, max_epochs=10, holdout_fraction=0.0, averages=False
+)
 
 
 def settle(model: Any, rows: Transitions, weights: Tensor) -> None:
@@ -140,7 +142,7 @@ def test_constant_weights_change_no_bit() -> None:
     rows = curved_rows()
     fits = []
     for weights in (torch.ones(2, ROWS), sloping_weights(rows)):
-        model = small_mdn(holdout_fraction=0.0, max_epochs=2)
+        model = small_mdn(holdout_fraction=0.0, max_epochs=2, averages=False)
         fit(model, rows, weights, no_columns(rows), nll, stream(0, 1))
         fits.append(list(model.parameters()))
     plain, draws = small_mdn(), stream(0, 1).fork()
@@ -258,7 +260,7 @@ def scripted(bests: tuple[float, ...]) -> Callable[[Dynamics, Tensor, Tensor, Te
 @pytest.mark.parametrize("bests", [(0.05, 0.15), (0.15, 0.05), (0.05,), (0.15,)])
 def test_each_replica_ends_as_its_own_best_epoch_left_it(bests: tuple[float, ...]) -> None:
     """Adam under a constant gradient moves by its step size: 0.01 an epoch here, so the best is epoch 5 or 15."""
-    settings = FitSettings(learning_rate=0.01, batch=8, batches_per_epoch=1, max_epochs=30, patience=3)
+    settings = FitSettings(learning_rate=0.01, batch=8, batches_per_epoch=1, max_epochs=30, patience=3, averages=False)
     model, rows = Linear(settings, len(bests)), curved_rows(len(bests))
     weights = torch.ones(len(bests), ROWS)
     numbers = fit(model, rows, weights, no_columns(rows), scripted(bests), stream(*range(len(bests))))
@@ -270,7 +272,7 @@ def test_each_replica_ends_as_its_own_best_epoch_left_it(bests: tuple[float, ...
 def test_a_replica_s_next_rounds_do_not_depend_on_when_another_stopped() -> None:
     def rounds(*seeds: int) -> tuple[list[float], Tensor]:
         """Epochs of the first round, and the parameters after the second, of each replica."""
-        model = small_mdn(seeds, max_epochs=30, patience=0, min_improvement=0.02, batches_per_epoch=20)
+        model = small_mdn(seeds, max_epochs=30, patience=0, min_improvement=0.02, batches_per_epoch=20, averages=False)
         rows, draws = curved_rows(), stream(*seeds)
         rows = rows.like(rows.data[list(seeds)])
         numbers = [fit(model, rows, torch.ones(len(seeds), ROWS), no_columns(rows), nll, draws) for _ in range(2)]
@@ -283,7 +285,13 @@ def test_a_replica_s_next_rounds_do_not_depend_on_when_another_stopped() -> None
 
 def test_without_restore_the_last_epoch_is_kept() -> None:
     settings = FitSettings(
-        learning_rate=0.01, batch=8, batches_per_epoch=1, max_epochs=30, patience=3, restore_best=False
+        learning_rate=0.01,
+        batch=8,
+        batches_per_epoch=1,
+        max_epochs=30,
+        patience=3,
+        restore_best=False,
+        averages=False,
     )
     model, rows = Linear(settings, 1), curved_rows(1)
     fit(model, rows, torch.ones(1, ROWS), no_columns(rows), scripted((0.05,)), stream(0))

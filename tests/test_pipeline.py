@@ -159,7 +159,7 @@ def test_the_suite_of_switches_from_nothing_to_its_figure(clone: Clone) -> None:
     assert "[2/2] smoke-tom_kl-hopper-s0: trained" in said
     assert (clone.folder / "reports/figures/ablation/switches.png").is_file()
     attribution = (clone.folder / "reports/tables/ablation/attribution.csv").read_text()
-    assert "hopper,auc,tom_divergence,weighting.divergence=kl_simplex,1," in attribution
+    assert "hopper,auc,tom_divergence,tom,weighting.divergence=kl_simplex,1," in attribution
     before = clone.bytes("reports/ablation")
     assert "3 runs of the suite ablation at scale smoke: 0 to train" in clone.python(*words)
     clone.write(params.replace("seeds: [0]  # of the suite", "seeds: [0, 1]"))

@@ -171,7 +171,7 @@ def solve_part(made: Trainer) -> Part:
     log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
     run = lambda: q.solve(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
     rounds = 1.0 / made.settings.train.round_env_steps
-    return Part(f"dual on {len(made.replay):,} rows, a round", run, 1, products, rounds, counted=False)
+    return Part(f"dual on {len(made.replay):,} rows, a round", run, 1, products, rounds)
 
 
 def discriminator_part(made: Trainer) -> Part:
