@@ -1,7 +1,8 @@
-"""DVC stage `configure`: params.yaml, checked whole, becomes one file of resolved settings per method and environment.
+"""DVC stage `configure`: what every other stage depends on, made of params.yaml, checked whole, and of the code.
 
-`python -m pipeline.configure` writes reports/cells/<scale>/<method>/<env>.json for the grid. A cell depends on its file
-alone, so an edit makes exactly those cells stale whose values or source files changed.
+`python -m pipeline.configure` writes reports/cells/<scale>/<method>/<env>.json for the grid, reports/cells/road.json
+for Figure 2, and reports/code/<stage> with the digest of the code of every stage. A stage depends on its own file, so
+an edit makes exactly those stages stale whose values or source files changed.
 """
 
 import sys
@@ -12,7 +13,9 @@ from typing import Any
 from pipeline.checks import one_line
 from pipeline.config import compose_cell, stop_of
 from pipeline.params import ROOT, Params, load_params
-from pipeline.sources import source_digest, source_digests
+from pipeline.road import configure as road
+from pipeline.road.settings import jobs
+from pipeline.sources import CODE, source_digest, source_digests, stage_digests
 from pipeline.swap import as_json, write_file
 from tom.settings.fields import SettingsError
 
@@ -53,10 +56,14 @@ def write(files: dict[Path, bytes], folder: Path, root: Path) -> None:
 
 
 def main() -> int:
-    """Writes the files of the grid; exit code 2 and one sentence for a fault in params.yaml."""
+    """Writes the files; exit code 2 and one sentence for a fault in params.yaml, or in the code."""
     try:
         params = load_params()
-        write(cell_files(params, ROOT), Path("reports/cells") / params.scale, ROOT)
+        cells, figure_2 = cell_files(params, ROOT), road.content(jobs(params)).encode()
+        code = {path: f"{digest}\n".encode() for path, digest in stage_digests(ROOT).items()}
+        write(cells, Path("reports/cells") / params.scale, ROOT)
+        write_file(ROOT / road.CELL, figure_2)
+        write(code, CODE, ROOT)
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2

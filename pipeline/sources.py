@@ -1,4 +1,4 @@
-"""The source files that numbers, tables and figures come from, and their digests. Nothing is imported: files are parsed.
+"""The source files that numbers, tables and figures come from, and their digests; files are parsed, none is imported.
 
 A digest is of what a file does: comments, docstrings and layout do not count, nor in settings what a field means in
 words. It is the same under every version of Python that can read the file.
@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
@@ -20,6 +22,8 @@ _SPELLING = ("ctx", "kind", "type_comment")  # of a node: what its place or its 
 _WORDS = ("help", "origin", "unit", "neutral")  # of a settings field: they decide no number
 SETTINGS = "tom/settings/"
 ALWAYS = ("tom.train", "pipeline.records")  # the loop, and what turns its records into bytes
+CODE = Path("reports/code")  # a file for each stage, with the digest of its code
+PROJECT = ("tom", "pipeline")
 SCIENCE = ("tom",)  # the packages within which imports are followed, for numbers
 
 
@@ -44,6 +48,28 @@ def module_digests(modules: Iterable[str], root: Path, packages: Collection[str]
             raise SettingsError(f"{module.replace('.', '/')}.py is missing; restore the file or choose another part")
     files = {_file(module, root) for module in _closure(start, root, packages)}
     return {path: _digest(root / path, _stamp(root / path)) for path in sorted(filter(None, files))}
+
+
+def stage_digests(root: Path) -> dict[Path, str]:
+    """The digest of the code of every stage, by the file under CODE on which the stage depends for it.
+
+    A stage that does is found in the root's dvc.yaml, or in a suite's (CODE/<suite>/<stage>). Its code is the module
+    that its command runs, with all that this imports of the project; all of tom too where it takes stock of sources.
+    """
+    found = {}
+    for path in (Path("dvc.yaml"), *sorted(path.relative_to(root) for path in root.glob("suites/*/dvc.yaml"))):
+        folder = CODE / path.parent.relative_to("suites") if path.parent.name else CODE
+        for stage, content in yaml.safe_load((root / path).read_text(encoding="utf-8"))["stages"].items():
+            if (folder / stage).as_posix() in content.get("deps", ()):
+                found[folder / stage] = source_digest(_stage_sources(content["cmd"].split()[2], root))
+    return found
+
+
+def _stage_sources(module: str, root: Path) -> dict[str, str]:
+    digests = module_digests([module], root, PROJECT)
+    if "pipeline/sources.py" not in digests:
+        return digests
+    return digests | {str(path.relative_to(root)): _digest(path, _stamp(path)) for path in root.glob("tom/**/*.py")}
 
 
 def code_digest(config: Mapping[str, Any], root: Path) -> str:

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline import accept
 from pipeline.ablation import road, tables
 from pipeline.ablation.cell import record
 from pipeline.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
@@ -356,27 +355,3 @@ def test_verify_names_what_was_changed(copy: Path) -> None:
         "reports/ablation/smoke/hopper/0/evals.csv: not the file in the manifest",
     ]
     assert "reports/figures/ablation/switches.png: not what the results give" in list(made_problems(copy))
-
-
-def test_runs_and_results_of_code_that_gives_the_same_bytes_count_as_made_by_the_code_here(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    new, old = tmp_path / "new", tmp_path / "old"
-    for tree in (old, new):
-        for name in ("tom", "pipeline"):
-            shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("reports/ablation", ABLATION.folder, "runs"):
-        shutil.copytree(root / part, new / part)
-    monkeypatch.setattr(accept, "ROOT", new)
-    (run,) = (path.parent for path in new.glob("runs/smoke-tom_time_limits-hopper-s0/*/evals.csv"))
-    assert not accept.mark(run, old, METHODS) and not list(ABLATION.accept(old, new))  # the same code: nothing to mark
-    with (new / "tom/dual.py").open("a") as file:
-        file.write("\nUNUSED = 1\n")
-    assert not accept.mark(run, old, ["tom", "mbpo"])  # not among what was compared
-    assert accept.mark(run, old, METHODS)
-    records = [new / f"reports/ablation/smoke/hopper/{seed}/provenance.json" for seed in (0, 1)]
-    assert list(ABLATION.accept(old, new)) == records
-    for path in (run / "provenance.json", *records):
-        found = json.loads(path.read_text())
-        assert len(found["accepted_source_digests"]) == 1
-    assert not accept.mark(run, old, METHODS) and not list(ABLATION.accept(old, new))

@@ -1,13 +1,14 @@
 """Code of before, as it is compared with the code here: with which settings, and in which numbers."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pipeline import accept
-from pipeline.weights.accept import alike
+from pipeline import accept, witness
+from pipeline.run_folder import Refused
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,8 +18,9 @@ def test_params_are_those_of_now_unless_the_code_cannot_read_them(
     added: str, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "root"
-    for name in ("tom", "pipeline"):
+    for name in ("tom", "pipeline", "suites"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "dvc.yaml", root)
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (root / "params.yaml").write_text(before, encoding="utf-8")
     commit = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "first"]
@@ -30,11 +32,95 @@ def test_params_are_those_of_now_unless_the_code_cannot_read_them(
     assert (old / "params.yaml").read_text(encoding="utf-8") == (before + added if kept else before)
 
 
-def test_numbers_that_are_reported_since_are_no_difference() -> None:
-    before = {"chunks.csv": b"a\n1\n", "numbers.csv": b"method,number,value\ntom,ess,0.5\ntom,dual,1\n"}
-    more = before["numbers.csv"].replace(b"tom,dual", b"tom,dual_at_zero,2\ntom,dual")
-    assert alike(before, before) and alike(before, {**before, "numbers.csv": more})
-    assert not alike({**before, "numbers.csv": more}, before)
-    assert not alike(before, {**before, "numbers.csv": more.replace(b"0.5", b"0.6")})
-    assert not alike(before, {**before, "chunks.csv": b"a\n1\n2\n"})
-    assert not alike(before, {"numbers.csv": more})
+def tree(folder: Path) -> Path:
+    """A copy of the code."""
+    for name in ("tom", "pipeline"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def known(code: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The digests that the code in a folder gives what is recorded here."""
+    monkeypatch.setattr(witness, "ROOT", code)
+    return witness.digests(ROOT, ["tom", "mbpo"])
+
+
+@pytest.mark.parametrize(
+    ("path", "stale"),
+    [
+        ("tom/dual.py", {"tom", "ablation", "weights", "road", "ablation/road"}),
+        ("tom/dynamics/mdn.py", {"tom", "mbpo", "ablation", "weights"}),  # weights: settings of the data set's run
+        ("tom/curated.py", {"weights"}),
+        ("pipeline/weights/cell.py", {"weights"}),
+        ("pipeline/ablation/cell.py", {"ablation"}),
+        ("pipeline/road/run.py", {"road", "ablation/road"}),
+        ("pipeline/ablation/road.py", {"ablation/road"}),
+        ("pipeline/plot.py", set()),
+    ],
+)
+def test_what_is_recorded_is_known_by_the_code_that_decides_its_numbers(
+    path: str, stale: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tree(tmp_path)
+    before = known(code, monkeypatch)
+    assert {kind_of(name) for name in before} >= {"tom", "mbpo", "ablation", "weights", "road", "ablation/road"}
+    with (code / path).open("a") as file:
+        file.write("\n# a comment\n")
+    assert known(code, monkeypatch) == before
+    with (code / path).open("a") as file:
+        file.write("\nUNUSED = 1\n")
+    now = known(code, monkeypatch)
+    assert {kind_of(name) for name in now if now[name] != before[name]} == stale
+
+
+def kind_of(name: str) -> str:
+    """What a record is of: a suite, Road-and-Rocks or a method of the grid."""
+    parts = Path(name).parts
+    if parts[1] in ("results", "evidence") or parts[0] == "runs":
+        return "weights" if "datasets" in parts else "mbpo" if "mbpo" in name else "tom"
+    return "ablation/road" if name.startswith("reports/ablation/road") else parts[1]
+
+
+def test_records_are_marked_where_both_trees_know_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "ROOT", tmp_path)
+    for name, digest in (("a.json", "old"), ("b.json", "other")):
+        (tmp_path / name).write_text(json.dumps({"source_digest": digest}))
+    names = ("a.json", "b.json", "gone.json")
+    before, now = dict.fromkeys(names, "old"), dict.fromkeys((*names, "new.json"), "new")
+    assert list(accept.mark(before, now)) == [tmp_path / "a.json"]
+    assert json.loads((tmp_path / "a.json").read_text())["accepted_source_digests"] == ["new"]
+    assert list(accept.mark(before, now)) == []
+
+
+def test_what_is_logged_since_is_no_difference(tmp_path: Path) -> None:
+    run, suite = "runs/smoke-tom-hopper-s0/f00d", "reports/weights/smoke/hopper/0"
+    table, numbers = "a,b\n1,2\n", "method,number,value\ntom,ess,0.5\n"
+    before = {f"{run}/train.csv": table, f"{run}/evals.csv": "x\n1\n", f"{suite}/numbers.csv": numbers}
+    write(tmp_path / "old", before)
+
+    def unlike(**changed: str) -> list[str]:
+        now = before | {next(name for name in before if key in name): text for key, text in changed.items()}
+        shutil.rmtree(tmp_path / "new", ignore_errors=True)
+        write(tmp_path / "new", {name: text for name, text in now.items() if text})
+        return list(accept.different(tmp_path / "old", tmp_path / "new"))
+
+    assert unlike() == []
+    assert unlike(train="a,c,b\n1,5,2\n", numbers=numbers + "tom,dual,1\n") == []
+    assert unlike(train="a,b\n1,3\n") == [f"{run}/train.csv"]
+    assert unlike(evals="x,y\n1,2\n") == [f"{run}/evals.csv"]
+    assert unlike(numbers=numbers.replace("0.5", "0.6")) == [f"{suite}/numbers.csv"]
+    assert unlike(evals="") == [f"{run}/evals.csv"]
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_a_tree_that_does_not_run_is_refused_with_its_last_line(tmp_path: Path) -> None:
+    code = tree(tmp_path / "tree")
+    shutil.copy(ROOT / "params.yaml", code)
+    (code / "tom/replay.py").write_text("raise RuntimeError('gone')\n")
+    with pytest.raises(Refused, match=r"the new code does not run: .*gone"):
+        accept.heard({tmp_path / "new": code}, ["hopper"])

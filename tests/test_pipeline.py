@@ -87,7 +87,6 @@ def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: C
     everything |= {"age", "age_plot", "weights_tables", "weights_plot", "ablation_tables", "ablation_plot"}
     everything |= {"evidence_tables", "evidence_plot"}
     everything |= {
-        "configure_road",
         "road",
         "road_tables",
         "road_plot",

@@ -1,14 +1,18 @@
 """The digest of a cell's source files: what counts as a change of it and what does not."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from pipeline.config import compose_cell
 from pipeline.params import ROOT
-from pipeline.sources import source_digest, source_digests
+from pipeline.sources import CODE, PROJECT, module_digests, source_digest, source_digests, stage_digests
+from tests.test_architecture import imports
 from tom.settings.fields import SettingsError
 
 
@@ -23,6 +27,20 @@ def copy(tmp_path: Path) -> Path:
     for package in ("tom", "pipeline"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignore)
     return tmp_path
+
+
+WORDS = """
+from typing import Any
+
+def said(value: float, *names: str, digits: str = ".2f", **more: Any) -> str:
+    'What it says.'
+    try:
+        first, *others = names
+        return f"{value:{digits}} of {first!r:>10}" f" and {len(others) + 1}" if (count := len(more)) else b"x".decode()
+    except* ValueError:
+        return f"{{}}{value=}" + "a" "b" + u"c" + str(1e-3) + str(2j) + str(...)
+"""
+STORED = "bb887db66472d97a7c9e9a418416b32f73b260714867beb2a74a7b2e8ba0bd53"
 
 
 def digest(config: dict[str, Any], root: Path) -> str:
@@ -57,6 +75,13 @@ def test_comments_docstrings_layout_and_help_do_not_count(configs: dict[str, dic
     assert digest(configs["tom"], copy) == before
 
 
+def test_a_digest_is_the_same_under_every_version_of_python(tmp_path: Path) -> None:
+    """Stored once; 3.10, 3.11, 3.12 and 3.13 give it. Their trees differ in f-strings and in what is left empty."""
+    (tmp_path / "tom").mkdir()
+    (tmp_path / "tom/words.py").write_text(WORDS)
+    assert module_digests(["tom.words"], tmp_path) == {"tom/words.py": STORED}
+
+
 @pytest.mark.parametrize("path", ["tom/train.py", "tom/replay.py", "tom/dual.py", "tom/envs/hopper.py"])
 def test_code_counts(path: str, configs: dict[str, dict[str, Any]], copy: Path) -> None:
     before = digest(configs["tom"], copy)
@@ -88,3 +113,87 @@ def test_a_missing_or_broken_file_is_refused(configs: dict[str, dict[str, Any]],
     (copy / "tom/envs/hopper.py").unlink()
     with pytest.raises(SettingsError, match=r"^tom/envs/hopper\.py is missing"):
         source_digests(configs["mbpo"], copy)
+
+
+# Stages
+
+
+def stages() -> dict[str, str]:
+    """The module that each stage with a digest runs, by the file of its digest."""
+    found = {}
+    for path in (ROOT / "dvc.yaml", *ROOT.glob("suites/*/dvc.yaml")):
+        prefix = "" if path.parent == ROOT else f"{path.parent.name}/"
+        for name, stage in yaml.safe_load(path.read_text())["stages"].items():
+            if (CODE / f"{prefix}{name}").as_posix() in stage.get("deps", ()):
+                found[(CODE / f"{prefix}{name}").as_posix()] = stage["cmd"].split()[2]
+    return found
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def reached(module: str, graph: dict[str, set[str]]) -> set[str]:
+    found, waiting = set[str](), [module]
+    while waiting:
+        name = waiting.pop()
+        if name in graph and name not in found:
+            found.add(name)
+            parents = [name.rpartition(".")[0]] if "." in name else []
+            waiting += [*graph[name], *parents]
+    return found
+
+
+def test_a_constant_makes_those_stages_stale_that_import_it_and_a_comment_none(copy: Path) -> None:
+    """In every module of the project, against a graph of imports made here."""
+    shutil.copy(ROOT / "dvc.yaml", copy)
+    shutil.copytree(ROOT / "suites", copy / "suites")
+    paths = [path for package in PROJECT for path in sorted((ROOT / package).rglob("*.py"))]
+    graph: dict[str, set[str]] = {}
+    for path in paths:
+        names = set(imports(path))
+        graph[module_of(path)] = names | {name.rpartition(".")[0] for name in names}
+    closures = {stage: reached(module, graph) for stage, module in stages().items()}
+    assert len(closures) >= 19
+    before = stage_digests(copy)
+    assert {path.as_posix() for path in before} == set(closures)
+    for path in paths:
+        with (copy / path.relative_to(ROOT)).open("a", encoding="utf-8") as file:
+            file.write("\n# a comment\n")
+    assert stage_digests(copy) == before
+    for path in paths:
+        place, module = copy / path.relative_to(ROOT), module_of(path)
+        text = place.read_text(encoding="utf-8")
+        place.write_text(f"{text}\nCHANGED = 1\n", encoding="utf-8")
+        now = stage_digests(copy)
+        stale = {stage.as_posix() for stage in now if now[stage] != before[stage]}
+        science = path.is_relative_to(ROOT / "tom")
+        takes_stock = {stage for stage, names in closures.items() if "pipeline.sources" in names and science}
+        assert stale == {stage for stage, names in closures.items() if module in names} | takes_stock, module
+        place.write_text(text, encoding="utf-8")
+    assert stage_digests(copy) == before
+
+
+def test_what_a_stage_really_loads_is_in_its_digest() -> None:
+    """Each module is imported in a fork of one process, and what Python loaded for it compared."""
+    program = (
+        "import os, sys, importlib\n"
+        "for module in sys.argv[1:]:\n"
+        "    if os.fork() == 0:\n"
+        "        importlib.import_module(module)\n"
+        "        loaded = (getattr(m, '__file__', None) or '' for m in list(sys.modules.values()))\n"
+        "        print(module, *(path for path in loaded if path.startswith(os.getcwd()) and '/.venv/' not in path))\n"
+        "        sys.stdout.flush()\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    modules = sorted(set(stages().values()))
+    said = subprocess.run(
+        [sys.executable, "-c", program, *modules], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split()[0] for line in said.splitlines()] == modules
+    for line in said.splitlines():
+        module, *paths = line.split()
+        loaded = {str(Path(path).relative_to(ROOT)) for path in paths}
+        assert loaded and loaded <= set(module_digests([module], ROOT, PROJECT)), module

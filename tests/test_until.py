@@ -24,7 +24,6 @@ from pipeline.run_folder import (
     Cell,
     Refused,
     State,
-    accept_record,
     beside,
     different,
     provenance,
@@ -262,15 +261,19 @@ def test_those_that_have_reached_it_are_done(short: Path, tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_of_code_that_was_accepted_is_gone_on_from(
-    short: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+    short: Path, whole: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = replace(CELL, source_digest="new code")
     (torn := short / CHECKPOINTS / "000000100").mkdir()
     (torn / "manifest.json").write_text("torn")
-    assert [path.parent.name for path in accept.accept_checkpoints(short, "code", "new code")] == ["000000200"]
+    monkeypatch.setattr(accept, "ROOT", short)
+    manifests = [str(path.relative_to(short)) for path in short.glob(f"{CHECKPOINTS}/*/manifest.json")]
+    names = [*manifests, PROVENANCE, "gone/provenance.json"]
+    old, now = dict.fromkeys(names, "code"), dict.fromkeys(names, "new code")
+    marked = [short / CHECKPOINTS / "000000200/manifest.json", short / PROVENANCE]
+    assert sorted(accept.mark(old, now)) == sorted(marked)
+    assert list(accept.mark(old, now)) == []
     shutil.rmtree(torn)
-    assert accept_record(short / PROVENANCE, "code", "new code")
-    assert list(accept.accept_checkpoints(short, "code", "new code")) == []
     ensure_trained(new, short, OPTIONS)
     assert capsys.readouterr().err == f"{CELL.name}: goes on from env step 200\n"
     assert different(short, whole, SEEDED) == []

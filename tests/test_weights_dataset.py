@@ -17,7 +17,7 @@ from pipeline.evaluate import read_run
 from pipeline.interruptions import Stopped
 from pipeline.params import ROOT, Params, load_params
 from pipeline.run_folder import Cell, Refused
-from pipeline.weights import accept, dataset
+from pipeline.weights import dataset
 from pipeline.weights.cell import record
 from pipeline.weights.suite import COLLECTOR, WEIGHTS, resolved, sources
 from tests.results_on_disk import contents
@@ -197,28 +197,6 @@ def test_the_scale_of_the_suite_is_written_where_it_stands(tmp_path: Path) -> No
     (tmp_path / "params.yaml").write_text(text.replace("\nweights:", "\n'weights':", 1), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"weights.scale is not in the line below `weights:`"):
         edit_params(tmp_path, "smoke", suite="weights")
-
-
-def test_a_change_that_leaves_the_bytes_equal_is_marked(tmp_path: Path) -> None:
-    for tree in ("old", "new"):
-        for name in ("tom", "pipeline"):
-            shutil.copytree(ROOT / name, tmp_path / tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    new, old = tmp_path / "new", tmp_path / "old"
-    shutil.copy(ROOT / "params.yaml", old)
-    ((path, content),) = WEIGHTS.cell_files(at_smoke(), old).items()
-    (new / path).parent.mkdir(parents=True)
-    (new / path).write_bytes(content)
-    folder = new / "reports/weights/smoke/hopper/0"
-    folder.mkdir(parents=True)
-    digest = json.loads(content)["source_digest"]
-    (folder / "provenance.json").write_text(json.dumps({"source_digest": digest}))
-    assert list(accept.mark(old, new)) == []  # the same code: nothing to mark
-    with (new / "tom/curated.py").open("a") as file:
-        file.write("\nUNUSED = 1\n")
-    assert list(accept.mark(old, new)) == [folder / "provenance.json"]
-    found = json.loads((folder / "provenance.json").read_text())
-    assert found["source_digest"] == digest and len(found["accepted_source_digests"]) == 1
-    assert list(accept.mark(old, new)) == []
 
 
 def test_what_the_suite_changes_for_one_environment_is_its_own() -> None:

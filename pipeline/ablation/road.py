@@ -6,7 +6,7 @@ python -m pipeline.ablation.road      # replaces reports/ablation/road
 import sys
 from pathlib import Path
 
-from pipeline.ablation.suite import ABLATION, ROAD_CELL, road_jobs
+from pipeline.ablation.suite import ABLATION, ROAD_CELL, road_cell, road_jobs
 from pipeline.ablation.tables import ROAD_FOLDER
 from pipeline.params import load_params
 from pipeline.road.run import CORES, measure, trained, write
@@ -26,7 +26,12 @@ def make(wanted: list[Job], folder: Path) -> None:
 
 def main() -> int:
     """0 when the tables are there; 2 and one sentence for a fault in params.yaml; 1 for numbers that are not finite."""
-    return measure(lambda: road_jobs(load_params()), ROAD_CELL, f"{ABLATION.stages}:configure", ROAD_FOLDER, make)
+    return measure(wanted_now, ROAD_CELL, f"{ABLATION.stages}:configure", ROAD_FOLDER, make)
+
+
+def wanted_now() -> tuple[list[Job], str]:
+    """The suite's jobs, and what its file has to say."""
+    return road_jobs(load_params()), road_cell(load_params())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.checks import one_line
 from pipeline.config import compose_cell, stop_of
 from pipeline.params import ABLATION_KEYS, ROOT, Params, load_params
-from pipeline.road.configure import content
+from pipeline.road.configure import WORK, content
 from pipeline.road.settings import Job, jobs_of, world_of
 from pipeline.run_folder import Cell
 from pipeline.sources import code_digest, source_digests
@@ -22,6 +22,7 @@ from tom.settings.dynamics import linear
 from tom.settings.fields import SettingsError
 
 EVALS, ROUNDS = "evals.csv", "rounds.csv"
+SOURCES = ("pipeline.ablation.cell",)
 NUMBERS = ("weights/ess", "weights/age_9", "model/bias_newest")  # of train.csv, whose means over rounds are recorded
 
 
@@ -43,8 +44,11 @@ def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
 
 
 def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
-    """The digest of every file of the science that the numbers come from."""
-    return {path: digest for each in config["methods"].values() for path, digest in source_digests(each, root).items()}
+    """The digest of every file that the numbers come from."""
+    found: dict[str, str] = {}
+    for method in config["methods"].values():
+        found |= source_digests(method, root, SOURCES)
+    return found
 
 
 def stop(params: Params, env: str, config: dict[str, Any]) -> int | None:
@@ -92,6 +96,11 @@ def road_jobs(params: Params) -> list[Job]:
     return jobs_of(params, [*product([world_of(params).strength], methods)])
 
 
+def road_cell(params: Params, root: Path = ROOT) -> str:
+    """The text of ROAD_CELL."""
+    return content(road_jobs(params), (*WORK, "pipeline.ablation.road"), root)
+
+
 def _flat(config: dict[str, Any]) -> dict[str, Any]:
     sections = {key: section for key, section in config.items() if isinstance(section, dict)}
     return {f"{part}.{key}": value for part, section in sections.items() for key, value in section.items()}
@@ -100,7 +109,7 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """0; exit code 2 and one sentence for a fault in params.yaml."""
     try:
-        write_file(ROOT / ROAD_CELL, content(road_jobs(load_params())).encode())
+        write_file(ROOT / ROAD_CELL, road_cell(load_params()).encode())
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2

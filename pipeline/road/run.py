@@ -7,6 +7,7 @@ depend on params.yaml and the code alone, not on how many run at once; what a cl
 """
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import platform
@@ -26,10 +27,10 @@ from pipeline.aggregate import DIGITS
 from pipeline.checks import one_line
 from pipeline.interruptions import die_with_parent
 from pipeline.params import ROOT, load_params
-from pipeline.road.configure import CELL, content
+from pipeline.road.configure import CELL, content, described
 from pipeline.road.settings import Job, jobs
 from pipeline.road.summary import MEASURED, RAW
-from pipeline.run_folder import sha256
+from pipeline.run_folder import code_of, sha256
 from pipeline.swap import replaced_folder, write_json
 from tom.envs import road_and_rocks
 from tom.road import Measurement, Weights, experiment
@@ -46,25 +47,53 @@ Rows = list[dict[str, Any]]
 
 def main() -> int:
     """0 when the tables are there; 2 and one sentence for a fault in params.yaml; 1 for numbers that are not finite."""
-    return measure(lambda: jobs(load_params()), CELL, "configure_road", MEASURED, make)
+    return measure(wanted_now, CELL, "configure", MEASURED, make)
+
+
+def wanted_now() -> tuple[list[Job], str]:
+    """The jobs of Figure 2, and what its file has to say."""
+    wanted = jobs(load_params())
+    return wanted, content(wanted)
 
 
 def measure(
-    jobs_now: Callable[[], list[Job]], cell: Path, configure: str, target: Path, fill: Callable[[list[Job], Path], None]
+    wanted_now: Callable[[], tuple[list[Job], str]],
+    cell: Path,
+    configure: str,
+    target: Path,
+    fill: Callable[[list[Job], Path], None],
 ) -> int:
-    """Replaces the folder `target` by what `fill` puts there for the jobs, if `cell` has them; the exit code."""
+    """Makes the folder `target` have what `fill` puts there for the jobs, if `cell` describes them; the exit code.
+
+    What is there for these jobs and this code, or code accepted as giving the same bytes, is left as it is.
+    """
     start = time.perf_counter()
     try:
-        wanted = jobs_now()
-        if not (ROOT / cell).is_file() or (ROOT / cell).read_text(encoding="utf-8") != content(wanted):
+        wanted, expected = wanted_now()
+        if not (ROOT / cell).is_file() or (ROOT / cell).read_text(encoding="utf-8") != expected:
             raise SettingsError(f"{cell} was written for other settings or code; run `dvc repro {configure}`")
+        jobs, digest = (json.loads(expected)[name] for name in ("jobs", "source_digest"))
+        if is_recorded(ROOT / target, jobs, digest):
+            print(f"{target}: already recorded")
+            return 0
         with replaced_folder(ROOT / target) as folder:
             fill(wanted, folder)
+            write_json(folder / RAW, json.loads((folder / RAW).read_text(encoding="utf-8")) | {"source_digest": digest})
     except (SettingsError, ArithmeticError) as error:
         print(one_line(error), file=sys.stderr)
         return 2 if isinstance(error, SettingsError) else 1
     print(f"wrote {target} in {time.perf_counter() - start:.0f} s")
     return 0
+
+
+def is_recorded(folder: Path, jobs: list[Any], digest: str) -> bool:
+    """Whether the folder has, unchanged, what such code made for the jobs."""
+    try:
+        found = json.loads((folder / RAW).read_text(encoding="utf-8"))
+        whole = all(sha256(folder / name) == other for name, other in found["sha256"].items())
+        return whole and found["jobs"] == jobs and digest in code_of(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def make(wanted: Sequence[Job], folder: Path, processes: int = CORES) -> None:
@@ -101,7 +130,7 @@ def write(wanted: Sequence[Job], folder: Path, tables: Mapping[str, Rows]) -> No
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
-    record |= {"world": geometry(wanted[0].world), "jobs": [dataclasses.asdict(job) for job in wanted]}
+    record |= {"world": geometry(wanted[0].world), "jobs": described(wanted)}
     record |= {"sha256": {f"{name}.csv": sha256(folder / f"{name}.csv") for name in tables}}
     write_json(folder / RAW, record)
 

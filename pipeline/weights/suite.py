@@ -18,7 +18,8 @@ from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
 COLLECTOR = "sac"  # the method of params.yaml whose training gives the replay and the policy
-SOURCES = ("tom.curated",)
+COLLECTION = ("pipeline.weights.dataset",)  # what SAC's part of the numbers comes from, beside SAC
+SOURCES = (*COLLECTION, "pipeline.weights.cell", "tom.curated")
 CHUNKS, NUMBERS, RETURNS = "chunks.csv", "numbers.csv", "returns.csv"
 
 
@@ -38,7 +39,7 @@ def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
 
 
 def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
-    """The digest of every file of the science that the numbers come from."""
+    """The digest of every file that the numbers come from."""
     found: dict[str, str] = {}
     for method in config["methods"].values():
         found |= source_digests({**config[COLLECTOR], "weighting": method["weighting"]}, root, SOURCES)
@@ -48,7 +49,7 @@ def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
 def collector(cell: Cell, root: Path = ROOT) -> Cell:
     """SAC's part of a cell: it decides the data set alone, whatever weighs it afterwards."""
     config = cell.config[COLLECTOR]
-    digest = source_digest(source_digests(config, root))
+    digest = source_digest(source_digests(config, root, COLLECTION))
     return Cell(COLLECTOR, cell.env, cell.seed, cell.scale, config, digest)
 
 

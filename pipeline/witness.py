@@ -1,0 +1,169 @@
+"""What the code of one tree gives: short versions of all that is recorded, and how it identifies what is recorded.
+
+    python -m pipeline.witness folder=/tmp/witness records=. [envs=hopper,ant]
+
+`pipeline.accept` asks this of two trees, each by its own code, wherever that lies there. Into `folder` go, at scale
+smoke, a run of every method of the grid, the ablation and the evidence, a cell of each suite, Road-and-Rocks with its
+methods; and DIGESTS: for every record below `records` the digest of the code that would make it here, and its method.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pipeline.ablation import cell as ablation_cell
+from pipeline.ablation.suite import ABLATION, road_cell, road_jobs
+from pipeline.ablation.tables import ROAD_FOLDER
+from pipeline.cells import cell_of
+from pipeline.checks import key_values
+from pipeline.config import SCIENCE
+from pipeline.evidence.suite import RECORDS, RUNS
+from pipeline.params import ROOT, Params, Suite, load_params
+from pipeline.road.configure import content
+from pipeline.road.settings import Job, jobs
+from pipeline.road.summary import MEASURED, RAW
+from pipeline.run_folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
+from pipeline.sources import code_digest, source_digest, source_digests
+from pipeline.suites import SuiteKind, answered
+from pipeline.swap import write_json
+from pipeline.weights import cell as weights_cell
+from pipeline.weights.dataset import MANIFEST
+from pipeline.weights.suite import COLLECTION, WEIGHTS
+from tom.settings.fields import SettingsError
+
+DIGESTS, SCALE = "digests.json", "smoke"
+SUITES: tuple[SuiteKind, ...] = (WEIGHTS, ABLATION)
+PROBED = ("train.probe_every_env_steps=100", "train.probe_rows=100")
+SHORT = {"random_transitions": 300, "rounds": 1, "test_rows": 50}
+
+
+def witness(folder: Path, records: Path, envs: Sequence[str]) -> None:
+    """Makes the short versions and the digests."""
+    params = load_params()
+    for name in ("tom", "pipeline"):  # suites look for their code below their root
+        (folder / name).symlink_to(ROOT / name)
+    runs(params, folder, envs)
+    suites(params, folder)
+    road(params, folder)
+    write_json(folder / DIGESTS, digests(records, methods_of(params)))
+
+
+def methods_of(params: Params) -> list[str]:
+    """Every method of the grid, the ablation and the evidence."""
+    found = list(params.grid.methods)
+    found += params.ablation.grid.methods if params.ablation else ()
+    found += [method for method, *_ in params.evidence.cells()] if params.evidence else ()
+    return list(dict.fromkeys(found))
+
+
+def runs(params: Params, folder: Path, envs: Sequence[str]) -> None:
+    """A run of every method, and one more of each of the grid that tries its model on the way."""
+    from pipeline.trainer import Options, ensure_trained
+
+    wanted = [(method, ()) for method in methods_of(params)] + [(method, PROBED) for method in params.grid.methods]
+    for (method, overrides), env in product(wanted, envs):
+        cell = cell_of(method, env, 0, SCALE, overrides)
+        ensure_trained(cell, run_folder(cell, folder), Options(device="cpu"))
+
+
+def suites(params: Params, folder: Path) -> None:
+    """A cell of each suite that there is, on the grid's first environment."""
+    for kind, record in ((WEIGHTS, weights_cell.record), (ABLATION, ablation_cell.record)):
+        section: Suite | None = getattr(params, kind.name)
+        if section is not None:
+            small: Any = {kind.name: dataclasses.replace(section, scale=SCALE)}
+            env = params.grid.envs[0]  # the runs of an ablation's methods are there already
+            config = kind.resolved(dataclasses.replace(params, **small), env, ROOT)
+            cell = Cell(kind.name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT)))
+            record(cell, folder)
+
+
+def road(params: Params, folder: Path) -> None:
+    """Every method on Road-and-Rocks, the figure's and the ablation's, one seed."""
+    from pipeline.road.run import trained, write
+
+    wanted = [shortened(job) for job in (*jobs(params), *(road_jobs(params) if params.ablation else ()))]
+    (folder / "road").mkdir()
+    curves, weights, _ = trained(wanted, 1)
+    write(wanted, folder / "road", {"curves": curves, "weights": weights})
+
+
+def shortened(job: Job) -> Job:
+    """The job with its own parts and little of everything else."""
+    parts = {}
+    for part in ("weighting", "backbone"):
+        settings = getattr(job.agent, part)
+        few = {"discriminator_updates": 20, "q_updates": 20}
+        known = {field.name for field in dataclasses.fields(settings)}
+        parts[part] = dataclasses.replace(settings, **{name: value for name, value in few.items() if name in known})
+    agent = dataclasses.replace(job.agent, **parts)
+    return dataclasses.replace(job, agent=agent, offline=dataclasses.replace(job.offline, **SHORT), seeds=job.seeds[:1])
+
+
+def digests(root: Path, methods: Sequence[str]) -> dict[str, str]:
+    """The digest that this code gives every record below `root`, of a run of one of the methods or of a suite."""
+    return {str(path.relative_to(root)): digest for path, digest in _digests(root, methods)}
+
+
+def _digests(root: Path, methods: Sequence[str]) -> Iterator[tuple[Path, str]]:
+    for pattern in (
+        "reports/results/*/*/*/*",
+        "runs/*/*",
+        f"{RECORDS}/*/*/*",
+        f"{RUNS}/*/*",
+        "runs/datasets/*.partial",
+    ):
+        for config in sorted(root.glob(f"{pattern}/config.yaml")):
+            values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(config))  # type: ignore[assignment]
+            if values["method"] in methods:
+                yield from _of_run(config.parent, {key: values[key] for key in SCIENCE})
+    for suite in SUITES:
+        for path in sorted((root / suite.folder).glob("*/*.json")):
+            digest = source_digest(suite.sources(json.loads(path.read_text(encoding="utf-8"))["config"], ROOT))
+            results = root / "reports" / suite.name / path.parent.name / path.stem
+            yield from ((found, digest) for found in sorted(results.glob(f"*/{PROVENANCE}")))
+    params = load_params()
+    yield root / MEASURED / RAW, cell_digest(content(jobs(params), root=ROOT))
+    if params.ablation:
+        yield root / ROAD_FOLDER / RAW, cell_digest(road_cell(params, ROOT))
+    for manifest in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):
+        config = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
+        yield manifest, source_digest(source_digests(config, ROOT, COLLECTION))
+
+
+def cell_digest(text: str) -> str:
+    """The digest of the code in the file of a cell."""
+    digest: str = json.loads(text)["source_digest"]
+    return digest
+
+
+def _of_run(folder: Path, config: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    try:
+        digest = code_digest(config, ROOT)
+    except SettingsError:  # of a part that is not here
+        return
+    yield from ((path, digest) for path in (folder / PROVENANCE,) if path.is_file())
+    yield from ((path, digest) for path in sorted((folder / CHECKPOINTS).glob("*/manifest.json")))
+
+
+def main() -> int:
+    """0; 2 and one sentence for bad input, 1 for a run that fails."""
+
+    def answer() -> str:
+        given = key_values(sys.argv[1:], ("folder", "records", "envs"))
+        if missing := {"folder", "records"} - set(given):
+            raise SettingsError(f"{missing.pop()}= is missing; it is the path of a folder")
+        witness(Path(given["folder"]), Path(given["records"]), given.get("envs", load_params().grid.envs[0]).split(","))
+        return f"wrote {given['folder']}"
+
+    return answered(answer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
