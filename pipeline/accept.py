@@ -21,17 +21,18 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
-from pipeline.ablation.suite import ABLATION
-from pipeline.cell import NO_TRAINING, read_cell, result_folder
-from pipeline.checks import key_values, one_line
-from pipeline.columns import as_before
-from pipeline.config import compose_cell
-from pipeline.evidence.suite import STAGES as EVIDENCE
-from pipeline.params import ROOT, Params, load_params
-from pipeline.processes import dvc, environment
-from pipeline.run_folder import CHECKPOINTS, GROWING, OPTIONAL, SEEDED, Refused, State, accept_record, state
-from pipeline.sources import source_digests
-from pipeline.weights.suite import NUMBERS, WEIGHTS
+from pipeline.config.compose import compose_cell
+from pipeline.config.digests import source_digests
+from pipeline.config.params import Params, load_params
+from pipeline.config.refusals import key_values, one_line
+from pipeline.engines.processes import dvc, environment
+from pipeline.files import ROOT
+from pipeline.runs.columns import as_before
+from pipeline.runs.folder import CHECKPOINTS, GROWING, OPTIONAL, SEEDED, Refused, State, accept_record, state
+from pipeline.suites.ablation.cells import ABLATION
+from pipeline.suites.evidence.cells import STAGES as EVIDENCE
+from pipeline.suites.returns.work import NO_TRAINING, read_cell, result_folder
+from pipeline.suites.weights.cells import NUMBERS, WEIGHTS
 from pipeline.witness import DIGESTS
 from tom.settings.fields import SettingsError
 
@@ -83,7 +84,7 @@ def checked_out(base: str, folder: Path) -> Path:
         archive.extractall(folder, filter="data")
     own = (folder / "params.yaml").read_bytes()
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-    if _run(folder, "pipeline.configure").returncode:
+    if _run(folder, "pipeline.suites.configure").returncode:
         (folder / "params.yaml").write_bytes(own)
     return folder
 

@@ -24,15 +24,15 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from pipeline import stats
-from pipeline.aggregate import DIGITS
-from pipeline.extent import stops_in_words
-from pipeline.looks import looks
-from pipeline.plot import STYLE, save
-from pipeline.report.claim import nearest
-from pipeline.report.sides import Side, side
-from pipeline.results import ResultsError, read_grid
-from pipeline.swap import replaced_folder
+from pipeline.analysis import stats
+from pipeline.analysis.looks import looks
+from pipeline.analysis.results import ResultsError, read_grid
+from pipeline.analysis.sides import Side, side
+from pipeline.claims.claim import nearest
+from pipeline.files import replaced_folder
+from pipeline.runs.extent import stops_in_words
+from pipeline.suites.returns.figure import STYLE, save
+from pipeline.suites.returns.tables import DIGITS
 
 KEYS = ("statistic", "until", "out")
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")

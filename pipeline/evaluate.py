@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from pipeline.checks import check_env, key_values, one_line, whole_number
+from pipeline.config.refusals import check_env, key_values, one_line, whole_number
 from tom.settings.fields import SettingsError
 
 KEYS = ("run_dir", "episodes", "seed", "video")
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         saved = read_run(folder)
         video = Path(given["video"]) if "video" in given else None
         if video is not None:
-            from pipeline.video import prepare
+            from pipeline.runs.video import prepare
 
             prepare(video)
         returns, lengths = replay(saved, episodes, seed, video)
@@ -90,7 +90,7 @@ def replay(saved: Saved, episodes: int, seed: int, video: Path | None = None) ->
     envs = Lockstep(spec, episodes)
     with ExitStack() as stack:
         if video is not None:
-            from pipeline.video import filmed
+            from pipeline.runs.video import filmed
 
             envs.envs[0] = stack.enter_context(filmed(spec, video))
         seeds = np.random.SeedSequence(seed).generate_state(episodes) >> 1  # simulators take 31 bits

@@ -17,16 +17,17 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import product
 from pathlib import Path
 
-from pipeline.cell import NO_TRAINING, read_cell, result_folder
-from pipeline.cells import is_trained
-from pipeline.checks import key_values, one_line, one_of, whole_number
-from pipeline.configure import cell_files
-from pipeline.edit import edit_params
-from pipeline.estimate import estimate_hours
-from pipeline.extent import TOTAL, so_far
-from pipeline.params import ROOT, Params, load_params
-from pipeline.processes import dvc, environment
-from pipeline.run_folder import Cell, Refused, State, state
+from pipeline.config.edit import edit_params
+from pipeline.config.params import Params, load_params
+from pipeline.config.refusals import key_values, one_line, one_of, whole_number
+from pipeline.engines.estimate import estimate_hours
+from pipeline.engines.processes import dvc, environment
+from pipeline.files import ROOT
+from pipeline.runs.extent import TOTAL, so_far
+from pipeline.runs.folder import Cell, Refused, State, state
+from pipeline.suites.configure import cell_files
+from pipeline.suites.returns.cells import is_trained
+from pipeline.suites.returns.work import NO_TRAINING, read_cell, result_folder
 from tom.settings.fields import SettingsError
 
 KEYS = ("jobs", "batch", "scale", "until")
@@ -114,7 +115,7 @@ def default_batch(cells: Sequence[Cell]) -> int:
 
 def stage_command(batch: Batch) -> list[str]:
     """Trains the cells as `configure` wrote them down."""
-    return ["pipeline.cell", *words_of(batch), "--train-only"]
+    return ["pipeline.suites.returns.work", *words_of(batch), "--train-only"]
 
 
 def words_of(batch: Batch) -> list[str]:

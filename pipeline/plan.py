@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
-from pipeline.cells import cell_of, is_trained
-from pipeline.checks import check_step, key_values, one_line, one_of, whole_number
-from pipeline.edit import NOWHERE
-from pipeline.estimate import begun, end_of, in_words, seconds_of_cells
-from pipeline.extent import TOTAL, so_far
-from pipeline.params import load_params
-from pipeline.run_folder import Cell
+from pipeline.config.edit import NOWHERE
+from pipeline.config.params import load_params
+from pipeline.config.refusals import check_step, key_values, one_line, one_of, whole_number
+from pipeline.engines.estimate import begun, end_of, in_words, seconds_of_cells
+from pipeline.runs.extent import TOTAL, so_far
+from pipeline.runs.folder import Cell
+from pipeline.suites.returns.cells import cell_of, is_trained
 from tom.settings.fields import SettingsError
 
 CHECKPOINTS = 3  # two are kept, one is being written

@@ -17,11 +17,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.records import rows_so_far
+from pipeline.files import write_file
 from pipeline.report import dashboard
-from pipeline.run_folder import FILES, provenance
-from pipeline.swap import write_file
-from pipeline.tracking import PROJECT, description, settings
+from pipeline.runs.folder import FILES, provenance
+from pipeline.runs.records import rows_so_far
+from pipeline.runs.tracking import PROJECT, description, settings
 
 SPECIFICATION = Path("runs") / "publish" / "report.json"
 TIMEOUT_S = 30

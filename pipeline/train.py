@@ -17,12 +17,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.cell import result_folder
-from pipeline.checks import check_until, one_line
-from pipeline.interruptions import DIES_WITH_PARENT, Stopped, die_with_parent
-from pipeline.params import ROOT, load_params
-from pipeline.run_folder import Cell, Refused, run_folder
-from pipeline.sources import code_digest
+from pipeline.config.digests import code_digest
+from pipeline.config.params import load_params
+from pipeline.config.refusals import check_until, one_line
+from pipeline.files import ROOT
+from pipeline.runs.folder import Cell, Refused, run_folder
+from pipeline.runs.interruptions import DIES_WITH_PARENT, Stopped, die_with_parent
+from pipeline.suites.returns.work import result_folder
 from tom.settings.fields import SettingsError
 
 HYDRA = (  # no folders, no log files
@@ -61,9 +62,9 @@ def _main(argv: list[str]) -> int:
     import hydra  # only once params.yaml is known to be good
     from hydra.errors import HydraException
 
-    from pipeline import command_line
-    from pipeline.config import register, store_command
-    from pipeline.key_help import key_help
+    from pipeline.config import command_line
+    from pipeline.config.compose import register, store_command
+    from pipeline.config.key_help import key_help
 
     if {"--help", "-h"} & set(argv):
         print(key_help([word for word in argv if not word.startswith("-")], params))
@@ -87,8 +88,8 @@ def run(command: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from pipeline.config import science
-    from pipeline.trainer import Job, Options, ensure_all_trained
+    from pipeline.config.compose import science
+    from pipeline.runs.ensure import Job, Options, ensure_all_trained
 
     config = science(command)
     try:

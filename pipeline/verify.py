@@ -2,7 +2,8 @@
 
     python -m pipeline.verify [rerun=N] [jobs=N]
 
-With rerun=N it also trains N results again, `jobs` at a time, which have to give the same bytes (pipeline/rerun.py).
+With rerun=N it also trains N results again, `jobs` at a time, which have to give the same bytes
+(pipeline/checks/rerun.py).
 """
 
 import json
@@ -16,17 +17,18 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.ablation.tables import ROAD_FOLDER
-from pipeline.checks import key_values, one_line, whole_number
-from pipeline.config import SCIENCE
-from pipeline.evidence.suite import CELLS, RECORDS, Trained
-from pipeline.extent import TOTAL, is_partial
-from pipeline.params import ROOT, load_params
-from pipeline.records import PROBE
-from pipeline.remade import REMADE, UNREADABLE, made_problems
-from pipeline.report.remade import contents, report_problems
-from pipeline.rerun import rerun
-from pipeline.run_folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files_of, provenance, sha256, state
+from pipeline.checks.remade import REMADE, UNREADABLE, made_problems
+from pipeline.checks.report import contents, report_problems
+from pipeline.checks.rerun import rerun
+from pipeline.config.compose import SCIENCE
+from pipeline.config.params import load_params
+from pipeline.config.refusals import key_values, one_line, whole_number
+from pipeline.files import ROOT, sha256
+from pipeline.runs.extent import TOTAL, is_partial
+from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files_of, provenance, state
+from pipeline.runs.records import PROBE
+from pipeline.suites.ablation.tables import ROAD_FOLDER
+from pipeline.suites.evidence.cells import CELLS, RECORDS, Trained
 from tom.settings.fields import SettingsError
 
 SUITES = ("ablation", "weights")

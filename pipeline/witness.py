@@ -17,24 +17,24 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.ablation import cell as ablation_cell
-from pipeline.ablation.suite import ABLATION, road_cell, road_jobs
-from pipeline.ablation.tables import ROAD_FOLDER
-from pipeline.cells import cell_of
-from pipeline.checks import key_values
-from pipeline.config import SCIENCE
-from pipeline.evidence.suite import RECORDS, RUNS
-from pipeline.params import ROOT, Params, Suite, load_params
-from pipeline.road.configure import content
-from pipeline.road.settings import Job, jobs
-from pipeline.road.summary import MEASURED, RAW
-from pipeline.run_folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
-from pipeline.sources import code_digest, source_digest, source_digests
-from pipeline.suites import SuiteKind, answered
-from pipeline.swap import write_json
-from pipeline.weights import cell as weights_cell
-from pipeline.weights.dataset import MANIFEST
-from pipeline.weights.suite import COLLECTION, WEIGHTS
+from pipeline.config.compose import SCIENCE
+from pipeline.config.digests import code_digest, source_digest, source_digests
+from pipeline.config.params import Params, Suite, load_params
+from pipeline.config.refusals import key_values
+from pipeline.files import ROOT, write_json
+from pipeline.runs.folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
+from pipeline.suites.ablation import work as ablation_cell
+from pipeline.suites.ablation.cells import ABLATION, road_cell, road_jobs
+from pipeline.suites.ablation.tables import ROAD_FOLDER
+from pipeline.suites.evidence.cells import RECORDS, RUNS
+from pipeline.suites.returns.cells import cell_of
+from pipeline.suites.road.cells import content
+from pipeline.suites.road.jobs import Job, jobs
+from pipeline.suites.road.tables import MEASURED, RAW
+from pipeline.suites.suite import SuiteKind, answered
+from pipeline.suites.weights import work as weights_cell
+from pipeline.suites.weights.cells import COLLECTION, WEIGHTS
+from pipeline.suites.weights.dataset import MANIFEST
 from tom.settings.fields import SettingsError
 
 DIGESTS, SCALE = "digests.json", "smoke"
@@ -64,7 +64,7 @@ def methods_of(params: Params) -> list[str]:
 
 def runs(params: Params, folder: Path, envs: Sequence[str]) -> None:
     """A run of every method, and one more of each of the grid that tries its model on the way."""
-    from pipeline.trainer import Options, ensure_trained
+    from pipeline.runs.ensure import Options, ensure_trained
 
     wanted = [(method, ()) for method in methods_of(params)] + [(method, PROBED) for method in params.grid.methods]
     for (method, overrides), env in product(wanted, envs):
@@ -86,7 +86,7 @@ def suites(params: Params, folder: Path) -> None:
 
 def road(params: Params, folder: Path) -> None:
     """Every method on Road-and-Rocks, the figure's and the ablation's, one seed."""
-    from pipeline.road.run import trained, write
+    from pipeline.suites.road.work import trained, write
 
     wanted = [shortened(job) for job in (*jobs(params), *(road_jobs(params) if params.ablation else ()))]
     (folder / "road").mkdir()

@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.ablation import road, tables
-from pipeline.ablation.cell import record
-from pipeline.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
-from pipeline.ablation.plot import CLEAR, UNCLEAR, draw, plot
-from pipeline.ablation.suite import ABLATION, resolved, road_jobs, switches
-from pipeline.methods import between, flat, nested
-from pipeline.params import ROOT, load_params
-from pipeline.results import ResultsError
-from pipeline.run_folder import Cell
-from pipeline.swap import write_file
+from pipeline.analysis.results import ResultsError
+from pipeline.config.methods import between, flat, nested
+from pipeline.config.params import load_params
+from pipeline.files import ROOT, write_file
+from pipeline.runs.folder import Cell
+from pipeline.suites.ablation import road, tables
+from pipeline.suites.ablation.cells import ABLATION, resolved, road_jobs, switches
+from pipeline.suites.ablation.figure import CLEAR, UNCLEAR, draw, plot
+from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
+from pipeline.suites.ablation.work import record
 from pipeline.verify import made_problems, suite_problems
 from tests.results_on_disk import contents
 from tests.test_road import small

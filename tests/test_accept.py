@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import accept, witness
-from pipeline.run_folder import Refused
+from pipeline.runs.folder import Refused
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,11 +51,11 @@ def known(code: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         ("tom/dual.py", {"tom", "ablation", "weights", "road", "ablation/road"}),
         ("tom/dynamics/mdn.py", {"tom", "mbpo", "ablation", "weights"}),  # weights: settings of the data set's run
         ("tom/curated.py", {"weights"}),
-        ("pipeline/weights/cell.py", {"weights"}),
-        ("pipeline/ablation/cell.py", {"ablation"}),
-        ("pipeline/road/run.py", {"road", "ablation/road"}),
-        ("pipeline/ablation/road.py", {"ablation/road"}),
-        ("pipeline/plot.py", set()),
+        ("pipeline/suites/weights/work.py", {"weights"}),
+        ("pipeline/suites/ablation/work.py", {"ablation"}),
+        ("pipeline/suites/road/work.py", {"road", "ablation/road"}),
+        ("pipeline/suites/ablation/road.py", {"ablation/road"}),
+        ("pipeline/suites/returns/figure.py", set()),
     ],
 )
 def test_what_is_recorded_is_known_by_the_code_that_decides_its_numbers(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.aggregate import aggregate
-from pipeline.results import ResultsError
+from pipeline.analysis.results import ResultsError
+from pipeline.suites.returns.tables import aggregate
 from tests.results_on_disk import HEADER, contents, write_cell, write_results
 
 
@@ -152,7 +152,7 @@ def test_a_grid_that_cannot_be_read_is_refused(tmp_path: Path, text: str, compla
 def test_command_says_one_line_and_fails(tmp_path: Path) -> None:
     write_results(tmp_path)
     (cell(tmp_path) / "evals.csv").unlink()
-    command = [sys.executable, "-m", "pipeline.aggregate"]
+    command = [sys.executable, "-m", "pipeline.suites.returns.tables"]
     done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "reports/results/quick/tom/hopper/1/evals.csv is missing" in done.stderr

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import compose_cell
+from pipeline.config.compose import compose_cell
 from tests.test_contract import ACT, OBS, context, situation
 from tom.backbones.mbpo import ModelBasedPolicyOptimisation, rollout_length
 from tom.context import Context, build

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import pipeline.cell
-from pipeline.config import compose_cell
-from pipeline.interruptions import Stopped
-from pipeline.run_folder import CHECKPOINTS, FAILURE, FILES, SEEDED, Cell, beside, provenance
-from pipeline.trainer import Job, Options, ensure_all_trained, ensure_trained
+import pipeline.suites.returns.work
+from pipeline.config.compose import compose_cell
+from pipeline.runs.ensure import Job, Options, ensure_all_trained, ensure_trained
+from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, SEEDED, Cell, beside, provenance
+from pipeline.runs.interruptions import Stopped
 from tom.train import Trainer
 
 SHORT = (
@@ -148,5 +148,5 @@ def test_a_seed_that_diverges_ends_and_the_others_go_on(
 
 @pytest.mark.parametrize("words", [["seed=0,1"], ["seed=0,,1", "--train-only"], ["seed=", "--train-only"]])
 def test_a_stage_of_several_seeds_only_trains(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert pipeline.cell.main(["method=tom", "env=hopper", "scale=quick", *words]) == 2
+    assert pipeline.suites.returns.work.main(["method=tom", "env=hopper", "scale=quick", *words]) == 2
     assert capsys.readouterr().err.startswith("usage: ")

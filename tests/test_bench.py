@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.bench import report
-from pipeline.bench.__main__ import main
-from pipeline.bench.measure import Timing, measure, step_ms
-from pipeline.bench.parts import Part, agent, parts
-from pipeline.bench.products import Product, forward, input_gradients, runner, training, weight_gradients
-from pipeline.config import compose_cell
+from pipeline.checks.bench import report
+from pipeline.checks.bench.__main__ import main
+from pipeline.checks.bench.measure import Timing, measure, step_ms
+from pipeline.checks.bench.parts import Part, agent, parts
+from pipeline.checks.bench.products import Product, forward, input_gradients, runner, training, weight_gradients
+from pipeline.config.compose import compose_cell
 
 SIZES = (14, 256, 256, 1)
 
@@ -132,4 +132,4 @@ def test_a_busy_processor_is_no_regression(tmp_path: Path) -> None:
 def test_what_is_no_report_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.json").write_text(content)
     assert main(["--compare", str(tmp_path / "a.json"), str(tmp_path / "missing.json")]) == 2
-    assert "a.json is not a report of pipeline.bench" in capsys.readouterr().err
+    assert "a.json is not a report of pipeline.checks.bench" in capsys.readouterr().err

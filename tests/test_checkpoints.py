@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.checkpoints import FIRST_S, KEPT, MANIFEST, SHARE, STATE, Checkpoints
-from pipeline.records import TABLES
-from pipeline.run_folder import CHECKPOINTS, sha256
+from pipeline.files import sha256
+from pipeline.runs.checkpoints import FIRST_S, KEPT, MANIFEST, SHARE, STATE, Checkpoints
+from pipeline.runs.folder import CHECKPOINTS
+from pipeline.runs.records import TABLES
 
 IDENTITY = {"fingerprint": "f00d", "source_digest": "code-a", "torch": "2.0", "device": "cpu"}
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claims import claims_table, markdown, write
-from pipeline.report.claim import Claim, Needs, read_claims
-from pipeline.report.evidence import Evidence, read_ours, read_published
-from pipeline.report.measures import CHECKS, MEASURES, Estimate, heights, spans
-from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, decide, holds, judge
-from pipeline.results import ResultsError
+from pipeline.analysis.results import ResultsError
+from pipeline.claims.claim import Claim, Needs, read_claims
+from pipeline.claims.evidence import Evidence, read_ours, read_published
+from pipeline.claims.measures import CHECKS, MEASURES, Estimate, heights, spans
+from pipeline.claims.table import claims_table, markdown, write
+from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, decide, holds, judge
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")

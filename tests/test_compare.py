@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats as independent
 
+from pipeline.analysis.sides import side
 from pipeline.compare import aligned, differences, draw, main
-from pipeline.report.sides import side
 from tests.results_on_disk import write_cell, write_results
 
 

@@ -14,10 +14,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from pipeline.command_line import check, parse
-from pipeline.config import compose_cell
-from pipeline.key_help import key_help
-from pipeline.params import ROOT, load_params
+from pipeline.config.command_line import check, parse
+from pipeline.config.compose import compose_cell
+from pipeline.config.key_help import key_help
+from pipeline.config.params import load_params
+from pipeline.files import ROOT
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.agent import agent_settings
@@ -312,6 +313,7 @@ def test_runs_of_a_multirun_are_refused_one_by_one(tmp_path: Path) -> None:
 
 
 def test_checking_imports_nothing_heavy() -> None:
-    code = "import sys, pipeline.configure, pipeline.cell, pipeline.train, pipeline.command_line; print(*sys.modules)"
+    doors = "pipeline.suites.configure, pipeline.suites.returns.work, pipeline.train, pipeline.config.command_line"
+    code = f"import sys, {doors}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "dvc", "wandb", "pandas", "gymnasium", "mujoco"} & set(done.stdout.split())

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline.coverage import BOOTSTRAPPED, bootstrap_coverage, difference_coverage, mean_coverage, ratio_coverage
+from pipeline.analysis.coverage import (
+    BOOTSTRAPPED,
+    bootstrap_coverage,
+    difference_coverage,
+    mean_coverage,
+    ratio_coverage,
+)
 
 
 def binomial(repeats: int, share: float = 0.95) -> float:

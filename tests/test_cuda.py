@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config import compose_cell
+from pipeline.config.compose import compose_cell
 from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
 from tom.graphs import WARM_UP, Captured, use_graphs

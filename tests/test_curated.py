@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import compose_cell
-from pipeline.ordered import spearman
+from pipeline.analysis.ordered import spearman
+from pipeline.config.compose import compose_cell
 from tom.curated import Recording, Weigher, chunk_means, curated, footprint, offline_weights, random_transitions
 from tom.settings.agent import agent_settings
 from tom.settings.fields import SettingsError

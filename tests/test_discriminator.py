@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.calibration import ACT, CPU, CURRENT, OBS, gaussian_rows
+from pipeline.checks.calibration import ACT, CPU, CURRENT, OBS, gaussian_rows
 from tom.discriminator import Discriminator, cross_entropy, features
 from tom.replay import Transitions
 from tom.settings.weightings.tom import Settings

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.drill import faults, rubbish
-from pipeline.drill.__main__ import main
-from pipeline.drill.kills import TARGETS, kills
-from pipeline.drill.trial import Outcome, Target, checkpoints, in_one_sentence, reference, same, writing
-from pipeline.params import ROOT
-from pipeline.run_folder import beside
+from pipeline.checks.drill import faults, rubbish
+from pipeline.checks.drill.__main__ import main
+from pipeline.checks.drill.kills import TARGETS, kills
+from pipeline.checks.drill.trial import Outcome, Target, checkpoints, in_one_sentence, reference, same, writing
+from pipeline.files import ROOT
+from pipeline.runs.folder import beside
 
 FEW = ("disk full for checkpoints: run unaffected", "disk full for tables: clean failure, then goes on",
        "second writer: refused, first unaffected", "parent killed: trainer saves and goes")  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_clean_failure_is_one_sentence(errors: str, one: bool) -> None:
 def test_the_outcome_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for passed, code in ((2, 0), (1, 1)):
         outcome = Outcome("something", passed, 2, "and more")
-        monkeypatch.setattr("pipeline.drill.__main__.drill", lambda *_, found=outcome: iter([found]))
+        monkeypatch.setattr("pipeline.checks.drill.__main__.drill", lambda *_, found=outcome: iter([found]))
         assert main(["kills=2"]) == code
         assert f"{passed} of 2" in capsys.readouterr().out
     assert main(["kills=some"]) == 2

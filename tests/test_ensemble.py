@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config import compose_cell
-from pipeline.params import load_params
+from pipeline.config.compose import compose_cell
+from pipeline.config.params import load_params
 from tom.context import Context, build
 from tom.dynamics.descent import epochs
 from tom.dynamics.ensemble import Ensemble, soft_clamp

@@ -8,20 +8,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline import age, age_plot, compare, launch, plan
-from pipeline.ablation import launch as ablation_launch
-from pipeline.ablation import tables as ablation_tables
-from pipeline.ablation.suite import ABLATION
-from pipeline.aggregate import aggregate
-from pipeline.cells import cell_of
-from pipeline.checks import check_until
-from pipeline.configure import cell_files
-from pipeline.edit import edit_params
-from pipeline.extent import extents, is_short, so_far, stops
-from pipeline.params import ROOT, load_params, parse_params
-from pipeline.plot import draw, read
-from pipeline.results import ResultsError, read_grid, read_results
-from pipeline.run_folder import Cell
+from pipeline import compare, launch, plan
+from pipeline.analysis.results import ResultsError, read_grid, read_results
+from pipeline.config.edit import edit_params
+from pipeline.config.params import load_params, parse_params
+from pipeline.config.refusals import check_until
+from pipeline.files import ROOT
+from pipeline.runs.extent import extents, is_short, so_far, stops
+from pipeline.runs.folder import Cell
+from pipeline.suites.ablation import launch as ablation_launch
+from pipeline.suites.ablation import tables as ablation_tables
+from pipeline.suites.ablation.cells import ABLATION
+from pipeline.suites.age import figure as age_plot
+from pipeline.suites.age import tables as age
+from pipeline.suites.configure import cell_files
+from pipeline.suites.returns.cells import cell_of
+from pipeline.suites.returns.figure import draw, read
+from pipeline.suites.returns.tables import aggregate
 from tests.results_on_disk import write_results
 from tom.settings.fields import SettingsError
 
@@ -164,8 +167,8 @@ CELLS = [cell_of("tom", "hopper", seed, "quick") for seed in (0, 1)]
 
 def test_a_plan_is_of_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(plan, "begun", lambda cell: 1000 * cell.seed)
-    monkeypatch.setattr("pipeline.estimate.begun", lambda cell, root: 1000 * cell.seed)
-    monkeypatch.setattr("pipeline.estimate._speed", lambda cell, recorded: 1.8)
+    monkeypatch.setattr("pipeline.engines.estimate.begun", lambda cell, root: 1000 * cell.seed)
+    monkeypatch.setattr("pipeline.engines.estimate._speed", lambda cell, recorded: 1.8)
     lines = plan.described([replace(cell, until=3000) for cell in CELLS], 2, jobs=1)
     assert [line.split()[2:] for line in lines[1:3]] == [
         ["0", "3,000", "of", "6,500", "1.5", "h"],

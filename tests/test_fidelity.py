@@ -1,4 +1,4 @@
-"""The verdicts of `pipeline.fidelity`: what is inside a bound, and what a missed one does to the exit code."""
+"""The verdicts of `pipeline.checks.fidelity`: what is inside a bound, and what a missed one does to the exit code."""
 
 import math
 import statistics
@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 import torch
 
-from pipeline import fidelity
-from pipeline.calibration import gaussian_rows
-from pipeline.fidelity import SPREADS, SPREADS_OF_ACTIONS, Check
+from pipeline.checks.calibration import gaussian_rows
+from pipeline.checks.fidelity import SPREADS, SPREADS_OF_ACTIONS, Check
+from pipeline.config.refusals import fidelity
 from tom.settings.fields import SettingsError
 
 

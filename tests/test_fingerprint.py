@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.cells import cell_of
-from pipeline.config import register
-from pipeline.fingerprint import decisive, fingerprint
-from pipeline.params import ROOT, load_params
-from pipeline.road.configure import content
-from pipeline.road.settings import jobs
-from pipeline.run_folder import Cell, State, different, provenance, state
-from pipeline.trainer import Options, ensure_trained
-from pipeline.weights.suite import resolved
+from pipeline.config.compose import register
+from pipeline.config.fingerprint import decisive, fingerprint
+from pipeline.config.params import load_params
+from pipeline.files import ROOT
+from pipeline.runs.ensure import Options, ensure_trained
+from pipeline.runs.folder import Cell, State, different, provenance, state
+from pipeline.suites.returns.cells import cell_of
+from pipeline.suites.road.cells import content
+from pipeline.suites.road.jobs import jobs
+from pipeline.suites.weights.cells import resolved
 from tom.settings.fields import number
 from tom.settings.weightings import tom
 

@@ -2,8 +2,8 @@
 
 import csv
 
-from pipeline.hyperparameters import FACTS, TABLE, facts, render, settings_by_key, text
-from pipeline.params import ROOT
+from pipeline.files import ROOT
+from pipeline.report.hyperparameters import FACTS, TABLE, facts, render, settings_by_key, text
 
 
 def test_the_file_is_what_the_command_writes() -> None:

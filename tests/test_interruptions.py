@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.cell
+import pipeline.suites.returns.work
 import pipeline.train
-from pipeline.config import compose_cell
-from pipeline.interruptions import DIES_WITH_PARENT, SIGNALS, Interruptions, Stopped
-from pipeline.params import ROOT
-from pipeline.processes import environment
-from pipeline.records import rows_so_far
-from pipeline.run_folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, beside, locked
-from pipeline.trainer import Options, ensure_trained
+from pipeline.config.compose import compose_cell
+from pipeline.engines.processes import environment
+from pipeline.files import ROOT
+from pipeline.runs.ensure import Options, ensure_trained
+from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, beside, locked
+from pipeline.runs.interruptions import DIES_WITH_PARENT, SIGNALS, Interruptions, Stopped
+from pipeline.runs.records import rows_so_far
 from tom.train import Trainer
 
 SAME = ("evals.csv", "train.csv", "policy.npz", "config.yaml")  # the rest says how long it took, and when
@@ -190,7 +190,7 @@ def tracked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, dict[str, float]
         rows.clear()
         yield Tracker()
 
-    monkeypatch.setattr("pipeline.tracking.tracker", tracker)
+    monkeypatch.setattr("pipeline.runs.tracking.tracker", tracker)
     return rows
 
 
@@ -286,7 +286,7 @@ def test_without_resume_a_run_begins_again(
 
 CHILD = """
 import os, time
-from pipeline.interruptions import die_with_parent
+from pipeline.runs.interruptions import die_with_parent
 die_with_parent()
 os.write(1, b"%d" % os.getpid())  # in one piece, buffered or not
 time.sleep(100)
@@ -325,7 +325,7 @@ def test_a_process_goes_with_its_parent(between: tuple[str, ...]) -> None:
         parent.stdout.close()
 
 
-WATCHES = [(pipeline.cell, False, True), (pipeline.train, False, False), (pipeline.train, True, True)]
+WATCHES = [(pipeline.suites.returns.work, False, True), (pipeline.train, False, False), (pipeline.train, True, True)]
 
 
 @pytest.mark.parametrize(("module", "asked", "watches"), WATCHES)
@@ -351,7 +351,7 @@ def test_a_stage_that_was_stopped_says_so_by_its_exit_code(
     def stopped(*arguments: Any) -> str:
         raise Stopped(signal.SIGUSR1, "stopped at env step 40")
 
-    monkeypatch.setattr(pipeline.cell, "die_with_parent", lambda: None)
-    monkeypatch.setattr(pipeline.cell, "read_cell", stopped)
-    assert pipeline.cell.main(["method=tom", "env=hopper", "seed=0", "scale=smoke"]) == 138
+    monkeypatch.setattr(pipeline.suites.returns.work, "die_with_parent", lambda: None)
+    monkeypatch.setattr(pipeline.suites.returns.work, "read_cell", stopped)
+    assert pipeline.suites.returns.work.main(["method=tom", "env=hopper", "seed=0", "scale=smoke"]) == 138
     assert capsys.readouterr() == ("", "stopped at env step 40\n")

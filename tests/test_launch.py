@@ -6,11 +6,11 @@ from types import ModuleType
 import pytest
 
 from pipeline import launch
-from pipeline.ablation import launch as ablation
-from pipeline.command_line import check, parse
-from pipeline.params import load_params
-from pipeline.run_folder import Cell, State
-from pipeline.weights import launch as weights
+from pipeline.config.command_line import check, parse
+from pipeline.config.params import load_params
+from pipeline.runs.folder import Cell, State
+from pipeline.suites.ablation import launch as ablation
+from pipeline.suites.weights import launch as weights
 
 CELLS = [Cell("mbpo", "hopper", seed, "smoke", {}, "") for seed in range(3)]
 

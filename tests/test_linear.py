@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config import compose_cell
-from pipeline.params import load_params
+from pipeline.config.compose import compose_cell
+from pipeline.config.params import load_params
 from tom.context import Context, build
 from tom.dynamics.base import targets_of
 from tom.dynamics.fit import fit

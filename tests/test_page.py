@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.report.__main__ import main as terminal
+from pipeline.checks.report import report_problems
+from pipeline.claims.__main__ import main as terminal
 from pipeline.report.page import LIMIT_BYTES, deviations, inline, render, write
 from pipeline.report.pictures import pictures
-from pipeline.report.remade import report_problems
 
 ROOT = Path(__file__).resolve().parents[1]
 VOID = {"meta", "link", "img", "br"}

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import estimate, plan
-from pipeline.cells import cell_of
-from pipeline.provenance import cpu_model
-from pipeline.run_folder import FILES, PROVENANCE, Cell
+from pipeline import plan
+from pipeline.engines import estimate
+from pipeline.runs.folder import FILES, PROVENANCE, Cell
+from pipeline.runs.provenance import cpu_model
+from pipeline.suites.returns.cells import cell_of
 
 STEPS = 600
 

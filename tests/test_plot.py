@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
-from pipeline.aggregate import aggregate
-from pipeline.looks import KNOWN, SPARE, looks
-from pipeline.plot import FIGURES, draw, main, plot, read
+from pipeline.analysis.looks import KNOWN, SPARE, looks
+from pipeline.suites.returns.figure import FIGURES, draw, main, plot, read
+from pipeline.suites.returns.tables import aggregate
 from tests.results_on_disk import contents, straight, write_results
 
 PUBLISHED_WIDTH, MEAN_WIDTH, SEED_WIDTH = 3.5, 2.2, 0.7

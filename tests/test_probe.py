@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.checkpoints import MANIFEST, STATE
-from pipeline.columns import as_before
-from pipeline.config import compose_cell
-from pipeline.interruptions import Stopped
-from pipeline.records import PROBE, rows_so_far
-from pipeline.run_folder import CHECKPOINTS, FILES, Cell, Refused, beside, copy_run, different, provenance, sha256
-from pipeline.swap import write_json
-from pipeline.trainer import Job, ensure_all_trained, ensure_trained
+from pipeline.config.compose import compose_cell
+from pipeline.files import sha256, write_json
+from pipeline.runs.checkpoints import MANIFEST, STATE
+from pipeline.runs.columns import as_before
+from pipeline.runs.ensure import Job, ensure_all_trained, ensure_trained
+from pipeline.runs.folder import CHECKPOINTS, FILES, Cell, Refused, beside, copy_run, different, provenance
+from pipeline.runs.interruptions import Stopped
+from pipeline.runs.records import PROBE, rows_so_far
 from pipeline.verify import result_problems
 from tests.test_until import CONFIG, OPTIONS, SHORT, interrupted_at
 from tom.envs import spec_of

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pipeline.publish import main, recorded
-from pipeline.records import rows_so_far
 from pipeline.report.dashboard import TITLE
+from pipeline.runs.records import rows_so_far
 from tests.wandb_api import ENTITY, KEY, PROJECT, State, standing_in
 
 ROOT = Path(__file__).resolve().parents[1]

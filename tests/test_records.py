@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.records import Writer, _text, rows_so_far
+from pipeline.runs.records import Writer, _text, rows_so_far
 
 
 def write(folder: Path) -> None:

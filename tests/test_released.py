@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config import compose_cell
+from pipeline.config.compose import compose_cell
 from tests.tabular import dual_weights, golden_mdp, minimise
 from tests.test_contract import ACT, OBS, ROWS, WARMUP, context, situation, small
 from tests.test_discriminator import gaussian_task

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.config import compose_cell
-from pipeline.params import load_params
+from pipeline.config.compose import compose_cell
+from pipeline.config.params import load_params
 from tom.adam import ReplicaAdam
 from tom.checkpoint import join, split
 from tom.networks import descend

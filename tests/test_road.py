@@ -12,12 +12,13 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from pipeline.looks import KNOWN
-from pipeline.params import ROOT, load_params
-from pipeline.road import plot as road_plot
-from pipeline.road.run import make, on_and_off, on_grid
-from pipeline.road.settings import Job, jobs
-from pipeline.road.summary import COLUMNS, FILES, MEASURED, RAW, TABLES, published, write
+from pipeline.analysis.looks import KNOWN
+from pipeline.config.params import load_params
+from pipeline.files import ROOT
+from pipeline.suites.road import figure as road_plot
+from pipeline.suites.road.jobs import Job, jobs
+from pipeline.suites.road.tables import COLUMNS, FILES, MEASURED, RAW, TABLES, published, write
+from pipeline.suites.road.work import make, on_and_off, on_grid
 from pipeline.verify import made_problems
 from tests.results_on_disk import contents
 from tom.road import Weights

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run_folder import (
+from pipeline.runs.ensure import Options, ensure_trained
+from pipeline.runs.folder import (
     FILES,
     Cell,
     Refused,
@@ -21,7 +22,6 @@ from pipeline.run_folder import (
     run_folder,
     state,
 )
-from pipeline.trainer import Options, ensure_trained
 
 CELL = Cell("tom", "hopper", 0, "smoke", {"env": "hopper", "train": {"total_env_steps": 10}}, "code-a")
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import claims
-from pipeline.aggregate import aggregate
+from pipeline.analysis.results import ResultsError
+from pipeline.claims import table as claims
 from pipeline.report import figures, scores
 from pipeline.report.records import model_error_table, runs_table, settings_of, settings_table
-from pipeline.results import ResultsError
+from pipeline.suites.returns.tables import aggregate
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = pd.DataFrame(

@@ -12,17 +12,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.evidence import plot, tables
-from pipeline.evidence.measured import MEASURES, judge, longest_fall
-from pipeline.evidence.recorded import read_recorded
-from pipeline.evidence.so_far import rows_so_far
-from pipeline.report import measures
-from pipeline.report.__main__ import main as terminal
-from pipeline.report.claim import read_claims
-from pipeline.report.evidence import read_published
+from pipeline.analysis.results import ResultsError
+from pipeline.claims import measures
+from pipeline.claims.__main__ import main as terminal
+from pipeline.claims.claim import read_claims
+from pipeline.claims.evidence import read_published
+from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, holds
 from pipeline.report.page import render
-from pipeline.report.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, holds
-from pipeline.results import ResultsError
+from pipeline.suites.evidence import figure as plot
+from pipeline.suites.evidence import tables
+from pipeline.suites.evidence.measured import MEASURES, judge, longest_fall
+from pipeline.suites.evidence.recorded import read_recorded
+from pipeline.suites.evidence.so_far import rows_so_far
 from tests.results_on_disk import contents, write_cell
 from tests.test_page import Reader
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from pipeline.config import compose_cell
-from pipeline.params import ROOT
-from pipeline.sources import CODE, PROJECT, module_digests, source_digest, source_digests, stage_digests
+from pipeline.config.compose import compose_cell
+from pipeline.config.digests import CODE, PROJECT, module_digests, source_digest, source_digests, stage_digests
+from pipeline.files import ROOT
 from tests.test_architecture import imports
 from tom.settings.fields import SettingsError
 
@@ -54,12 +54,12 @@ def append(root: Path, path: str, text: str) -> None:
 
 def test_the_closure_holds_what_the_cell_uses_and_nothing_else(configs: dict[str, dict[str, Any]]) -> None:
     tom, mbpo = (set(source_digests(configs[method], ROOT)) for method in ("tom", "mbpo"))
-    assert {"tom/train.py", "pipeline/records.py", "tom/envs/hopper.py", "tom/replay.py", "tom/dual.py"} <= tom
+    assert {"tom/train.py", "pipeline/runs/records.py", "tom/envs/hopper.py", "tom/replay.py", "tom/dual.py"} <= tom
     assert "tom/weightings/tom.py" in tom - mbpo
     assert "tom/weightings/uniform.py" in mbpo - tom
     assert "tom/dual.py" not in mbpo
     assert "tom/envs/halfcheetah.py" not in tom | mbpo
-    assert {path for path in tom | mbpo if not path.startswith("tom/")} == {"pipeline/records.py"}
+    assert {path for path in tom | mbpo if not path.startswith("tom/")} == {"pipeline/runs/records.py"}
 
 
 def test_comments_docstrings_layout_and_help_do_not_count(configs: dict[str, dict[str, Any]], copy: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_constant_makes_those_stages_stale_that_import_it_and_a_comment_none(c
         now = stage_digests(copy)
         stale = {stage.as_posix() for stage in now if now[stage] != before[stage]}
         science = path.is_relative_to(ROOT / "tom")
-        takes_stock = {stage for stage, names in closures.items() if "pipeline.sources" in names and science}
+        takes_stock = {stage for stage, names in closures.items() if "pipeline.config.digests" in names and science}
         assert stale == {stage for stage, names in closures.items() if module in names} | takes_stock, module
         place.write_text(text, encoding="utf-8")
     assert stage_digests(copy) == before

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as independent
 
-from pipeline import stats
+from pipeline.analysis import stats
 
 
 def test_t_interval_by_hand() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from wandb.proto.wandb_internal_pb2 import Record
 
-from pipeline.tracking import tracker
+from pipeline.runs.tracking import tracker
 
 ROOT = Path(__file__).parents[1]
 CANARY = "0123456789abcdef" * 2 + "deadbeef"  # has the form of a key
@@ -22,7 +22,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-import pipeline.tracking as tracking
+import pipeline.runs.tracking as tracking
 cell = SimpleNamespace(scale="smoke", method="tom", env="hopper", seed=1, fingerprint="f00d")
 def track(mode="wandb"):
     return tracking.tracker(mode, cell, {"train": {"total_env_steps": 600}}, Path("run"))

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.cell
+import pipeline.suites.returns.work
 from pipeline import accept
-from pipeline.config import compose_cell
-from pipeline.interruptions import Stopped
-from pipeline.run_folder import (
+from pipeline.config.compose import compose_cell
+from pipeline.runs.ensure import Job, Options, ensure_all_trained, ensure_trained
+from pipeline.runs.folder import (
     CHECKPOINTS,
     FILES,
     PROVENANCE,
@@ -29,7 +29,7 @@ from pipeline.run_folder import (
     provenance,
     state,
 )
-from pipeline.trainer import Job, Options, ensure_all_trained, ensure_trained
+from pipeline.runs.interruptions import Stopped
 from tom.settings.agent import agent_settings
 from tom.train import Evaluation, Final, Step, Trainer, train
 
@@ -285,27 +285,29 @@ def test_a_checkpoint_of_code_that_was_accepted_is_gone_on_from(
 def test_the_stage_records_as_far_as_its_file_says_and_then_further(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "params.yaml").write_bytes((pipeline.cell.ROOT / "params.yaml").read_bytes().replace(b"wandb", b"off"))
+    (tmp_path / "params.yaml").write_bytes(
+        (pipeline.suites.returns.work.ROOT / "params.yaml").read_bytes().replace(b"wandb", b"off")
+    )
     wanted = until(200)
-    monkeypatch.setattr(pipeline.cell, "read_cell", lambda *names: wanted)
-    result = pipeline.cell.result_folder(CELL, tmp_path)
-    assert "trained 200 of 450" in pipeline.cell.record(wanted, root=tmp_path)
+    monkeypatch.setattr(pipeline.suites.returns.work, "read_cell", lambda *names: wanted)
+    result = pipeline.suites.returns.work.result_folder(CELL, tmp_path)
+    assert "trained 200 of 450" in pipeline.suites.returns.work.record(wanted, root=tmp_path)
     assert {path.name for path in result.iterdir()} == set(FILES)
     wanted = until(None)
-    assert "trained 450" in pipeline.cell.record(wanted, root=tmp_path)
+    assert "trained 450" in pipeline.suites.returns.work.record(wanted, root=tmp_path)
     assert different(result, whole) == []
     wanted = until(100)
-    assert "already recorded" in pipeline.cell.record(wanted, root=tmp_path)
+    assert "already recorded" in pipeline.suites.returns.work.record(wanted, root=tmp_path)
 
 
 def test_what_is_recorded_does_not_stop_elsewhere_than_params_say(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["method=tom", "env=hopper", "seed=0", "scale=quick"]
-    assert pipeline.cell.main([*words, "until=1000"]) == 2
+    assert pipeline.suites.returns.work.main([*words, "until=1000"]) == 2
     assert capsys.readouterr().err.startswith("usage: ")
-    monkeypatch.setattr(pipeline.cell, "read_cell", lambda *names: CELL)
-    assert pipeline.cell.main([*words, "--train-only", "until=130"]) == 2
+    monkeypatch.setattr(pipeline.suites.returns.work, "read_cell", lambda *names: CELL)
+    assert pipeline.suites.returns.work.main([*words, "--train-only", "until=130"]) == 2
     assert capsys.readouterr().err == (
         "until=130 is not a multiple of train.eval_every_env_steps=100; nearest valid value: 100 or 200\n"
     )

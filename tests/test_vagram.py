@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.capacity import fitted
+from pipeline.checks.capacity import fitted
 from tom.context import Context, View, build
 from tom.dynamics.base import Dynamics
 from tom.losses.vagram import ValueGradientWeighted, clipped, first_order, value_gradients

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from pipeline import launch
-from pipeline.aggregate import aggregate
-from pipeline.params import ROOT
-from pipeline.plot import plot
-from pipeline.rerun import compare, drawn, present_cell
-from pipeline.run_folder import FILES, PROVENANCE, sha256
+from pipeline.checks.rerun import compare, drawn, present_cell
+from pipeline.files import ROOT, sha256
+from pipeline.runs.folder import FILES, PROVENANCE
+from pipeline.suites.returns.figure import plot
+from pipeline.suites.returns.tables import aggregate
 from pipeline.verify import main, result_problems
 from tests.results_on_disk import PUBLISHED
 

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import interruptions
-from pipeline.edit import edit_params
+from pipeline.config.edit import edit_params
+from pipeline.config.params import Params, load_params
 from pipeline.evaluate import read_run
-from pipeline.interruptions import Stopped
-from pipeline.params import ROOT, Params, load_params
-from pipeline.run_folder import Cell, Refused
-from pipeline.weights import dataset
-from pipeline.weights.cell import record
-from pipeline.weights.suite import COLLECTOR, WEIGHTS, resolved, sources
+from pipeline.files import ROOT
+from pipeline.runs import interruptions
+from pipeline.runs.folder import Cell, Refused
+from pipeline.runs.interruptions import Stopped
+from pipeline.suites.weights import dataset
+from pipeline.suites.weights.cells import COLLECTOR, WEIGHTS, resolved, sources
+from pipeline.suites.weights.work import record
 from tests.results_on_disk import contents
 from tom.settings.fields import SettingsError
 

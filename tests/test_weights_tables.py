@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import age, age_plot
-from pipeline.ordered import bootstrap_interval, share_falling, spearman
-from pipeline.results import ResultsError
-from pipeline.weights import plot, tables
+from pipeline.analysis.ordered import bootstrap_interval, share_falling, spearman
+from pipeline.analysis.results import ResultsError
+from pipeline.suites.age import figure as age_plot
+from pipeline.suites.age import tables as age
+from pipeline.suites.weights import figure as plot
+from pipeline.suites.weights import tables
 from tests.results_on_disk import contents, write_cell
 
 ROOT = Path(__file__).parents[1]

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from pipeline.extent import at_scale
-from pipeline.looks import looks, spelled
-from pipeline.plot import STEPS, STYLE, save
-from pipeline.report.panels import legend, panels
+from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.panels import legend, panels
+from pipeline.analysis.stage import drawn
+from pipeline.files import replaced_folder
 from pipeline.report.scored import averages, improvement, profiles
-from pipeline.stage import drawn
-from pipeline.swap import replaced_folder
+from pipeline.runs.extent import at_scale
+from pipeline.suites.returns.figure import STEPS, STYLE, save
 
 
 def model_error(table: pd.DataFrame, scale: str) -> Figure:

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import stats
-from pipeline.aggregate import DIGITS
+from pipeline.analysis import stats
+from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stats import Array
+from pipeline.files import replaced_folder
 from pipeline.report.records import model_error_table, runs_table, settings_table
-from pipeline.stage import tabulated
-from pipeline.stats import Array
-from pipeline.swap import replaced_folder
+from pipeline.suites.returns.tables import DIGITS
 
 REFERENCE = "mbpo"  # whose return is 1 in the paper's normalised average
 STATISTICS = ("cumulative_max", "final")  # the published metric, and the one that hides no collapse

@@ -1,0 +1,1 @@
+"""What tables and figures share: reading results, statistics, looks. Knows neither torch nor tom."""

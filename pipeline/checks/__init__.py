@@ -1,0 +1,1 @@
+"""What is checked beyond the tests: results made again, known answers, faults, times."""

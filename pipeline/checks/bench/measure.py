@@ -1,0 +1,81 @@
+"""Times of parts beside the same matrix products, and beside the rate of this core on 256 x 256 ones."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.checks.bench.parts import Part
+from pipeline.checks.bench.products import runner
+
+REPEATS = 5
+PROBE = 100  # products of 256 x 256 for the rate of the core
+SHORTEST_S = 0.02  # products that take less are repeated: a clock must see them
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Medians over the repeats, of one unit: `floor_ms` at the core's rate, `products_ms` at their actual shapes."""
+
+    part: str
+    per_env_step: float
+    gflop: float
+    core_gflops: float
+    floor_ms: float
+    products_ms: float
+    ms: float
+    counted: bool
+
+    @property
+    def ms_per_env_step(self) -> float:
+        return self.ms * self.per_env_step
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def measure(part: Part, repeats: int = REPEATS) -> Timing:
+    """In each repeat the part, its products and the core's rate are taken one after another."""
+    square, products = torch.randn(256, 256), runner(part.products)
+    probe = lambda: [square @ square for _ in range(PROBE)]  # noqa: E731
+    part.run()
+    often = max(1, round(SHORTEST_S / max(1e-6, seconds(products)))) if part.products else 0
+    gflop, found = part.times * sum(product.gflop for product in part.products), []
+    for _ in range(repeats):
+        before = seconds(probe)
+        bare = part.times * sum(seconds(products) for _ in range(often)) / max(1, often)
+        whole = seconds(part.run) / part.units
+        rate = 2 * PROBE * 2e-9 * 256**3 / (before + seconds(probe))
+        found.append((rate, 1e3 * gflop / rate, 1e3 * bare, 1e3 * whole))
+    rate, floor, bare, whole = (statistics.median(column) for column in zip(*found, strict=True))
+    return Timing(part.name, part.per_env_step, gflop, rate, floor, bare, whole, part.counted)
+
+
+def measure_all(parts: Iterable[Part], repeats: int = REPEATS) -> list[Timing]:
+    """A timing for each part, in their order; a part is made when the one before has been timed."""
+    return [measure(part, repeats) for part in parts]
+
+
+def step_ms(timings: Iterable[Timing], of: str = "ms") -> float:
+    """Milliseconds of one environment step: its counted parts; `of` says which of their times."""
+    return sum(getattr(timing, of) * timing.per_env_step for timing in timings if timing.counted)
+
+
+def measure_in_turn(first: Iterable[Part], second: Iterable[Part], repeats: int = REPEATS) -> list[tuple[float, float]]:
+    """Median ms per environment step of the counted parts of two agents, each pair of parts taken in turn."""
+    medians = []
+    for pair in zip(first, second, strict=True):
+        if not pair[0].counted:
+            continue
+        for part in pair:
+            part.run()
+        times = [[1e3 * seconds(part.run) / part.units * part.per_env_step for part in pair] for _ in range(repeats)]
+        one, other = (statistics.median(column) for column in zip(*times, strict=True))
+        medians.append((one, other))
+    return medians

@@ -1,0 +1,234 @@
+"""The parts of an environment step of training, each with its matrix products and how often it is done."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.checks.bench.products import (
+    Product,
+    forward,
+    input_gradients,
+    training,
+    weight_gradients,
+)
+from tom import dual
+from tom.backbones import mbpo
+from tom.discriminator import Discriminator
+from tom.dynamics.descent import HOLDOUT_CHUNK, epoch, epochs, mean_loss
+from tom.dynamics.fit import samples_of
+from tom.replay import take
+from tom.settings.agent import agent_settings
+from tom.train import Trainer
+
+STEPS = 100  # environment steps per repeat
+UPDATES = 20  # updates of the weighting per repeat
+EPISODE_ENV_STEPS = 1_000  # gymnasium's time limit
+EPOCHS = 30  # at most taken into account of a fit that has a larger bound or none
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something to time: a call of `run` does `units` units, a step of training `per_env_step` of them.
+
+    A unit needs the products `times` times. What is not `counted` is reported apart from the cost of a step.
+    """
+
+    name: str
+    run: Callable[[], object]
+    units: int
+    products: list[Product]
+    per_env_step: float
+    times: float = 1.0
+    counted: bool = True
+
+
+def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = (0,)) -> Trainer:
+    """An agent with these settings whose replay is full of random rows."""
+    loop = {**config["train"], "total_env_steps": replay_rows, "warmup_env_steps": 1}
+    made = Trainer(agent_settings({**config, "train": loop}), seeds, torch.device("cpu"))
+    rows = torch.randn(len(seeds), replay_rows, made.replay.data.shape[-1])
+    rows[..., -2:] = 0.0
+    made.replay.add(rows)
+    made.replay.resets.normal_()
+    made.replay.reset_count = [made.replay.resets.shape[1]] * len(seeds)
+    made.env_steps = replay_rows
+    return made
+
+
+def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
+    """Every part of an environment step; `epochs_per_round` of the model fit, if not as many as its settings allow."""
+    yield from (step_part(made), sac_part(made))
+    if made.backbone.uses_model:
+        yield from fit_parts(made, epochs_per_round)
+        yield rollout_part(made)
+    if hasattr(made.weighting, "q"):
+        network = made.settings.weighting.q == "network"
+        yield from (dual_part(made) if network else solve_part(made), discriminator_part(made))
+        if network:
+            yield pass_part(made)
+    yield evaluation_part(made)
+
+
+def sizes_of(made: Trainer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Layer sizes of the policy and of one critic."""
+    spec, hidden = made.spec, made.settings.backbone.hidden
+    pair = spec.observation_dim + spec.action_dim
+    return (spec.observation_dim, hidden, hidden, 2 * spec.action_dim), (pair, hidden, hidden, 1)
+
+
+def model_sizes(made: Trainer) -> tuple[int, tuple[int, ...]]:
+    """How many networks a replica's model has, and their layer sizes."""
+    if not hasattr(made.model, "net"):
+        return 1, (made.spec.observation_dim + made.spec.action_dim, 1 + made.spec.observation_dim)
+    shapes = made.model.net.shapes
+    return made.model.net.stack // made.replicas, (shapes[0][0], *(fan_out for _, fan_out in shapes))
+
+
+def step_part(made: Trainer) -> Part:
+    """Acting, the simulator, the replay."""
+    products = forward(1, sizes_of(made)[0], made.replicas)
+
+    def run() -> None:
+        for _ in range(STEPS):
+            made.step(explore=False)
+
+    return Part("acting and simulator", run, STEPS, products, 1.0)
+
+
+def sac_part(made: Trainer) -> Part:
+    settings, (policy, critic), batch = made.settings.backbone, sizes_of(made), made.settings.backbone.batch
+    one, two = made.replicas, 2 * made.replicas
+    learn = forward(batch, policy, one) + forward(batch, critic, two) + training(batch, critic, two)
+    act = training(batch, policy, one) + forward(batch, critic, two) + input_gradients(batch, critic, two)
+    if made.backbone.uses_model:  # model rows to draw from
+        made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])
+    run = lambda: made.backbone.burst(made.replay, made.streams["replay"])  # noqa: E731
+    return Part("SAC update", run, settings.updates_per_burst, learn + act, settings.updates_per_env_step)
+
+
+def fit_parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
+    """Minibatches, the hold-out loss of an epoch, and what a fit does before its first epoch."""
+    settings, model, stream, rows = made.settings.dynamics, made.model, made.streams["model"], made.replay.all()
+    weights, columns = torch.ones_like(rows.reward), made.loss.columns(made.view())
+    rounds, (members, sizes) = 1.0 / made.settings.train.round_env_steps, model_sizes(made)
+    stack = members * made.replicas
+    samples = samples_of(model, rows, weights, columns)
+
+    def prepare() -> None:
+        model.normalise(rows)
+        took = samples_of(model, rows, weights, columns)
+        took.like(take(took.data, stream.permutation(took.data.shape[1])))
+
+    yield Part("fit's preparation, a round", prepare, 1, [], rounds)
+    if not hasattr(model, "net"):
+        solve = lambda: model.refit(samples, samples.like(samples.data[:, :0]), made.loss, stream)  # noqa: E731
+        yield Part("least squares", solve, 1, forward(len(made.replay), (sizes[0], sum(sizes)), stack), rounds)
+        return
+    draws = epochs(model, samples, stream)
+    batches, limit = math.ceil(next(draws).shape[-1] / settings.batch), min(settings.max_epochs, EPOCHS)
+    fits = (epochs_per_round or limit) * rounds
+    run = lambda: epoch(model, samples, next(draws), made.loss)  # noqa: E731
+    yield Part(f"{settings.name} minibatch", run, batches, training(settings.batch, sizes, stack), fits * batches)
+    held = min(int(settings.holdout_fraction * len(made.replay)), settings.holdout_max_rows)
+    if held:
+        holdout = samples.like(samples.data[:, :held])
+        judge = lambda: mean_loss(model, holdout, made.loss)  # noqa: E731
+        chunk = min(held, HOLDOUT_CHUNK)
+        yield Part(f"hold-out loss, {held:,} rows", judge, 1, forward(chunk, sizes, stack), fits, held / chunk)
+
+
+def rollout_part(made: Trainer) -> Part:
+    settings, (policy, _), (members, sizes) = made.settings.backbone, sizes_of(made), model_sizes(made)
+    rows, chunk = settings.rollout_starts * made.backbone.length, min(mbpo.ROWS_PER_CHUNK, settings.rollout_starts)
+    products = forward(chunk, policy, made.replicas) + forward(chunk, sizes, members * made.replicas)
+    run = lambda: made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])  # noqa: E731
+    rounds = 1.0 / made.settings.train.round_env_steps
+    return Part(f"rollout of {rows:,} rows", run, 1, products, rounds, rows / chunk)
+
+
+def dual_part(made: Trainer) -> Part:
+    settings, (policy, critic) = made.settings.weighting, sizes_of(made)
+    per_env_step = settings.q_updates / made.settings.train.round_env_steps
+    settings.q_updates = UPDATES
+    rows = (2 + settings.action_samples) * settings.q_batch
+    q = (critic[0], settings.q_hidden, settings.q_hidden, 1)
+    products = training(rows, q, made.replicas) + 2 * forward(settings.q_batch, policy, made.replicas)
+    log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
+    run = lambda: made.weighting.q.fit(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
+    return Part("dual-Q step", run, UPDATES, products, per_env_step)
+
+
+def solve_part(made: Trainer) -> Part:
+    """A quadratic Q from nothing, and the weight of every stored row; beside the products of one Newton step."""
+    settings, (policy, critic), q = made.settings.weighting, sizes_of(made), made.weighting.q
+    rows, count = min(settings.q_rows, len(made.replay)), q.width + len(q.pairs[0]) + 1
+    products = [Product(made.replicas, count, rows, count, "left"), Product(made.replicas, 1, rows, count)]
+    products += forward((1 + settings.action_samples) * len(made.replay), (critic[0], critic[0]), made.replicas)
+    products += forward(rows, policy, made.replicas)
+    log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
+    run = lambda: q.solve(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
+    rounds = 1.0 / made.settings.train.round_env_steps
+    return Part(f"dual on {len(made.replay):,} rows, a round", run, 1, products, rounds)
+
+
+def discriminator_part(made: Trainer) -> Part:
+    settings, spec, stream = made.settings.weighting, made.spec, made.streams["weighting"]
+    per_env_step = settings.discriminator_updates / made.settings.train.round_env_steps
+    # As many as in a round, since moments of the whole buffer come before the first; of many seeds a share of them.
+    settings.discriminator_updates = max(UPDATES, settings.discriminator_updates // made.replicas)
+    batch, half, one = settings.discriminator_batch, settings.discriminator_hidden // 2, made.replicas
+    inputs = (spec.observation_dim, spec.action_dim, spec.observation_dim)
+    nets = [*((size, half) for size in inputs), (3 * half, settings.discriminator_hidden, 1)]
+    products: list[Product] = []
+    for sizes in nets:  # both classes forward and backward; the slope at points between them, and its own gradient
+        products += forward(2 * batch, sizes, one) + weight_gradients(2 * batch, sizes, one)
+        products += 2 * forward(batch, sizes, one) + 2 * input_gradients(batch, sizes, one)
+        products += 2 * weight_gradients(batch, sizes, one)
+    products += input_gradients(2 * batch, nets[-1], one)
+    discriminator = Discriminator(settings, one, spec.observation_dim, spec.action_dim, stream)
+    rows = made.replay.all()
+    newest = rows.like(rows.data[:, -settings.pool_env_steps :])
+    run = lambda: discriminator.fit(newest, rows, stream)  # noqa: E731
+    return Part("discriminator step", run, settings.discriminator_updates, products, per_env_step)
+
+
+def pass_part(made: Trainer) -> Part:
+    """Log-ratio, error and weight of every stored row: the one part that grows with the replay."""
+    settings, (policy, critic), count, one = made.settings.weighting, sizes_of(made), len(made.replay), made.replicas
+    q, half = (critic[0], settings.q_hidden, settings.q_hidden, 1), settings.discriminator_hidden // 2
+    stream, spec = made.streams["weighting"], made.spec
+    discriminator = Discriminator(settings, one, spec.observation_dim, spec.action_dim, stream)
+
+    def run() -> None:
+        log_ratio = discriminator.log_ratio(made.replay.all())
+        for _ in range(passes):
+            made.weighting.q.errors(made.replay, log_ratio, made.backbone.sac.policy, stream)
+
+    passes = 2 if settings.exact_constant else 1
+    inputs, chunk = (spec.observation_dim, spec.action_dim, spec.observation_dim), min(count, dual.ROWS_PER_CHUNK)
+    products = [product for size in inputs for product in forward(chunk, (size, half), one)]
+    products += forward(chunk, (3 * half, settings.discriminator_hidden, 1), one)
+    products += passes * (forward((1 + settings.action_samples) * chunk, q, one) + forward(chunk, policy, one))
+    rounds = 1.0 / made.settings.train.round_env_steps
+    return Part(f"weights of {count:,} rows, a round", run, 1, products, rounds, count / chunk, counted=False)
+
+
+def evaluation_part(made: Trainer) -> Part:
+    """Steps of all evaluation episodes; so many of them if none ends early."""
+    envs, episodes = made.eval_envs, len(made.eval_envs.envs)
+    policy, spec = made.backbone.acting.policy, made.spec
+    obs = torch.zeros(made.replicas, episodes // made.replicas, spec.observation_dim)
+    for index in range(episodes):
+        envs.reset(index, index)
+
+    @torch.no_grad()
+    def run() -> None:
+        for _ in range(STEPS):
+            envs.step(policy.mode(obs).flatten(0, 1).numpy(), range(episodes))
+
+    products = forward(obs.shape[1], sizes_of(made)[0], made.replicas)
+    per_env_step = EPISODE_ENV_STEPS / made.settings.train.eval_every_env_steps
+    return Part(f"evaluation of {episodes} episodes, at most", run, STEPS, products, per_env_step, counted=False)

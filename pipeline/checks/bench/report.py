@@ -1,0 +1,129 @@
+"""What `make bench` found, as JSON and as a table, and what changed between two of them."""
+
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import write_file
+from pipeline.runs.provenance import PACKAGES, cpu_model
+
+SMALL_GFLOP = 0.01  # products that take less than a tenth of a millisecond are no reference
+SLOWER = 0.1  # a part whose ratio to its reference has grown by more is reported as slower
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what the times were taken."""
+    versions = {package: version(package) for package in PACKAGES}
+    return {"cpu": cpu_model(), "cores": os.cpu_count(), "python": platform.python_version(), "threads": 1, **versions}
+
+
+def write(found: Mapping[str, Any], folder: Path) -> Path:
+    """Writes <processor>.json and <processor>.md; returns the path of the first."""
+    name = re.sub(r"[^a-z0-9]+", "-", found["machine"]["cpu"].lower()).strip("-")
+    for ending, text in (("json", json.dumps(found, indent=1) + "\n"), ("md", table(found))):
+        write_file(folder / f"{name}.{ending}", text.encode())
+    return folder / f"{name}.json"
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The whole report in markdown."""
+    made = found["machine"]
+    lines = [
+        f"# Times on {made['cpu']}",
+        "",
+        ", ".join(f"{key} {value}" for key, value in made.items() if key != "cpu"),
+    ]
+    lines += [
+        "",
+        "`floor` is the part's matrix products at the rate of 256 × 256 ones, `products` the same products at their",
+        "actual shapes; everything was timed in turn in one process, and times are medians, in milliseconds.",
+    ]
+    for env, timings in found["parts"].items():
+        lines += ["", f"## One environment step of tom on {env}, published sizes, 4 model minibatches", ""]
+        lines += part_lines(timings)
+    return "\n".join([*lines, *_growth_lines(found["replay"], found["seeds"]), *_hours_lines(found["hours"])]) + "\n"
+
+
+def part_lines(timings: list[dict[str, Any]]) -> list[str]:
+    """A table of the parts of an environment step, and their sum."""
+    heads = ("part", "per env step", "GFLOP", "floor", "products", "here", "here / products", "ms per env step")
+    lines = [_row(*heads), _row("---", *["---:"] * 7)]
+    for t in timings:
+        ratio = f"{t['ms'] / t['products_ms']:.2f}" if t["gflop"] > SMALL_GFLOP else "–"
+        times = (f"{t[of]:.2f}" for of in ("floor_ms", "products_ms", "ms"))
+        cost = f"{t['ms'] * t['per_env_step']:.2f}" + ("" if t["counted"] else " (apart)")
+        lines.append(_row(t["part"], f"{t['per_env_step']:.3f}", f"{t['gflop']:.3f}", *times, ratio, cost))
+    total = totals(timings)
+    whole, speed = f"{total['ms'] / total['products_ms']:.2f}", f"{1e3 / total['ms']:.1f} env steps/s"
+    lines.append(_row("**sum**", "", "", *(f"{value:.1f}" for value in total.values()), whole, speed))
+    rates = sorted(t["core_gflops"] for t in timings)
+    return [*lines, "", f"Core at {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s."]
+
+
+def _growth_lines(grown: Mapping[str, float], seeds: list[dict[str, float]]) -> list[str]:
+    rows, times = f"{grown['rows']:,} → {grown['rows_grown']:,}", f"{grown['ms']:.1f} → {grown['ms_grown']:.1f} ms"
+    lines = ["", "## How the cost of a step grows", ""]
+    lines.append(
+        f"* {rows} stored rows: {times}, × {grown['ratio']:.3f}, without the pass over the buffer in each round"
+    )
+    for row in seeds:
+        lines.append(
+            f"* {row['seeds']} seeds in one process: {row['ms_per_seed']:.1f} ms for each, × {row['ratio']:.2f}"
+        )
+    return lines
+
+
+def _hours_lines(runs: list[dict[str, Any]]) -> list[str]:
+    heads = ("protocol", "environment", "method", "env steps", "ms per env step", "hours")
+    lines = ["", "## Hours of a run on one core, at most", "", _row(*heads), _row(*["---"] * 3, *["---:"] * 3)]
+    for run in runs:
+        numbers = (f"{run['env_steps']:,}", f"{run['ms_per_env_step']:.0f}", f"{run['hours']:.1f}")
+        lines.append(_row(run["protocol"], run["env"], run["method"], *numbers))
+    return [*lines, "", "At most: no fit stops before its last epoch, and no evaluation episode ends early."]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def totals(timings: list[dict[str, Any]]) -> dict[str, float]:
+    """Milliseconds of an environment step: floor, products and as measured."""
+    counted = [t for t in timings if t["counted"]]
+    return {of: sum(t[of] * t["per_env_step"] for t in counted) for of in ("floor_ms", "products_ms", "ms")}
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[str], bool]:
+    """Lines about every part that both know, and whether one has become slower.
+
+    Parts are compared by their ratio to their own matrix products where they have any to speak of, so that another
+    processor, or a busy one, is no regression; else by their time.
+    """
+    lines, slower = [f"{'part':44}{'before':>10}{'after':>10}{'change':>9}"], False
+    for env in (env for env in before["parts"] if env in after["parts"]):
+        known = {t["part"]: t for t in before["parts"][env]}
+        for t in (t for t in after["parts"][env] if t["part"] in known):
+            own = t["gflop"] > SMALL_GFLOP
+            old, new = (each["ms"] / (each["products_ms"] if own else 1.0) for each in (known[t["part"]], t))
+            change = new / old - 1.0
+            slower |= change > SLOWER
+            word = "  slower" if change > SLOWER else "  faster" if change < -SLOWER else ""
+            lines.append(f"{env + ', ' + t['part']:44}{old:10.3f}{new:10.3f}{change:+8.0%}{word}")
+    return lines, slower
+
+
+def read(path: str) -> dict[str, Any]:
+    """A report written earlier; ValueError, with one sentence, if the file is not one."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        parts = found["parts"]
+        assert all({"part", "ms", "products_ms", "gflop"} <= t.keys() for timings in parts.values() for t in timings)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
+        raise ValueError(
+            f"{path} is not a report of pipeline.checks.bench; nearest valid choice: reports/benchmarks/*.json"
+        ) from None
+    return dict(found)

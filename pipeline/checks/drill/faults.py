@@ -1,0 +1,256 @@
+"""One fault after another, each on a run of its own: what it does, what must come of it, what came of it."""
+
+import json
+import os
+import pickle
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pipeline.checks.drill.trial import (
+    OFTEN,
+    Outcome,
+    Target,
+    checkpoints,
+    in_one_sentence,
+    reference,
+    run,
+    same,
+    start,
+    wait_until,
+)
+from pipeline.files import ROOT, sha256
+from pipeline.runs.folder import CHECKPOINTS, beside
+from pipeline.runs.interruptions import DIES_WITH_PARENT, birth
+
+TARGET = Target()
+FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"  # bytes: as if the disk had no more
+JUMPS = """
+import itertools, time
+clock, calls = time.time, itertools.count()
+time.time = lambda: clock() + (0, 86400.0, -86400.0)[next(calls) // 20 % 3]
+"""
+
+Fault = Callable[[Path, Path], bool]
+
+
+def faults(scratch: Path) -> Iterator[Outcome]:
+    """Every fault once; the second argument of a fault is an undisturbed run."""
+    undisturbed = reference(scratch, TARGET)
+    for number, (what, fault) in enumerate(FAULTS.items()):
+        folder = scratch / f"fault-{number}" / "run"
+        folder.parent.mkdir(parents=True)
+        yield Outcome(what, int(fault(folder, undisturbed)), 1)
+
+
+def stopped_by(number: int) -> Fault:
+    """A signal: the run saves, ends with the code that stands for the signal, and goes on when started again."""
+
+    def fault(folder: Path, undisturbed: Path) -> bool:
+        process = start(TARGET.command(folder, "checkpoint_every=1000000"))
+        wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), process)
+        process.send_signal(number)
+        errors = process.communicate()[1]
+        stopped = process.returncode == 128 + number and "stopped at env step" in errors
+        return stopped and len(checkpoints(folder)) == 1 and _finishes(folder, undisturbed)
+
+    return fault
+
+
+def spoiled(spoil: Callable[[Path], None]) -> Fault:
+    """The newest checkpoint is not what it was: it is named, and the run goes on from the one before."""
+
+    def fault(folder: Path, undisturbed: Path) -> bool:
+        _killed_after(folder, 2)
+        *_, before, newest = checkpoints(folder)
+        spoil(beside(folder, ".partial") / CHECKPOINTS / f"{newest:09d}")
+        again = run(TARGET.command(folder, OFTEN))
+        named = f"{newest:09d} cannot be used" in again.stderr and f"goes on from env step {before}" in again.stderr
+        return named and again.returncode == 0 and same(folder, undisturbed)
+
+    return fault
+
+
+def truncate(checkpoint: Path) -> None:
+    """Half of the state is missing."""
+    os.truncate(checkpoint / "state.pt", (checkpoint / "state.pt").stat().st_size // 2)
+
+
+def make_foreign(checkpoint: Path) -> None:
+    """The checkpoint is of a run with other settings."""
+    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+    manifest["identity"]["fingerprint"] = "0" * 16
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+class Payload:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def poison(checkpoint: Path) -> None:
+    """The state is a pickle that does something when it is read, and its digest is right."""
+    outside = checkpoint.parents[2]  # of the run: what is inside is cleared when it ends
+    (checkpoint / "state.pt").write_bytes(pickle.dumps(Payload(outside / "executed")))
+    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+    manifest["sha256"]["state.pt"] = sha256(checkpoint / "state.pt")
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def malicious(folder: Path, undisturbed: Path) -> bool:
+    """The pickle is refused like any other torn file, and what it would have done is not done."""
+    return spoiled(poison)(folder, undisturbed) and not (folder.parent / "executed").exists()
+
+
+def no_room_for_checkpoints(folder: Path, undisturbed: Path) -> bool:
+    """Files of a checkpoint do not fit: the run says so and is not affected."""
+    done = run(TARGET.command(folder, OFTEN, prelude=FULL.format(30_000)))
+    return done.returncode == 0 and "no checkpoint at env step" in done.stderr and same(folder, undisturbed)
+
+
+def no_room_at_all(folder: Path, undisturbed: Path) -> bool:
+    """Not even a table fits: one sentence, no folder under the final name; with room again the run ends as ever."""
+    done = run(TARGET.command(folder, "checkpoint_every=1000000", prelude=FULL.format(1_000)))
+    clean = done.returncode == 1 and in_one_sentence(done.stderr) and not folder.exists()
+    return clean and _finishes(folder, undisturbed)
+
+
+def read_only(folder: Path, undisturbed: Path) -> bool:
+    """A place where nothing can be written: one sentence."""
+    folder.parent.chmod(0o500)
+    place = folder if not os.access(folder.parent, os.W_OK) else Path("/proc/drill/run")  # root may write everywhere
+    done = run(TARGET.command(place))
+    folder.parent.chmod(0o700)
+    return done.returncode == 1 and in_one_sentence(done.stderr) and not folder.exists()
+
+
+def wandb_killed(folder: Path, undisturbed: Path) -> bool:
+    """W&B's own process is killed in the middle: the run goes on without it."""
+    process = start(TARGET.command(folder, "tracking=wandb"), WANDB_MODE="offline")
+    wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), process)
+    helpers = [pid for pid in _descendants(process.pid) if "wandb" in _command_line(pid)]
+    for pid in helpers:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    return bool(helpers) and process.returncode == 0 and same(folder, undisturbed)
+
+
+def network_refused(folder: Path, undisturbed: Path) -> bool:
+    """W&B cannot be reached: the run goes on, and the key that it was given is in no file."""
+    canary = secrets.token_hex(20)
+    address = "http://127.0.0.1:9"
+    done = run(
+        TARGET.command(folder, "tracking=wandb"), WANDB_MODE="online", WANDB_API_KEY=canary, WANDB_BASE_URL=address
+    )
+    return done.returncode == 0 and same(folder, undisturbed) and not _files_with(canary, [folder.parent, ROOT])
+
+
+def clock_jumps(folder: Path, undisturbed: Path) -> bool:
+    """The wall clock jumps a day ahead and back, again and again."""
+    done = run(TARGET.command(folder, prelude=JUMPS))
+    return done.returncode == 0 and same(folder, undisturbed)
+
+
+def parent_killed(folder: Path, undisturbed: Path) -> bool:
+    """The process that started the trainer is killed: the trainer saves and goes, and no second one meets it."""
+    command = TARGET.command(folder, "checkpoint_every=1000000", "train.total_env_steps=1000000")
+    code = f"import subprocess; p = subprocess.Popen({command!r}); print(p.pid, flush=True); p.wait()"
+    parent = start([sys.executable, "-c", code], **{DIES_WITH_PARENT: "1"})
+    assert parent.stdout is not None
+    trainer = int(parent.stdout.readline())
+    wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), parent)
+    parent.kill()
+    parent.communicate()  # ends when the trainer, which has the same output, is about to go
+    return wait_until(lambda: not birth(trainer)) and len(checkpoints(folder)) == 1
+
+
+def second_writer(folder: Path, undisturbed: Path) -> bool:
+    """The same command a second time, beside the first: refused in one sentence; the first is not disturbed."""
+    first = start(TARGET.command(folder, OFTEN))
+    wait_until(lambda: bool(checkpoints(folder)), first)
+    first.send_signal(signal.SIGSTOP)
+    second = run(TARGET.command(folder, OFTEN))
+    first.send_signal(signal.SIGCONT)
+    first.communicate()
+    refused = second.returncode == 1 and in_one_sentence(second.stderr) and "another process" in second.stderr
+    return refused and first.returncode == 0 and same(folder, undisturbed)
+
+
+def resume_refused(folder: Path, undisturbed: Path) -> bool:
+    """resume=false starts over where there is something to go on from."""
+    _killed_after(folder, 1)
+    done = run(TARGET.command(folder, "resume=false"))
+    return done.returncode == 0 and "goes on" not in done.stderr and same(folder, undisturbed)
+
+
+FAULTS: dict[str, Fault] = {
+    "SIGTERM: code 143, goes on": stopped_by(signal.SIGTERM),
+    "SIGINT: code 130, goes on": stopped_by(signal.SIGINT),
+    "SIGUSR1: code 138, goes on": stopped_by(signal.SIGUSR1),
+    "torn checkpoint: the one before is used": spoiled(truncate),
+    "checkpoint of other settings: the one before is used": spoiled(make_foreign),
+    "malicious pickle as checkpoint: not executed": malicious,
+    "disk full for checkpoints: run unaffected": no_room_for_checkpoints,
+    "disk full for tables: clean failure, then goes on": no_room_at_all,
+    "read-only folder: clean failure": read_only,
+    "W&B process killed: run unaffected": wandb_killed,
+    "network refused: run unaffected, key in no file": network_refused,
+    "clock jumps by days: run unaffected": clock_jumps,
+    "parent killed: trainer saves and goes": parent_killed,
+    "second writer: refused, first unaffected": second_writer,
+    "resume=false: starts over": resume_refused,
+}
+
+
+def _finishes(folder: Path, undisturbed: Path) -> bool:
+    return run(TARGET.command(folder)).returncode == 0 and same(folder, undisturbed)
+
+
+def _killed_after(folder: Path, saved: int) -> None:
+    """A run that was killed once it had so many checkpoints."""
+    process = start(TARGET.command(folder, OFTEN))
+    wait_until(lambda: len(checkpoints(folder)) >= saved, process)
+    process.kill()
+    process.communicate()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _descendants(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
+    children: dict[int, list[int]] = {}
+    for child, parent in zip(listed[::2], listed[1::2], strict=True):
+        children.setdefault(int(parent), []).append(int(child))
+    found, queue = [], [pid]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _files_with(text: str, folders: list[Path]) -> list[Path]:
+    """Files below the folders, environments and git's own aside, that hold the text."""
+    paths = (
+        Path(at) / name
+        for folder in folders
+        for at, inside, names in os.walk(folder)
+        for name in names
+        if not inside.sort() and not {".venv", ".git"} & set(Path(at).parts)
+    )
+    return [path for path in paths if path.is_file() and text.encode() in path.read_bytes()]

@@ -1,0 +1,98 @@
+"""SIGKILL at random moments, and in the middle of writing a checkpoint; then the same command once more."""
+
+import random
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from pipeline.checks.drill.trial import (
+    EVERY,
+    OFTEN,
+    Outcome,
+    Target,
+    checkpoints,
+    reference,
+    run,
+    same,
+    start,
+    wait_until,
+    writing,
+)
+from pipeline.runs.folder import CHECKPOINTS, beside, provenance
+
+TARGETS = [Target(method, env) for method, env in product(("tom", "mbpo", "vagram_ensemble"), ("hopper", "ant"))]
+IN_A_WRITE = 4  # every fourth kill
+GOES_ON = re.compile(r"goes on from env step (\d+)")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What one kill met, and whether the run ended as if it had not been."""
+
+    passed: bool
+    moment: str
+
+
+def kills(count: int, jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
+    """`count` runs killed once each, and how many of them met what."""
+    if not count:
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda target: reference(scratch, target), TARGETS))
+        timed = [scratch / f"timed-{number}" for number in range(jobs)]
+        list(pool.map(lambda folder: run(TARGETS[0].command(folder, OFTEN)), timed))
+        duration = max(provenance(folder)["wall_s"] for folder in timed)  # of the training, without imports
+        done = list(pool.map(lambda number: one_kill(number, seed, duration, scratch), range(count)))
+    met = Counter(kill.moment for kill in done)
+    note = ", ".join(f"{moments} {moment}" for moment, moments in sorted(met.items()))
+    yield Outcome(f"SIGKILL, at most {EVERY} env steps repeated", sum(kill.passed for kill in done), count, note)
+
+
+def one_kill(number: int, seed: int, duration: float, scratch: Path) -> Kill:
+    """Kills a run, looks at what it left, runs the same command again and compares with an undisturbed run."""
+    draws = random.Random(f"{seed} {number}")
+    target, folder = TARGETS[number % len(TARGETS)], scratch / f"kill-{number}"
+    command = target.command(folder, OFTEN)
+    while not _killed(command, folder, draws, duration, in_a_write=number % IN_A_WRITE == IN_A_WRITE - 1):
+        shutil.rmtree(folder, ignore_errors=True)  # the run was faster than the kill
+    newest, moment = max(checkpoints(folder), default=None), _moment(folder)
+    again = run(command)
+    went_on = GOES_ON.search(again.stderr)
+    found = int(went_on[1]) if went_on else None
+    passed = again.returncode == 0 and found == newest and same(folder, reference(scratch, target))
+    return Kill(passed, moment)
+
+
+def _killed(command: list[str], folder: Path, draws: random.Random, duration: float, in_a_write: bool) -> bool:
+    """Starts the run and kills it; False if it had ended by then."""
+    process = start(command)
+    if in_a_write:
+        earliest = draws.randrange(500)  # env steps
+        wait_until(lambda: max(checkpoints(folder), default=0) >= earliest and writing(folder), process, poll_s=0.0)
+    else:
+        wait_until((beside(folder, ".partial") / "evals.csv").exists, process)
+        time.sleep(draws.uniform(0.0, duration))
+    alive = process.poll() is None
+    process.kill()
+    process.communicate()
+    return alive
+
+
+def _moment(folder: Path) -> str:
+    """Where in its life the run was killed."""
+    if writing(folder):
+        return "in a checkpoint's writing"
+    saved = checkpoints(folder)
+    if not saved:
+        return "before the first checkpoint"
+    state = beside(folder, ".partial") / CHECKPOINTS / f"{saved[-1]:09d}" / "state.pt"
+    in_episode = any(torch.load(state, weights_only=True)["episode_steps"])
+    return "in an episode" if in_episode else "between episodes"

@@ -1,0 +1,126 @@
+"""Runs that stop at a random `until` and are lengthened twice: by hand, in a batch, and as a grid that DVC keeps."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+from pipeline.checks.drill.trial import Outcome, Target, run, same
+from pipeline.checks.drill.twice import METHODS
+from pipeline.engines.processes import environment
+from pipeline.files import ROOT
+from pipeline.runs.folder import CHECKPOINTS, beside, different, provenance
+
+ENVS = ("hopper", "ant")
+TARGETS = [Target(method, env) for method, env in product(METHODS, ENVS)]
+SEEDS = (0, 1)
+EVERY, END = 50, 600  # env steps between evaluations, where a run can stop, and of a whole run at scale smoke
+EVALUATED = f"train.eval_every_env_steps={EVERY}"
+CLEAN = "Data and pipelines are up to date."
+
+
+def until(jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
+    """Five methods on two environments, each way."""
+    with ThreadPoolExecutor(jobs) as pool:
+        alone = list(pool.map(lambda target: _alone(target, seed, scratch), TARGETS))
+        yield _outcome("stopped at until, lengthened twice: same bytes", alone)
+        together = list(pool.map(lambda target: _batch(target, seed, scratch), TARGETS))
+        yield _outcome("the same, two seeds in a batch", together)
+    wrong = list(_grid(jobs, seed, scratch / "grid", scratch))
+    yield Outcome("the same as a grid: dvc status, nothing lowered trains", int(not wrong), 1, "; ".join(wrong))
+
+
+def stops_of(name: str, seed: int) -> list[int]:
+    """Two env steps within a run, in order, always the same ones."""
+    return sorted(random.Random(f"{seed} {name}").sample(range(EVERY, END, EVERY), 2))
+
+
+def _outcome(what: str, equal: list[bool]) -> Outcome:
+    lost = [f"{target.method} {target.env}" for target, passed in zip(TARGETS, equal, strict=True) if not passed]
+    return Outcome(what, sum(equal), len(equal), ", ".join(lost))
+
+
+def _alone(target: Target, seed: int, scratch: Path) -> bool:
+    folder, undisturbed = (scratch / "until" / f"{target.method}-{target.env}-{side}" for side in ("", "whole"))
+    first, second = stops_of(f"{target.method} {target.env}", seed)
+    passed = run(target.command(undisturbed, EVALUATED)).returncode == 0
+    for stop in (first, second, first):  # the last of them has nothing to do
+        done = run(target.command(folder, EVALUATED, f"until={stop}"))
+        passed &= done.returncode == 0 and _is_kept(folder, max(stop, provenance(folder).get("env_steps", 0)))
+    passed &= "already trained" in done.stdout and provenance(folder)["env_steps"] == second
+    return passed and run(target.command(folder, EVALUATED)).returncode == 0 and same(folder, undisturbed)
+
+
+def _is_kept(folder: Path, env_steps: int) -> bool:
+    """Whether the folder is finished as far as these env steps, and can go on from there."""
+    kept = [path.name for path in (folder / CHECKPOINTS).glob("*")]
+    return kept == [f"{env_steps:09d}"] and not beside(folder, ".partial").exists()
+
+
+def _batch(target: Target, seed: int, scratch: Path) -> bool:
+    target = Target(target.method, target.env, SEEDS)
+    folder = scratch / "together" / f"{target.method}-{target.env}"
+    stops = stops_of(f"{target.method} {target.env} together", seed)
+    codes = [run(target.command(_whole(target, scratch), EVALUATED)).returncode]
+    codes += [run(target.command(folder, EVALUATED, f"until={stop}")).returncode for stop in stops]
+    codes += [run(target.command(folder, EVALUATED)).returncode]
+    return not any(codes) and all(same(folder / str(s), _whole(target, scratch) / str(s)) for s in SEEDS)
+
+
+def _whole(target: Target, scratch: Path) -> Path:
+    return scratch / "together" / f"{target.method}-{target.env}-whole"
+
+
+def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
+    """What went wrong with the grid of all of them, in a copy of the repository."""
+    _copy(root)
+    stops = {env: stops_of(env, seed) for env in ENVS}
+    lengths = [{env: stops[env][place] for env in ENVS} for place in (0, 1)]
+    for wanted in (*lengths, {}, lengths[0]):
+        _write(root, wanted)
+        said = _python(root, "-m", "pipeline.launch", f"jobs={jobs}", f"batch={len(SEEDS)}")
+        if wanted == lengths[0] and (root / "lowered").exists() and " 0 to train" not in said:
+            yield f"lowered to {wanted}, it trained"
+        if CLEAN not in (status := _python(root, "-m", "dvc", "status", "dvc.yaml")):
+            yield f"until {wanted}: dvc status says {' '.join(status.split())[:200]}"
+        if not wanted:
+            (root / "lowered").touch()
+    for target, each in product(TARGETS, SEEDS):
+        found = root / "reports/results/smoke" / target.method / target.env / str(each)
+        whole = _whole(target, scratch) / str(each)
+        if not provenance(found) or different(found, whole):
+            yield f"{target.method} {target.env} seed {each} differs"
+
+
+def _copy(root: Path) -> None:
+    """The repository's files as git knows them, as a repository of its own."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+
+
+def _write(root: Path, wanted: dict[str, int]) -> None:
+    """params.yaml with the grid of all targets, each environment with its own until."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    grid = {"methods": METHODS, "envs": ENVS, "seeds": SEEDS} | ({"until": wanted} if wanted else {})
+    text = re.sub(r"(?ms)^grid:.*?(?=^\S)", f"grid: {json.dumps(grid)}\n", text, count=1)
+    text = re.sub(r"(?m)^all:.*", f"all: {{train: {{eval_every_env_steps: {EVERY}}}}}", text, count=1)
+    text = re.sub(
+        r"(?m)^tracking:.*", "tracking: off", re.sub(r"(?m)^scale:.*", "scale: smoke", text, count=1), count=1
+    )
+    (root / "params.yaml").write_text(text, encoding="utf-8")
+
+
+def _python(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=root, env=environment(PYTHONPATH=str(root)), capture_output=True, text=True
+    )
+    return done.stdout + done.stderr

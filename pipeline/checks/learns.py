@@ -1,0 +1,72 @@
+"""Does it learn? Both methods on HalfCheetah at scale quick, over six seeds.
+
+    python -m pipeline.checks.learns [jobs=N]
+
+A seed's score is the best of its last three evaluations; a method learns if the median over seeds reaches the bar.
+An untrained deterministic policy scores about 0 and uniform random actions about -280.
+"""
+
+import csv
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+
+from pipeline.config.refusals import key_values, one_line, whole_number
+from pipeline.files import ROOT
+from pipeline.launch import batched, train_all, words_of
+from pipeline.runs.folder import Cell, State, run_folder, state
+from pipeline.suites.returns.cells import cell_of
+from tom.settings.fields import SettingsError
+
+METHODS, ENV, SCALE, SEEDS = ("mbpo", "tom"), "halfcheetah", "quick", range(6)
+BAR = 220.0  # return
+LAST = 3  # evaluations
+
+
+def cells() -> list[Cell]:
+    """The runs this question needs."""
+    return [cell_of(method, ENV, seed, SCALE) for method in METHODS for seed in SEEDS]
+
+
+def score(cell: Cell) -> float:
+    """The best of the last evaluations of a finished run."""
+    with (run_folder(cell, ROOT) / "evals.csv").open(encoding="utf-8") as file:
+        returns = [float(row["return_mean"]) for row in csv.DictReader(file)]
+    return max(returns[-LAST:])
+
+
+def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Trains the cells that runs/ lacks, with overrides that their settings hold; the reason of each that failed."""
+    untrained = [cell for cell in cells if state(run_folder(cell, ROOT), cell) is not State.FINISHED]
+    return train_all(
+        batched(untrained, 1), jobs, lambda one: ["pipeline.train", *words_of(one), *overrides, "tracking=off"]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 if every method learns; the table says which seeds did not."""
+    try:
+        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs",))
+        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
+        wanted = cells()
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    failed = train_missing(wanted, jobs)
+    if failed:
+        print("\n".join(failed.values()), file=sys.stderr)
+        return 1
+    print(f"{ENV}, scale {SCALE}: best of the last {LAST} evaluations by seed; the median has to reach {BAR:.0f}")
+    learns = True
+    for method in METHODS:
+        scores = [score(cell) for cell in wanted if cell.method == method]
+        median, below = statistics.median(scores), sum(value < BAR for value in scores)
+        learns &= median >= BAR
+        listed = " ".join(f"{value:7.0f}" for value in scores)
+        print(f"{method:8}{listed}   median {median:.0f}, {below} of {len(scores)} seeds below the bar")
+    return 0 if learns else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Each claim of the paper, what is measured of it, and the verdict."""

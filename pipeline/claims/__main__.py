@@ -1,0 +1,111 @@
+"""`python -m pipeline.claims` prints the verdict table; `python -m pipeline.claims ID` one claim by environment."""
+
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.claims.claim import nearest
+from pipeline.claims.table import estimate, read_tables, value
+from pipeline.claims.verdict import VERDICTS
+
+TABLES = Path("reports") / "tables"
+FOLDERS = ("claims", "evidence")
+WIDEST, NARROWEST = 120, 76
+GAP = "  "
+SHOWS = {"contradicted": " (against the claim)"}
+
+
+def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[str]:
+    """The verdict table, and below it why claims were not run and what the paper's figures and short runs show."""
+    early = table["folder"] == "evidence"
+    for chosen, heading in (
+        (~table["check"] & ~early, "Claims of the paper"),
+        (table["check"], "The paper against its own figures"),
+        (early, "The published protocol, as far as the runs go"),
+    ):
+        rows = table[chosen]
+        counts = [f"{(rows['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS]
+        yield f"{heading}: {', '.join(count for count in counts if not count.startswith('0 '))}"
+        columns = (12, width - 12 - 18 - 14 - 3 * len(GAP), 18, 14)
+        yield from _cells(("verdict", "claim (id)", "ours", "published"), columns)
+        for row in rows.itertuples():
+            shown = f"{value(row, row.published)}{SHOWS.get(row.in_the_figure, '')}"
+            short = row.verdict.removesuffix(" at this scale")
+            yield from _cells((short, f"{row.claim} ({row.id})", estimate(row) or "-", shown or "-"), columns)
+        yield ""
+    for reason, rows in table[table["reason"] != ""].groupby("reason", sort=False):
+        yield from textwrap.wrap(f"{reason}: {', '.join(rows['id'])}", width, subsequent_indent="    ")
+    early_remarks = [f"{row.id}: {row.remark}" for row in table[early].itertuples() if row.remark]
+    words = [f"So far ({row.id}), at {row.words}" for row in so_far.itertuples()]
+    for text in (*filter(None, table[~early]["remark"]), *early_remarks, *words):
+        yield from textwrap.wrap(text, width, subsequent_indent="    ")
+    yield ""
+    yield "One claim by environment: python -m pipeline.claims ID"
+    yield "The page: reports/index.html"
+
+
+def _cells(texts: Sequence[str], columns: Sequence[int]) -> Iterator[str]:
+    wrapped = [textwrap.wrap(text, size) for text, size in zip(texts, columns, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        yield GAP.join(part.ljust(size) for part, size in zip(parts, columns, strict=True)).rstrip()
+
+
+def one(row: Any, parts: pd.DataFrame, width: int) -> Iterator[str]:
+    """One claim with the region that it names and its estimate in every environment."""
+    yield f"{row.verdict.upper()}: {row.id} ({row.place})"
+    yield from _wrapped(row.claim, width)
+    yield from _wrapped(
+        f"{row.quantity} in [{row.region_low:g}, {row.region_high:g}], {row.in_envs} of {row.envs}", width
+    )
+    yield from _wrapped(" ".join(filter(None, (row.reason and f"Why: {row.reason}.", row.remark))), width)
+    columns = ["env", "estimate", "low", "high", "n_seeds", "holds", "published", "published_holds"]
+    yield parts[columns].to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0, or 1 after one line if the tables are not there, or 2 for an id that is no claim."""
+    ids = sys.argv[1:] if argv is None else list(argv)
+    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
+    try:
+        table, parts = _read()
+        so_far = pd.read_csv(TABLES / "evidence" / "so_far.csv")
+    except FileNotFoundError as error:
+        print(f"report: {error.filename} is missing: run dvc repro", file=sys.stderr)
+        return 1
+    for name in ids:
+        if name not in set(table["id"]):
+            print(f"report: {name} is no claim; {nearest(name, table['id'])}", file=sys.stderr)
+            return 2
+    lines = overview(table, so_far, width) if not ids else _chosen(ids, table, parts, width)
+    print("\n".join(lines))
+    return 0
+
+
+def _read() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The claims and then those about runs that have not ended, with the folder a row is of; both by environment."""
+    both = [read_tables(TABLES / folder) for folder in FOLDERS]
+    tables = [table.assign(folder=folder) for folder, (table, _) in zip(FOLDERS, both, strict=True)]
+    parts = [part for _, part in both if not part.empty]
+    return pd.concat(tables, ignore_index=True), pd.concat(parts, ignore_index=True)
+
+
+def _chosen(ids: Sequence[str], table: pd.DataFrame, parts: pd.DataFrame, width: int) -> Iterator[str]:
+    for name in ids:
+        (row,) = table[table["id"] == name].itertuples()
+        yield from one(row, parts[parts["id"] == name], width)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
+    sys.exit(main())

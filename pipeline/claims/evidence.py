@@ -1,0 +1,99 @@
+"""What claims are decided on: our tables, and the digitised figures brought into the same form.
+
+Nothing here knows a claim. A table that is not there is None; one with a gap is refused by name.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.results import ResultsError
+
+RETURNS = ("method", "env", "seed", "env_steps", "cumulative_max")
+# The tables of the other suites, one row per seed: file below reports/tables, and the columns that claims read.
+TABLES = {
+    "road": ("road/summary.csv", ("method", "seed", "final_return", "weight_ratio")),
+    "weights": ("weights/seeds.csv", ("scale", "method", "env", "seed", "spearman", "replay_over_random")),
+    "age": ("age/seeds.csv", ("scale", "method", "env", "seed", "pairs")),
+}
+NOT_OURS = "published"  # the method of rows that repeat the paper's numbers beside ours
+SPELLED = {"walker": "walker2d"}  # an environment of the digitised Figure 4 under our name
+OFFLINE = {"offline_mbpo": "mbpo"}  # a method of the digitised Figure 2 under our name
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Curves by seed (columns RETURNS) at one scale, and the other tables by name; None where there is none."""
+
+    scale: str
+    curves: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame | None]
+
+
+def read_ours(root: Path) -> Evidence:
+    """The tables below `root`/reports/tables; ResultsError names a file or column that is missing or has a gap."""
+    tables = root / "reports" / "tables"
+    curves = _read(tables / "returns" / "curves_by_seed.csv", ("scale", *RETURNS))
+    if curves is None:
+        raise ResultsError(
+            f"{tables / 'returns' / 'curves_by_seed.csv'} is missing: run python -m pipeline.suites.returns.tables"
+        )
+    others = {name: _read(tables / file, columns) for name, (file, columns) in TABLES.items()}
+    return Evidence(scale=str(curves["scale"].iloc[0]), curves=curves, tables=others)
+
+
+def read_published(root: Path) -> Evidence:
+    """The digitised Figures 2, 3 and 4 as one "seed" each: means, to which no interval belongs."""
+    paper = root / "reports" / "paper"
+    curves = pd.read_csv(paper / "fig3_curves.csv").rename(columns={"return_mean": "cumulative_max"})
+    curves["env"] = curves["env"].str.lower()
+    curves["seed"] = 0
+    return Evidence("paper", curves, {"road": _road(paper), "weights": _weights(paper), "age": None})
+
+
+def _road(paper: Path) -> pd.DataFrame:
+    """Final return per method, and TOM's mean weight on the road over that off it, from the map's 51 x 51 dots."""
+    returns = pd.read_csv(paper / "fig2_road_and_rocks.csv").sort_values("training_steps")
+    table = returns.groupby("method", sort=False)["return_mean"].last().rename("final_return").reset_index()
+    table["method"] = table["method"].replace(OFFLINE)
+    road = json.loads((paper / "fig2_geometry.json").read_text(encoding="utf-8"))["left_panel"]
+    side = road["inferred_if_map_is_minus1_to_1"]
+    dots = pd.read_csv(paper / "fig2_heatmap.csv")
+    on_road = dots["x"].between(*side["road_x"]) & dots["y"].between(*side["road_y"])
+    ratio = dots.loc[on_road, "weight"].mean() / dots.loc[~on_road, "weight"].mean()
+    table["weight_ratio"] = np.where(table["method"] == "tom", ratio, 1.0)
+    table["seed"] = 0
+    return table
+
+
+def _weights(paper: Path) -> pd.DataFrame:
+    """Per environment the rank correlation of weight and chunk over the replay half, and replay / random weight."""
+    rows = []
+    for env, chunks in pd.read_csv(paper / "fig4_weights.csv").groupby("env", sort=False):
+        random, replay = (chunks[chunks["segment"] == part] for part in ("random", "replay"))
+        spearman = replay["chunk_index"].corr(replay["weight_mean"], method="spearman")
+        ratio = replay["weight_mean"].mean() / random["weight_mean"].mean()
+        name = SPELLED.get(str(env).lower(), str(env).lower())
+        rows.append({"method": "tom", "env": name, "seed": 0, "spearman": spearman, "replay_over_random": ratio})
+    return pd.DataFrame(rows)
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    for column in columns:
+        if column not in table:
+            raise ResultsError(f"{path} has no column {column}")
+    table = table[table["method"] != NOT_OURS].reset_index(drop=True)
+    numbers = table[[name for name in columns if pd.api.types.is_numeric_dtype(table[name])]]
+    texts = table[[name for name in columns if name not in numbers]]
+    for row, column in np.argwhere(~np.isfinite(numbers.to_numpy(dtype=float))):
+        raise ResultsError(f"{path}: row {row + 1} has no finite {numbers.columns[column]}")
+    for row, column in np.argwhere(texts.isna().to_numpy()):
+        raise ResultsError(f"{path}: row {row + 1} has no {texts.columns[column]}")
+    return table

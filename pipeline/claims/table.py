@@ -1,0 +1,159 @@
+"""`python -m pipeline.claims.table` writes reports/tables/claims/: the paper's claims, each with a verdict.
+
+The rule is written in reports/claims.yaml, before the results. Same tables in, same bytes out; nothing is trained.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.analysis.stage import tabulated
+from pipeline.claims.claim import Claim, read_claims
+from pipeline.claims.evidence import Evidence, read_ours, read_published
+from pipeline.claims.measures import CHECKS, MEASURES, Estimate, curve, spans
+from pipeline.claims.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, count, holds, judge
+from pipeline.files import replaced_folder
+from pipeline.suites.returns.tables import DIGITS
+
+COLUMNS = ["estimate", "low", "high", "n_seeds"]
+BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]
+TEXTS = ["in_the_figure", "reason", "remark"]  # columns that may have no text
+KEYS = {NOT_RUN: "not_run"}
+WORDS = {True: "yes", False: "no", None: "open"}
+
+
+def remark(claim: Claim, published: Evidence) -> str:
+    """Where along the published curves a ratio is as high as claimed: what one number at the end cannot say."""
+    if claim.measure != "ratio" or len(claim.envs) != 1 or not 1 < claim.region[0] < math.inf:
+        return ""
+    (env,) = claim.envs
+    mine, other = (curve(published, method, env) for method in claim.methods)
+    ratios = mine / other
+    where = " and from ".join(f"{a / 1000:.0f} k to {b / 1000:.0f} k" for a, b in spans(published, claim, env))
+    return (
+        f"In the paper's own figure the ratio is {claim.region[0]:g} or more only from about {where} env steps; "
+        f"its largest is {ratios.max():.2f} at {ratios.idxmax() / 1000:.0f} k, it ends at {ratios.iloc[-1]:.2f}."
+    )
+
+
+def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
+    """One row per claim; where it is about several environments, the estimate is in how many of them it holds."""
+    rows = []
+    for each in verdicts:
+        claim, measured = each.claim, each.ours or each.published
+        row: dict[str, object] = {"id": claim.id, "verdict": each.verdict, "claim": claim.text, "place": claim.place}
+        row |= {
+            "check": claim.needs is None,
+            "measure": claim.measure,
+            "quantity": claim.quantity,
+            "region_low": claim.region[0],
+            "region_high": claim.region[1],
+        }
+        row |= {"envs": max(1, len(measured)), "in_envs": claim.in_envs or max(1, len(measured))}
+        row |= dict(zip(COLUMNS, _summary(claim, each.ours, exact=False), strict=True))
+        row |= {"published": _summary(claim, each.published, exact=True)[0], "in_the_figure": each.published_verdict}
+        rows.append({**row, "reason": each.reason, "remark": remark(claim, published)})
+    return pd.DataFrame(rows)
+
+
+def _summary(claim: Claim, estimates: dict[str, Estimate], exact: bool) -> tuple[float | None, ...]:
+    if not estimates:
+        return None, None, None, None
+    if len(estimates) == 1:
+        return tuple(next(iter(estimates.values())))
+    points = count(claim, estimates, exact=True)[0]
+    sure, possible = count(claim, estimates, exact)
+    return points, sure, possible, min(estimate.n_seeds for estimate in estimates.values())
+
+
+def by_env_table(verdicts: list[Verdict]) -> pd.DataFrame:
+    """One row per claim and environment: our estimate, the published one, and whether each is in the region."""
+    rows = []
+    for each in verdicts:
+        for env in each.ours or each.published:
+            mine, theirs = each.ours.get(env), each.published.get(env)
+            row: dict[str, object] = {"id": each.claim.id, "env": env}
+            row |= dict(zip(COLUMNS, mine if mine else [None] * len(COLUMNS), strict=True))
+            row["holds"] = WORDS[holds(each.claim, mine)] if mine else ""
+            row["published"] = theirs.value if theirs else None
+            row["published_holds"] = WORDS[holds(each.claim, theirs, exact=True)] if theirs else ""
+            rows.append(row)
+    return pd.DataFrame(rows, columns=BY_ENV)
+
+
+def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`claims_table` and `by_env_table` as they were written to a folder; FileNotFoundError if they were not."""
+    table = pd.read_csv(folder / "claims.csv", dtype=dict.fromkeys(TEXTS, str))
+    return table.fillna(dict.fromkeys(TEXTS, "")), pd.read_csv(folder / "by_env.csv")
+
+
+def markdown(table: pd.DataFrame) -> Iterator[str]:
+    """The verdicts as a table for people."""
+    yield "# Claims of the paper"
+    yield ""
+    yield "| claim | verdict | ours | published | the paper's figure | why |"
+    yield "| --- | --- | ---: | ---: | --- | --- |"
+    for row in table.fillna({"in_the_figure": "", "reason": "", "remark": ""}).itertuples():
+        why = " ".join(filter(None, (row.reason, row.remark)))
+        cells = (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why)
+        yield f"| {' | '.join(cells)} |"
+
+
+def estimate(row: Any) -> str:
+    """Our estimate in a row of the table, with its interval, as people read it; empty if there is none."""
+    if pd.isna(row.estimate):
+        return ""
+    if pd.isna(row.low):
+        return f"{value(row, row.estimate)} (one seed: no interval)"
+    if row.low == row.high and row.envs == 1:  # counted, not estimated
+        return value(row, row.estimate)
+    return f"{value(row, row.estimate)} [{row.low:.4g}, {row.high:.4g}]"
+
+
+def value(row: Any, number: float) -> str:
+    """A number as people read it; a count of environments with how many there are."""
+    if pd.isna(number):
+        return ""
+    return f"{number:.0f} of {row.envs} envs" if row.envs > 1 else f"{number:.4g}"
+
+
+def metrics(table: pd.DataFrame, returns: pd.DataFrame) -> dict[str, object]:
+    """A few numbers for `dvc metrics`: how many claims have which verdict, and each method's final return."""
+    found: dict[str, dict[str, object]] = {}
+    for kind, rows in (("claims", table[~table["check"]]), ("checks_of_figures", table[table["check"]])):
+        shown = VERDICTS if kind == "claims" else (SUPPORTED, CONTRADICTED)
+        found[kind] = {KEYS.get(verdict, verdict): int((rows["verdict"] == verdict).sum()) for verdict in shown}
+    final: dict[str, dict[str, float]] = {}
+    for row in returns.itertuples():
+        final.setdefault(str(row.method), {})[str(row.env)] = round(float(row.final_mean), 1)
+    return {**found, "final_return": final}
+
+
+def write(root: Path) -> Path:
+    """Replaces `root`/reports/tables/claims and returns its path; ResultsError leaves the old tables as they are."""
+    reports = root / "reports"
+    claims = read_claims(reports / "claims.yaml", [*MEASURES, *CHECKS])
+    ours, published = read_ours(root), read_published(root)
+    verdicts = [judge(claim, ours, published, root) for claim in claims]
+    table, target = claims_table(verdicts, published), reports / "tables" / "claims"
+    returns = pd.read_csv(reports / "tables" / "returns" / "returns.csv")
+    with replaced_folder(target) as folder:
+        for name, made in (("claims", table), ("by_env", by_env_table(verdicts))):
+            made.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
+        (folder / "claims.md").write_text("\n".join(markdown(table)) + "\n", encoding="utf-8", newline="\n")
+        (folder / "metrics.json").write_text(json.dumps(metrics(table, returns), indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names what is missing or broken."""
+    return tabulated("claims", write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The rule by which a claim gets its verdict, the same for our runs and for the paper's own figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.claims.claim import Claim
+from pipeline.claims.evidence import TABLES, Evidence
+from pipeline.claims.measures import CHECKS, MEASURES, Estimate
+
+SUPPORTED, CONTRADICTED, INCONCLUSIVE = "supported", "contradicted", "inconclusive"
+NOT_RUN = "not run at this scale"
+VERDICTS = (SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict with its reason, the estimates by environment, and the same of the published figures."""
+
+    claim: Claim
+    verdict: str
+    reason: str
+    ours: dict[str, Estimate]
+    published: dict[str, Estimate]
+
+    @property
+    def published_verdict(self) -> str:
+        """What the paper's own figures say to its claim; empty where they show nothing of it."""
+        return decide(self.claim, self.published, exact=True) if self.published else ""
+
+
+def holds(claim: Claim, estimate: Estimate, exact: bool = False) -> bool | None:
+    """Whether the interval lies inside the claim's region (True), outside (False), or across its border (None).
+
+    A value without an interval decides nothing unless it is `exact`, as what a published figure shows is. Nor does one
+    of fewer seeds than the claim needs, unless it is a count, whose ends are equal, that already lies outside.
+    """
+    low, high = (estimate.value, estimate.value) if exact else (estimate.low, estimate.high)
+    if low is None or high is None:
+        return None
+    inside, outside = (
+        claim.region[0] <= low and high <= claim.region[1],
+        high < claim.region[0] or low > claim.region[1],
+    )
+    few = not exact and claim.needs is not None and estimate.n_seeds < claim.needs.seeds
+    if few and not (outside and low == high):
+        return None
+    return True if inside else False if outside else None
+
+
+def decide(claim: Claim, estimates: dict[str, Estimate], exact: bool = False) -> str:
+    """Supported if it holds in enough environments, contradicted if it cannot any more, else inconclusive."""
+    sure, possible = count(claim, estimates, exact)
+    enough = claim.in_envs or len(estimates)
+    if sure >= enough:
+        return SUPPORTED
+    return CONTRADICTED if possible < enough else INCONCLUSIVE
+
+
+def count(claim: Claim, estimates: dict[str, Estimate], exact: bool = False) -> tuple[int, int]:
+    """In how many environments the claim holds for sure, and in how many it may."""
+    each = [holds(claim, estimate, exact) for estimate in estimates.values()]
+    return each.count(True), len(each) - each.count(False)
+
+
+def missing(claim: Claim, ours: Evidence, published: Evidence) -> str:
+    """Which of the runs that the claim needs are not there, in one phrase; empty if all are."""
+    needs = claim.needs
+    assert needs is not None, "a check needs no runs"
+    rows, scale = ours.curves, ours.scale
+    if claim.table:
+        table = ours.tables[claim.table]
+        if table is None:
+            return f"reports/tables/{TABLES[claim.table][0]} is not there"
+        rows, scale = table, str(table["scale"].iloc[0]) if "scale" in table and len(table) else scale
+    if needs.scale and scale != needs.scale:
+        return f"needs scale {needs.scale}, the runs are of scale {scale}"
+    lacking = [_lacking(claim, rows, method, env) for env in claim.envs or ("",) for method in claim.methods]
+    short = [_short(ours, published, method, env) for env in claim.envs for method in claim.methods if not claim.table]
+    return "; ".join(phrase for phrase in [*lacking, *short] if phrase)
+
+
+def _lacking(claim: Claim, rows: pd.DataFrame, method: str, env: str) -> str:
+    rows = rows[rows["method"] == method]
+    seeds = rows[rows["env"] == env]["seed"].nunique() if env else rows["seed"].nunique()
+    needed = claim.needs.seeds if claim.needs else 0
+    alone = ", and one seed gives no interval" if seeds == 1 else ""
+    return "" if seeds >= needed else f"{' on '.join(filter(None, (method, env)))}: {seeds} of {needed} seeds{alone}"
+
+
+def _short(ours: Evidence, published: Evidence, method: str, env: str) -> str:
+    """A run that ends before the published one says nothing about its end."""
+    ends = [
+        part.curves[(part.curves["method"] == method) & (part.curves["env"] == env)]["env_steps"].max()
+        for part in (ours, published)
+    ]
+    if any(pd.isna(end) for end in ends) or ends[0] >= ends[1]:
+        return ""
+    return f"{method} on {env} ends at {ends[0]:,.0f} of {ends[1]:,.0f} steps"
+
+
+def judge(claim: Claim, ours: Evidence, published: Evidence, root: Path) -> Verdict:
+    """The verdict on one claim, or on one check of the paper's text against its figures."""
+    if claim.measure in CHECKS:
+        found = CHECKS[claim.measure](root, published, claim)
+        return Verdict(claim, decide(claim, found, exact=True), "", {}, found)
+    theirs: dict[str, Estimate] = {}
+    if claim.table is None or published.tables[claim.table] is not None:
+        theirs = MEASURES[claim.measure](published, claim)
+    lacking = missing(claim, ours, published)
+    if lacking:
+        return Verdict(claim, NOT_RUN, lacking, {}, theirs)
+    found = MEASURES[claim.measure](ours, claim)
+    open_in = [env for env, estimate in found.items() if holds(claim, estimate) is None]
+    reason = f"the interval crosses the border of the region: {', '.join(open_in)}" if open_in else ""
+    return Verdict(claim, decide(claim, found), reason, found, theirs)

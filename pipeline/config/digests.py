@@ -1,0 +1,153 @@
+"""The source files that numbers, tables and figures come from, and their digests; files are parsed, none is imported.
+
+A digest is of what a file does: comments, docstrings and layout do not count, nor in settings what a field means in
+words. It is the same under every version of Python that can read the file.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from tom.settings import KINDS
+from tom.settings.fields import SettingsError
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_SPELLING = ("ctx", "kind", "type_comment")  # of a node: what its place or its source says already
+_WORDS = ("help", "origin", "unit", "neutral")  # of a settings field: they decide no number
+SETTINGS = "tom/settings/"
+ALWAYS = ("tom.train", "pipeline.runs.records")  # the loop, and what turns its records into bytes
+CODE = Path("reports/code")  # a file for each stage, with the digest of its code
+PROJECT = ("tom", "pipeline")
+SCIENCE = ("tom",)  # the packages within which imports are followed, for numbers
+
+
+def source_digests(config: Mapping[str, Any], root: Path, also: Iterable[str] = ()) -> dict[str, str]:
+    """The digest of every file below `root` that a run with these resolved values uses, by relative path.
+
+    The files are the modules in `also`, and those of tom that these, the loop, the chosen parts, their settings and the
+    environment import, directly or not.
+    Raises SettingsError if such a file is missing or cannot be parsed.
+    """
+    parts = [f"{KINDS[kind]}.{config[kind]['name']}" for kind in KINDS]
+    start = [*ALWAYS, *also, f"tom.envs.{config['env']}"]
+    start += [f"tom.{part}" for part in parts] + [f"tom.settings.{part}" for part in parts]
+    return module_digests(start, root)
+
+
+def module_digests(modules: Iterable[str], root: Path, packages: Collection[str] = SCIENCE) -> dict[str, str]:
+    """The same of these modules, and of everything in the packages that they import, directly or not."""
+    start = list(modules)
+    for module in start:
+        if _file(module, root) is None:
+            raise SettingsError(f"{module.replace('.', '/')}.py is missing; restore the file or choose another part")
+    files = {_file(module, root) for module in _closure(start, root, packages)}
+    return {path: _digest(root / path, _stamp(root / path)) for path in sorted(filter(None, files))}
+
+
+def stage_digests(root: Path) -> dict[Path, str]:
+    """The digest of the code of every stage, by the file under CODE on which the stage depends for it.
+
+    A stage that does is found in the root's dvc.yaml, or in a suite's (CODE/<suite>/<stage>). Its code is the module
+    that its command runs, with all that this imports of the project; all of tom too where it takes stock of sources.
+    """
+    found = {}
+    for path in (Path("dvc.yaml"), *sorted(path.relative_to(root) for path in root.glob("suites/*/dvc.yaml"))):
+        folder = CODE / path.parent.relative_to("suites") if path.parent.name else CODE
+        for stage, content in yaml.safe_load((root / path).read_text(encoding="utf-8"))["stages"].items():
+            if (folder / stage).as_posix() in content.get("deps", ()):
+                found[folder / stage] = source_digest(_stage_sources(content["cmd"].split()[2], root))
+    return found
+
+
+def _stage_sources(module: str, root: Path) -> dict[str, str]:
+    digests = module_digests([module], root, PROJECT)
+    if "pipeline/config/digests.py" not in digests:
+        return digests
+    return digests | {str(path.relative_to(root)): _digest(path, _stamp(path)) for path in root.glob("tom/**/*.py")}
+
+
+def code_digest(config: Mapping[str, Any], root: Path) -> str:
+    """The digest of all the code that a run with these resolved values uses."""
+    return source_digest(source_digests(config, root))
+
+
+def source_digest(digests: Mapping[str, str]) -> str:
+    """One digest for all files."""
+    return hashlib.sha256("".join(f"{path} {digests[path]}\n" for path in sorted(digests)).encode()).hexdigest()
+
+
+def _closure(start: list[str], root: Path, packages: Collection[str]) -> set[str]:
+    """The modules in `start`, all they import within the packages, and the packages that hold these."""
+    found: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        module = waiting.pop()
+        path = _file(module, root)
+        if module in found or path is None or not (module in start or module.split(".")[0] in packages):
+            continue
+        found.add(module)
+        try:
+            waiting += _imports(root / path, module, _stamp(root / path))
+        except SyntaxError as error:
+            raise SettingsError(f"{path}:{error.lineno}: {error.msg}") from None
+        if "." in module:
+            waiting.append(module.rpartition(".")[0])
+    return found
+
+
+def _file(module: str, root: Path) -> str | None:
+    """The path of a module relative to `root`; None for one that is not there."""
+    stem = module.replace(".", "/")
+    return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if (root / path).is_file()), None)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does: the key under which its parse is remembered."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.cache
+def _imports(path: Path, module: str, stamp: tuple[int, int]) -> tuple[str, ...]:
+    """Every module that may be imported in the file; of `from a import b` both `a` and `a.b`."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return tuple(name for node in ast.walk(ast.parse(path.read_bytes())) for name in _named(node, package))
+
+
+def _named(node: ast.AST, package: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@functools.cache
+def _digest(path: Path, stamp: tuple[int, int]) -> str:
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]  # a function may consist of its docstring
+        elif isinstance(node, ast.Call) and SETTINGS in path.as_posix():
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _WORDS]
+    return hashlib.sha256(_spelled(tree).encode()).hexdigest()
+
+
+def _spelled(part: Any) -> str:
+    """A syntax tree in words; what versions of Python add to trees and leave empty is not in them."""
+    if isinstance(part, list):
+        return f"[{','.join(map(_spelled, part))}]"
+    if not isinstance(part, ast.AST):
+        return repr(part)
+    if isinstance(part, ast.JoinedStr):  # 3.12 has empty pieces in some
+        part.values = [piece for piece in part.values if not (isinstance(piece, ast.Constant) and piece.value == "")]
+    fields = [(name, value) for name, value in ast.iter_fields(part) if name not in _SPELLING]
+    there = [f"{name}={_spelled(value)}" for name, value in fields if value is not None and value != []]
+    return f"{type(part).__name__}({','.join(there)})"

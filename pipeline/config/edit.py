@@ -1,0 +1,65 @@
+"""What a command writes into params.yaml, where it stands there: the rest of the file stays as it is, to the byte."""
+
+import re
+from itertools import product
+from pathlib import Path
+
+from pipeline.config.compose import compose_cell, stop_of
+from pipeline.config.params import UNTIL, Params, parse_params
+from pipeline.config.refusals import check_step
+from tom.settings.fields import SettingsError
+
+NOWHERE = "none"  # as the word after `until=`: the runs go to their end
+
+
+def edit_params(root: Path, scale: str | None = None, until: str | None = None, suite: str = "") -> Params:
+    """Writes the scale and where runs stop for now, of a suite if one is named; returns the parameters as they are.
+
+    SettingsError, and nothing is written, if runs cannot stop there, or a key is not where it can be replaced: the
+    scale the first thing in its line, or of a suite in the line below the suite's name.
+    """
+    path, where, said = root / "params.yaml", suite or "grid", []
+    text = before = path.read_text(encoding="utf-8")
+    if scale is not None:
+        text = _with_scale(text, scale, suite)
+        said.append(f"{suite}.scale is now {scale}" if suite else f"scale is now {scale}")
+    if until is not None:
+        text = _with_until(text, until, where)
+        said.append(f"{where}.{UNTIL} is now {until}")
+    params = parse_params(text)
+    _refuse_where_runs_cannot_stop(params, suite)
+    if text != before:
+        path.write_text(text, encoding="utf-8")
+        print(*(f"params.yaml: {line}" for line in said), sep="\n")
+    return params
+
+
+def _with_scale(text: str, scale: str, suite: str) -> str:
+    key = f"{suite}.scale" if suite else "scale"
+    place = f"in the line below `{suite}:`" if suite else "at the beginning of a line"
+    above = rf"{suite}:[^\n]*\n  " if suite else ""
+    text, found = re.subn(rf"(?m)^({above}scale:\s*)[^\s#]+", rf"\g<1>{scale}", text, count=1)
+    if not found:
+        raise SettingsError(f"params.yaml: {key} is not {place}; write it there")
+    return text
+
+
+def _with_until(text: str, until: str, where: str) -> str:
+    """With the line below `where:` that says until, in place of the one there and what hangs below it, or the first."""
+    section = re.search(rf"(?m)^{where}:[ \t]*(?:#[^\n]*)?\n((?:[ \t#][^\n]*\n|\n)+)", text)
+    if not section:
+        raise SettingsError(f"params.yaml: `{where}:` is not in a line of its own; write {UNTIL} there")
+    if until != NOWHERE:
+        check_step(int(until) if until.isdecimal() else until, UNTIL)
+    indent = (re.search(r"(?m)^( +)[^\s#]", section[1]) or ["", "  "])[1]
+    line = "" if until == NOWHERE else f"{indent}{UNTIL}: {until}\n"
+    block, found = re.subn(rf"(?m)^{indent}{UNTIL}:[^\n]*\n(?:{indent} +[^\n]*\n)*", line, section[1], count=1)
+    if not found:  # a suite's scale stays the first line
+        block = re.sub(rf"\A((?:{indent}scale:[^\n]*\n)?)", rf"\g<1>{line}", section[1])
+    return text[: section.start(1)] + block + text[section.end(1) :]
+
+
+def _refuse_where_runs_cannot_stop(params: Params, suite: str) -> None:
+    scale, grid = (getattr(params, suite).scale, getattr(params, suite).grid) if suite else (params.scale, params.grid)
+    for method, env in product(grid.methods if grid.until is not None else (), grid.envs):
+        stop_of(grid, env, compose_cell(method, env, scale), suite or "grid")

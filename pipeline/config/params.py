@@ -1,0 +1,327 @@
+"""params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from pipeline.config.methods import Variant, between, check_method, part
+from pipeline.config.refusals import (
+    Section,
+    check_commit,
+    check_env,
+    check_name,
+    check_step,
+    check_value,
+    check_values,
+    check_whole,
+    known,
+    mapping,
+    one_line,
+    one_of,
+)
+from pipeline.files import ROOT
+from tom.settings import KINDS, names, offline, road_and_rocks, settings_class
+from tom.settings import train as train_settings
+from tom.settings.fields import SettingsError
+
+TRACKING = ("off", "wandb")
+ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
+GRID = ("methods", "envs", "seeds")
+UNTIL = "until"  # beside them, if the runs are to stop before their end for now
+PAIR = ("base", "target")
+STAND_IN = "stand_in"  # beside them, where some switches have no meaning for the base
+ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
+EVIDENCE_KEYS = ("scale", "commit", "grids")
+TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "evidence", "scales")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every method on every environment with every seed, and at which env step the runs stop for now, if at one."""
+
+    methods: tuple[str, ...]
+    envs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    until: int | Mapping[str, int] | None = None
+
+    def until_on(self, env: str) -> int | None:
+        """Where the runs on an environment stop for now; None if nowhere."""
+        return self.until.get(env) if isinstance(self.until, Mapping) else self.until
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A grid of its own at a scale of its own, and what it changes at each scale.
+
+    The methods of an ablation are its base, each variant of it, its stand-in if it has one, and its target; `origins`
+    says which method each of them is measured from.
+    """
+
+    scale: str
+    grid: Grid
+    scales: dict[str, Section]
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Grids at one scale in the order in which they are trained, and the commit whose code trains them."""
+
+    scale: str
+    commit: str
+    grids: tuple[Grid, ...]
+
+    def cells(self) -> Iterator[tuple[str, str, int, int | None]]:
+        """Method, env, seed and `until` of every run, in order; in a grid the methods of a seed follow one another."""
+        for grid in self.grids:
+            for env, seed, method in product(grid.envs, grid.seeds, grid.methods):
+                yield method, env, seed, grid.until_on(env)
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """The contents of params.yaml; sections as they stand there, every value of them checked."""
+
+    scale: str
+    tracking: str
+    grid: Grid
+    methods: dict[str, Section]
+    envs: dict[str, Section]
+    all: Section
+    scales: dict[str, Section]
+    road: Section
+    weights: Suite | None
+    ablation: Suite | None
+    evidence: Evidence | None
+    variants: dict[str, Variant]
+
+    @property
+    def entries(self) -> dict[str, Section]:
+        """Everything that can be named as a method: those written down, and those between the ablation's two."""
+        return self.methods | {name: variant.entry for name, variant in self.variants.items()}
+
+    def part(self, method: str, kind: str) -> str:
+        """The name of the part of this kind that a method uses."""
+        return str(part(self.entries[method], kind))
+
+    def tuned(self, scale: str, env: str, kind: str, name: str | None = None) -> dict[str, Any]:
+        """What the scale, the environment and `all` set for `train` (no name) or for the part `name` of this kind."""
+        values: dict[str, Any] = {}
+        for layer in (self.scales[scale], at(self.scales[scale], "envs", env), self.all, self.envs[env]):
+            values |= at(layer, kind, name) if name else at(layer, kind)
+        return values
+
+    def own(self, method: str, kind: str, env: str | None = None) -> dict[str, Any]:
+        """What the method's entry sets for `train` or for its part of this kind: everywhere, or on one environment."""
+        entry = self.entries[method]
+        values = at(entry, kind) if env is None else at(entry, "envs", env, kind)
+        return {key: value for key, value in values.items() if key != "name"}
+
+
+def at(section: Section | None, *keys: str) -> dict[str, Any]:
+    """The mapping below the keys, empty where there is none."""
+    for key in keys:
+        section = (section or {}).get(key)
+    return dict(section or {})
+
+
+def load_params(root: Path = ROOT) -> Params:
+    """The checked contents of `root/params.yaml`; SettingsError with one sentence about the first thing wrong."""
+    try:
+        return parse_params((root / "params.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"params.yaml: {one_line(error)}") from None
+
+
+def parse_params(text: str) -> Params:
+    """The same of a text that is, or is to become, params.yaml."""
+    try:
+        return _params(text)
+    except SettingsError as error:
+        raise SettingsError(f"params.yaml: {one_line(error)}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def _params(text: str) -> Params:
+    try:
+        raw = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+    except (YAMLError, OmegaConfBaseException, OSError) as error:
+        found = one_line(error).replace('in "<unicode string>", ', "at ")
+        raise SettingsError(f"{found}; write valid YAML with plain values") from None
+    top = mapping(raw, "the file")
+    known(top, TOP, "")
+    for key in ("scale", "grid", "methods", "envs", "scales"):
+        if top.get(key) is None:
+            raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
+    methods = {name: check_method(section, name) for name, section in _named(top, "methods")}
+    variants = _variants(top.get("ablation"), methods)
+    entries = [*methods, *variants]
+    envs = {
+        check_env(check_name(name, "envs")): _section(section, f"envs.{name}") for name, section in _named(top, "envs")
+    }
+    scales = {check_name(name, "scales"): _scale(section, name, envs) for name, section in _named(top, "scales")}
+    return Params(
+        scale=one_of("scale", top["scale"], scales),
+        tracking=one_of(
+            "tracking", {False: "off", None: "wandb"}.get(top.get("tracking"), top.get("tracking")), TRACKING
+        ),
+        grid=_grid(mapping(top["grid"], "grid"), entries, envs),
+        methods=methods,
+        envs=envs,
+        all=_section(top.get("all"), "all"),
+        scales=scales,
+        road=_road(top.get("road"), entries),
+        weights=None if top.get("weights") is None else _weights(top["weights"], entries, envs, scales),
+        ablation=_ablation(top["ablation"], variants, envs, scales) if variants else None,
+        evidence=None if top.get("evidence") is None else _evidence(top["evidence"], entries, envs, scales),
+        variants=variants,
+    )
+
+
+def _evidence(given: Any, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Evidence:
+    section = mapping(given, "evidence")
+    known(section, EVIDENCE_KEYS, "evidence.")
+    scale, grids = one_of("evidence.scale", section.get("scale"), scales), section.get("grids")
+    commit = check_commit(section.get("commit"), "evidence.commit")
+    if not isinstance(grids, list) or not grids:
+        raise SettingsError(
+            f"evidence.grids={grids} is not a list of at least one grid; write `- methods: [...]` there"
+        )
+    wheres = [f"evidence.grids[{place}]" for place in range(len(grids))]
+    found = [_grid(mapping(grid, where), methods, envs, where) for grid, where in zip(grids, wheres, strict=True)]
+    evidence, seen = Evidence(scale, commit, tuple(found)), set()
+    for method, env, seed, _ in evidence.cells():
+        if (method, env, seed) in seen:
+            raise SettingsError(
+                f"evidence.grids: {method} on {env} with seed {seed} is there twice; nearest valid choice: once"
+            )
+        seen.add((method, env, seed))
+    return evidence
+
+
+def _variants(given: Any, methods: dict[str, Section]) -> dict[str, Variant]:
+    """The methods between the ablation's base and target; nothing without an ablation."""
+    if given is None:
+        return {}
+    section = mapping(given, "ablation")
+    known(section, (*ABLATION_KEYS, STAND_IN, UNTIL), "ablation.")
+    named = [key for key in (*PAIR, STAND_IN) if key in section or key in PAIR]
+    base, target, *stand_in = (one_of(f"ablation.{key}", section.get(key), methods) for key in named)
+    return between(base, target, methods, *stand_in)
+
+
+def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+    base, target = (given[key] for key in PAIR)
+    stand_in = [given[STAND_IN]] if STAND_IN in given else []
+    origins = {name: variant.origin for name, variant in variants.items()} | dict.fromkeys([*stand_in, target], base)
+    section = {key: value for key, value in given.items() if key not in (*PAIR, STAND_IN)} | {
+        "methods": [base, *origins]
+    }
+    return replace(_suite(section, "ablation", [base, *origins], envs, scales), origins=origins)
+
+
+def _weights(given: Any, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+    if UNTIL in mapping(given, "weights"):
+        raise SettingsError(
+            f"weights.{UNTIL}={given[UNTIL]} cannot be, since a data set ends with the last policy of SAC's whole run; "
+            "nearest valid choice: another total_env_steps below weights.scales"
+        )
+    return _suite(given, "weights", methods, envs, scales)
+
+
+def _suite(given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+    section = mapping(given, where)
+    known(section, ["scale", *GRID, UNTIL, "scales"], f"{where}.")
+    changed = {
+        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales")
+        for scale, values in mapping(section.get("scales"), f"{where}.scales").items()
+    }
+    scale = one_of(f"{where}.scale", section.get("scale"), scales)
+    return Suite(scale, _grid({key: section.get(key) for key in (*GRID, UNTIL)}, methods, envs, where), changed)
+
+
+def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str], where: str = "grid") -> Grid:
+    known(grid, (*GRID, UNTIL), f"{where}.")
+    lists = {}
+    for key in GRID:
+        entries = grid.get(key)
+        if not isinstance(entries, list) or not entries:
+            raise SettingsError(f"{where}.{key}={entries} is not a list with at least one entry; valid example: [0, 1]")
+        twice = [entry for position, entry in enumerate(entries) if entry in entries[:position]]
+        if twice:
+            raise SettingsError(f"{where}.{key}: {twice[0]} is there twice; nearest valid choice: once")
+        lists[key] = entries
+    return Grid(
+        methods=tuple(one_of(f"{where}.methods", name, methods) for name in lists["methods"]),
+        envs=tuple(one_of(f"{where}.envs", name, envs) for name in lists["envs"]),
+        seeds=tuple(check_whole(seed, f"{where}.seeds") for seed in lists["seeds"]),
+        until=_until(grid.get(UNTIL), envs, f"{where}.{UNTIL}"),
+    )
+
+
+def _until(given: Any, envs: Iterable[str], where: str) -> int | dict[str, int] | None:
+    """One env step for all environments, or one for each of some; whether a run can stop there depends on its cell."""
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        return check_step(given, where)
+    return {one_of(where, env, envs): check_step(step, f"{where}.{env}") for env, step in given.items()}
+
+
+def _scale(given: Any, scale: str, envs: Iterable[str], where: str = "scales") -> Section:
+    section = mapping(given, f"{where}.{scale}")
+    for env, values in mapping(section.get("envs"), f"{where}.{scale}.envs").items():
+        one_of(f"{where}.{scale}.envs", env, envs)
+        _section(values, f"{where}.{scale}.envs.{env}")
+    _section(section, f"{where}.{scale}", also=("envs",))
+    return section
+
+
+def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
+    """A section that holds for whichever part is chosen: train: {...}, weighting: {tom: {...}, ...}, ..."""
+    section = mapping(given, where)
+    known(section, ["train", *KINDS, *also], f"{where}.")
+    check_values(section.get("train"), train_settings.Settings, f"{where}.train")
+    for kind in KINDS:
+        for name, values in mapping(section.get(kind), f"{where}.{kind}").items():
+            one_of(f"{where}.{kind}", name, names(kind))
+            check_values(values, settings_class(kind, name), f"{where}.{kind}.{name}")
+    return section
+
+
+def _road(given: Any, methods: Iterable[str]) -> Section:
+    """The section of Figure 2: its methods, seeds and strengths, its world, data and training, and the parts."""
+    section = mapping(given, "road")
+    known(section, ["methods", "seeds", "compared", "strengths", *ROAD, *KINDS], "road.")
+    grid = {key: section[key] for key in ("methods", "seeds", "compared", "strengths") if key in section}
+    for key, entries in grid.items():
+        if not isinstance(entries, list) or not entries or len(entries) != len(set(map(str, entries))):
+            raise SettingsError(
+                f"road.{key}={entries} is not a list of one entry or more, each once; valid example: [0, 1]"
+            )
+    for name in grid.get("methods", []):
+        one_of("road.methods", name, methods)
+    for name in grid.get("compared", []):
+        one_of("road.compared", name, grid.get("methods", []))
+    for seed in grid.get("seeds", []):
+        check_whole(seed, "road.seeds")
+    for strength in grid.get("strengths", []):
+        check_value("road.strengths", road_and_rocks.Settings, "strength", strength)
+    for key, settings in ROAD.items():
+        check_values(section.get(key), settings, f"road.{key}")
+    _section({key: value for key, value in section.items() if key not in (*grid, *ROAD)}, "road")
+    return section
+
+
+def _named(top: Section, key: str) -> Iterable[tuple[Any, Any]]:
+    entries = mapping(top[key], key)
+    if not entries:
+        raise SettingsError(f"{key}={{}} is empty; name at least one")
+    return entries.items()

@@ -1,0 +1,1 @@
+"""Many runs: how long they take, in which processes."""

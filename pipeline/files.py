@@ -1,0 +1,56 @@
+"""Where the repository is, and folders and files in it that appear whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `target` that takes its place when the block ends; on an error `target` stays."""
+    fresh = target.with_name(f".{target.name}-{os.getpid()}.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    try:
+        yield fresh
+        if target.exists():
+            shutil.rmtree(target)
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_file(target: Path, content: bytes) -> None:
+    """Makes the file hold this, in one step; it is not touched if it does already."""
+    if target.is_file() and target.read_bytes() == content:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}-{os.getpid()}.tmp")
+    try:
+        fresh.write_bytes(content)
+        os.replace(fresh, target)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def as_json(value: Any) -> str:
+    """The value as records are kept: keys in order, so that the same value has the same bytes."""
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Makes the file hold the value."""
+    write_file(target, as_json(value).encode())
+
+
+def sha256(path: Path) -> str:
+    """The hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,151 @@
+"""Runs while they train, side by side in one process: records to files and tracking, checkpoints in time, signals."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import as_json
+from pipeline.runs.folder import FAILURE, Cell
+from pipeline.runs.interruptions import Interruptions, Stopped
+from pipeline.runs.progress import Progress
+from pipeline.runs.records import EVAL, FRESH, Writer
+from pipeline.runs.repetition import Repetition
+
+
+class Clocks:
+    """The wall and processor seconds of a run, over all the times it was started: its share of those of its process."""
+
+    def __init__(self, wall_s: float, cpu_s: float, replicas: int) -> None:
+        self._before, self._replicas = (wall_s, cpu_s), replicas
+        self._start = time.perf_counter(), time.process_time()
+
+    @property
+    def wall_s(self) -> float:
+        return self._before[0] + (time.perf_counter() - self._start[0]) / self._replicas
+
+    @property
+    def cpu_s(self) -> float:
+        return self._before[1] + (time.process_time() - self._start[1]) / self._replicas
+
+
+@dataclass
+class Run:
+    """One seed while it trains: where its records go, and where it is saved."""
+
+    cell: Cell
+    folder: Path
+    tracking: Any
+    checkpoints: Any
+    writer: Writer
+    clocks: Clocks
+    repeated: Sequence[Repetition] = ()  # where rows of it are recorded already
+
+    def evaluation(self, env_steps: int, returns: Any, lengths: Any) -> None:
+        """Records the episodes of one evaluation."""
+        numbers = self.writer.evaluation(env_steps, returns, lengths)
+        self.compare()
+        self.tracking.log({EVAL + name: value for name, value in numbers.items()}, env_steps)
+
+    def round(self, env_steps: int, numbers: Mapping[str, float]) -> None:
+        """Records the numbers of one model round."""
+        self.writer.round(env_steps, numbers)
+        self.compare()
+        self.tracking.log(numbers, env_steps)
+
+    def probe(self, env_steps: int, numbers: Mapping[str, float]) -> None:
+        """Records what the model is on fresh rows."""
+        self.writer.probe(env_steps, numbers)
+        self.compare()
+        self.tracking.log({FRESH + name: value for name, value in numbers.items()}, env_steps)
+
+    def compare(self) -> None:
+        """Refused if a row is another than the one that is recorded."""
+        for repetition in self.repeated:
+            repetition.check()
+
+    def save(self, env_steps: int, state: Mapping[str, Any]) -> bool:
+        """A checkpoint, unless the state has diverged or the disk is full."""
+        from tom.checkpoint import is_finite
+
+        return is_finite(state) and self.checkpoints.save(env_steps, state, self.clocks.wall_s, self.clocks.cpu_s)
+
+    def note_failure(self, error: ArithmeticError, replica: int) -> None:
+        """Leaves what is known of numbers that are not finite beside the last good checkpoint."""
+        numbers = {name: [str(values[replica])] for name, values in getattr(error, "numbers", {}).items()}
+        known = {"env_steps": getattr(error, "env_steps", None), "not_finite": getattr(error, "where", [])}
+        found = {"failure": str(error), **known, "numbers": numbers}
+        (self.folder / FAILURE).write_text(as_json(found), encoding="utf-8")
+
+
+@dataclass
+class Batch:
+    """Runs that differ in their seed alone, trained as the replicas of one process."""
+
+    runs: Sequence[Run]
+    interruptions: Interruptions
+    until: int | None = None  # where they stop for now, if before their end, and are saved
+    last: Any = None  # Step
+
+    @property
+    def name(self) -> str:
+        others = ",".join(str(run.cell.seed) for run in self.runs[1:])
+        return self.runs[0].cell.name + (f",{others}" if others else "")
+
+    def train(self, device: str, state: dict[str, Any] | None, threads: int) -> dict[str, Any]:
+        """Runs the science, from the state if there is one; returns the state at the end.
+
+        Stopped, with everything saved, after a signal; ArithmeticError, with the numbers of the replicas it names in
+        their failure.json.
+        """
+        from tom.settings.agent import agent_settings
+        from tom.train import train
+
+        config = self.runs[0].cell.config
+        seeds = [run.cell.seed for run in self.runs]
+        records = train(agent_settings(config), seeds, device, state, threads, self.until)
+        begun = state["env_steps"] if state else 0
+        with Progress(self.name, self.until or config["train"]["total_env_steps"], begun) as progress:
+            try:
+                for record in records:
+                    self.record(record, progress)
+            except ArithmeticError as error:
+                for replica in getattr(error, "replicas", range(len(self.runs))):
+                    self.runs[replica].note_failure(error, replica)
+                raise
+        return self.last.state() if self.last else state or {}  # resumed at its very end, it takes no step
+
+    def record(self, record: Any, progress: Progress) -> None:
+        """Gives every run its part of a record."""
+        from tom.train import Evaluation, Final, Probe, Round
+
+        for replica, run in enumerate(self.runs):
+            if isinstance(record, Evaluation):
+                run.evaluation(record.env_steps, record.returns[replica], record.lengths[replica])
+            elif isinstance(record, Round | Probe):
+                keep = run.round if isinstance(record, Round) else run.probe
+                keep(record.env_steps, {name: float(all_[replica]) for name, all_ in record.numbers.items()})
+            elif isinstance(record, Final):
+                run.writer.policy({name: values[replica] for name, values in record.policy.items()})
+        if isinstance(record, Evaluation):
+            progress.evaluated(record.env_steps, float(record.returns.mean()))
+        elif isinstance(record, Round | Probe):
+            progress.at(record.env_steps)
+        elif not isinstance(record, Final):
+            self.last = record
+            self.between_steps(record.env_steps, record.state)
+
+    def between_steps(self, env_steps: int, state: Callable[[], dict[str, Any]]) -> None:
+        """Saves every run when it is time to, or when the process was asked to stop."""
+        number = self.interruptions.number
+        if number is None and env_steps != self.until and not self.runs[0].checkpoints.due(env_steps):
+            return
+        from tom.checkpoint import split
+
+        states = split(state(), len(self.runs))
+        saved = [run.save(env_steps, part) for run, part in zip(self.runs, states, strict=True)]
+        if number is not None:
+            place = "there" if all(saved) else "its last checkpoint"
+            where = f"stopped at env step {env_steps}; the same command goes on from {place}"
+            raise Stopped(number, f"{self.name}: {where}")

@@ -1,0 +1,81 @@
+"""Films an environment without a screen."""
+
+import ctypes.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.refusals import one_line
+from tom.settings.fields import SettingsError
+
+LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}  # MUJOCO_GL -> the library it needs
+INSTALL = "install one that renders without a screen (Debian: libegl1 or libosmesa6), or leave video= out"
+
+
+def prepare(video: Path) -> None:
+    """Chooses how to render, which must happen before the simulator is loaded; SettingsError if nothing can."""
+    import imageio_ffmpeg
+
+    if video.suffix != ".mp4" or not video.parent.is_dir():
+        raise SettingsError(f"video={video} must end in .mp4 and lie in an existing folder")
+    try:
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        raise SettingsError("video: no ffmpeg was found; install it, or leave video= out") from None
+    if sys.platform == "linux":
+        usable = [word for word, library in LIBRARIES.items() if ctypes.util.find_library(library)]
+        chosen = os.environ.get("MUJOCO_GL") or (usable or ["egl"])[0]
+        if chosen in LIBRARIES and chosen not in usable:
+            raise SettingsError(f"video: MUJOCO_GL={chosen} needs lib{LIBRARIES[chosen]}, which is not here; {INSTALL}")
+        os.environ["MUJOCO_GL"] = chosen
+    try:
+        import mujoco  # noqa: F401  loads the OpenGL library
+    except Exception as error:  # each library fails in its own way
+        raise SettingsError(f"video: the OpenGL library does not load ({one_line(error)}); {INSTALL}") from error
+
+
+@contextmanager
+def filmed(spec: Any, video: Path) -> Iterator[Any]:
+    """An environment whose every observation also becomes a frame of `video`; the file appears when it is complete.
+
+    Raises SettingsError, before the first step, if nothing can be rendered here.
+    """
+    import gymnasium
+    import imageio
+
+    from tom.envs.simulator import make
+
+    class Filmed(gymnasium.Wrapper):
+        def reset(self, **options: Any) -> Any:
+            first = self.env.reset(**options)
+            writer.append_data(self.env.render())
+            return first
+
+        def step(self, action: Any) -> Any:
+            stepped = self.env.step(action)
+            writer.append_data(self.env.render())
+            return stepped
+
+    writer: Any
+    env = make(spec, render_mode="rgb_array")
+    partial = video.with_name(f".{video.stem}.tmp.mp4")
+    try:
+        _check_rendering(env)
+        with imageio.get_writer(partial, fps=env.metadata["render_fps"]) as writer:
+            yield Filmed(env)
+        partial.replace(video)
+    finally:
+        partial.unlink(missing_ok=True)
+        env.close()
+
+
+def _check_rendering(env: Any) -> None:
+    env.reset(seed=0)
+    try:
+        env.render()
+    except Exception as error:  # each library fails in its own way
+        way = os.environ.get("MUJOCO_GL", "OpenGL")
+        raise SettingsError(f"video: {way} cannot render here ({one_line(error)}); {INSTALL}") from error

@@ -1,0 +1,82 @@
+"""`python -m pipeline.suites.ablation.figure` draws reports/figures/ablation/: what each switch alone does.
+
+Draws the numbers of its tables and computes none. Same tables in, same bytes out.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.analysis.looks import KNOWN, spelled
+from pipeline.analysis.panels import panels
+from pipeline.analysis.stage import drawn
+from pipeline.files import replaced_folder
+from pipeline.suites.ablation.page import TOTAL, described, is_clear, labels, place_of, so_far
+from pipeline.suites.returns.figure import STYLE, save
+
+CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
+COLUMNS = 4
+
+
+def draw(attribution: pd.DataFrame) -> Figure:
+    """A panel per place and statistic, a row per switch: its difference from the base with its 95 % interval."""
+    base, target = attribution["method"].iloc[0], attribution["method"].iloc[-1]
+    groups = list(attribution.groupby(["place", "statistic"], sort=False))
+    rows = attribution["method"].nunique() - 2
+    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.0):
+        figure, axes = panels(len(groups), width=2.7, height=0.7 + 0.2 * rows, columns=COLUMNS)
+        for panel, (ax, ((place, statistic), table)) in enumerate(zip(axes, groups, strict=True)):
+            heading, digits = described(str(place), str(statistic))
+            _panel(ax, table[~table["method"].isin([base, TOTAL])], labelled=panel % COLUMNS == 0)
+            ax.set_title(f"{place_of(str(place))}\n{heading}", fontsize="small")
+            ax.set_xlabel(f"less {spelled(base)}'s {table['value'].iloc[0]:{digits}}")
+        places = attribution.groupby("place", sort=False)
+        counts = ", ".join(
+            f"{rows['n_seeds'].iloc[0]} seeds on {place_of(str(place))}{so_far(rows)}" for place, rows in places
+        )
+        figure.suptitle(
+            f"{spelled(base)} with one switch as in {spelled(target)}; {counts}\n"
+            "bar: 95 % t interval, paired by seed, in colour where it leaves out 0; empty: it has no part in this",
+            fontsize="small",
+            color="0.35",
+        )
+    return figure
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, labelled: bool) -> None:
+    """The switches from top to bottom, below a line all of them together. Their sum would need an axis of its own."""
+    for height, (_, row) in enumerate(rows.iterrows()):
+        if row["idle"]:
+            continue
+        colour, marker = (CLEAR, "o") if is_clear(row) else (UNCLEAR, "s")
+        if pd.notna(row["low"]):
+            ends = [row["low"], row["high"]]
+            ax.plot(ends, [height, height], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
+        ax.plot(row["difference"], height, marker, color=colour, markersize=4.5)
+    ax.axvline(0.0, color="0.2", linewidth=1.0, linestyle=(0, (4, 2)))
+    ax.axhline(len(rows) - 1.5, color="0.6", linewidth=0.8)
+    ax.set_yticks(range(len(rows)), labels(rows) if labelled else [])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.margins(x=0.08)
+
+
+def plot(root: Path) -> Path:
+    """Replaces `root`/reports/figures/ablation and returns its path; FileNotFoundError if a table is not there."""
+    attribution = pd.read_csv(root / "reports/tables/ablation/attribution.csv")
+    target = root / "reports/figures/ablation"
+    with replaced_folder(target) as folder:
+        save(draw(attribution), folder / "switches", dpi=150)
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names the missing table."""
+    return drawn("ablation_plot", plot, "pipeline.suites.ablation.tables")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

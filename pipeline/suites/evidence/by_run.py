@@ -1,0 +1,71 @@
+"""Tables with a row for each run of the evidence, for each of its evaluations and for each of its rounds."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pipeline.analysis import stats
+from pipeline.runs.extent import TOTAL
+from pipeline.suites.evidence.measured import AFTER_ENV_STEPS, longest_fall, share_above
+from pipeline.suites.evidence.recorded import FRESH, NUMBERS, Recorded
+
+NAMES = ["method", "env", "seed"]
+RUNS = [*NAMES, "env_steps", TOTAL, "final", "best", "longest_fall_env_steps", "share_of_buffer", "rounds_above"]
+RUNS += ["bias_newest", "rmse_newest", *FRESH.values(), "probes", "q", "git_commit"]
+
+
+def runs_table(runs: Sequence[Recorded]) -> pd.DataFrame:
+    """One row per run: how far, its returns, medians of what its model and weights were, and the critic's last mean."""
+    return pd.DataFrame([_run(run) for run in runs], columns=RUNS)
+
+
+def _run(run: Recorded) -> dict[str, object]:
+    returns = run.evaluations["return_mean"]
+    medians = {name: _median(run, "train", column) for column, name in NUMBERS.items()}
+    medians |= {name: _median(run, "probe", column) for column, name in FRESH.items()}
+    critic = run.numbers("train", "policy/q", 0, run.env_steps)
+    return {
+        **{name: getattr(run, name) for name in NAMES},
+        "env_steps": run.env_steps,
+        TOTAL: run.total,
+        "final": returns.iloc[-1],
+        "best": returns.max(),
+        "longest_fall_env_steps": longest_fall(run),
+        "rounds_above": share_above(run),
+        **medians,
+        "probes": len(run.probes),
+        "q": critic[-1] if critic.size else None,
+        "git_commit": run.commit,
+    }
+
+
+def _median(run: Recorded, table: str, column: str) -> float | None:
+    """The median from AFTER_ENV_STEPS on, as the claims have it; None where nothing is known."""
+    values = run.numbers(table, column, AFTER_ENV_STEPS, run.env_steps)
+    return float(pd.Series(values).median()) if values.size else None
+
+
+def curves_table(runs: Sequence[Recorded]) -> pd.DataFrame:
+    """Every run's evaluations: its names, env_steps, the plain return and the cumulative maximum."""
+    parts = [
+        run.evaluations[["env_steps"]].assign(
+            **{name: getattr(run, name) for name in NAMES},
+            plain=run.evaluations["return_mean"],
+            cumulative_max=stats.cumulative_maximum(run.evaluations["return_mean"]),
+        )
+        for run in runs
+    ]
+    columns = [*NAMES, "env_steps", "plain", "cumulative_max"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def rounds_table(runs: Sequence[Recorded]) -> pd.DataFrame:
+    """Every run's rounds: its names, env_steps and NUMBERS."""
+    parts = [
+        run.rounds[run.rounds["env_steps"] < run.env_steps]
+        .rename(columns=NUMBERS)
+        .assign(**{name: getattr(run, name) for name in NAMES})
+        for run in runs
+    ]
+    columns = [*NAMES, "env_steps", *NUMBERS.values()]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -1,0 +1,112 @@
+"""The runs of the evidence: what identifies them by the commit's code, where they train and where they are recorded.
+
+`python -m pipeline.suites.evidence.cells` is the suite's stage `configure`: it asks the commit's own code and writes
+one file per method and environment, reports/cells/evidence/<method>/<env>.json.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.params import EVIDENCE_KEYS, Evidence, Params, load_params
+from pipeline.config.refusals import one_line
+from pipeline.engines.processes import environment
+from pipeline.files import ROOT, as_json
+from pipeline.runs.extent import TOTAL
+from pipeline.runs.folder import Cell, Refused, State, state
+from pipeline.suites.configure import write
+from pipeline.suites.evidence.tree import checkout
+from tom.settings.fields import SettingsError
+
+STAGES = "suites/evidence/dvc.yaml"
+CELLS, RUNS, RECORDS = Path("reports/cells/evidence"), Path("runs/evidence"), Path("reports/evidence")
+
+
+@dataclass(frozen=True)
+class Trained(Cell):
+    """A cell as the code of the commit, not the code here, identifies it."""
+
+    identity: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        return self.identity
+
+
+def section(params: Params) -> Evidence:
+    """The suite in params.yaml; SettingsError if there is none."""
+    if params.evidence is None:
+        raise SettingsError(f"params.yaml: evidence is missing; write `evidence:` with {', '.join(EVIDENCE_KEYS)}")
+    return params.evidence
+
+
+def run_of(cell: Cell, root: Path = ROOT) -> Path:
+    """Where the cell trains."""
+    return root / RUNS / f"{cell.method}-{cell.env}-s{cell.seed}" / cell.fingerprint
+
+
+def record_of(cell: Cell, root: Path = ROOT) -> Path:
+    """Where it is recorded."""
+    return root / RECORDS / cell.method / cell.env / str(cell.seed)
+
+
+def is_recorded(cell: Cell, root: Path = ROOT) -> bool:
+    """Whether it is, at least as far as it is to go."""
+    return state(record_of(cell, root), cell) is State.FINISHED
+
+
+def cell_files(evidence: Evidence, root: Path = ROOT) -> dict[Path, bytes]:
+    """The contents of every file of a method and environment, by path, as the commit's code has it."""
+    asked, tree = (
+        json.dumps({"scale": evidence.scale, "cells": list(evidence.cells())}),
+        checkout(evidence.commit, root),
+    )
+    command, there = [sys.executable, "-m", "pipeline.suites.evidence.describe"], environment(PYTHONPATH=str(tree))
+    done = subprocess.run(command, input=asked, cwd=tree, env=there, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise SettingsError(f"evidence.commit={evidence.commit} cannot train these runs: {reason}")
+    found = {name: {**file, "commit": evidence.commit} for name, file in json.loads(done.stdout).items()}
+    return {CELLS / f"{name}.json": as_json(file).encode() for name, file in found.items()}
+
+
+def read_cells(evidence: Evidence, root: Path = ROOT) -> list[Trained]:
+    """The runs in their order, as `configure` wrote them down; Refused if that is missing or of other values."""
+    files: dict[Path, Any] = {}
+    cells, again = [], f"run `dvc repro {STAGES}:configure`"
+    for method, env, seed, until in evidence.cells():
+        path = CELLS / method / f"{env}.json"
+        try:
+            if path not in files:
+                files[path] = json.loads((root / path).read_text(encoding="utf-8"))
+            file, mine = files[path], files[path]["seeds"][str(seed)]
+            config, digest, identity, stop = file["config"], file["source_digest"], mine["fingerprint"], mine["until"]
+            total = config["train"][TOTAL]
+            if file["commit"] != evidence.commit or (stop or total) != min(until or total, total):
+                raise KeyError
+        except OSError:
+            raise Refused(f"{path} is missing; {again}") from None
+        except (ValueError, KeyError, TypeError):
+            raise Refused(f"{path} is not what params.yaml asks for; {again}") from None
+        cells.append(Trained(method, env, seed, evidence.scale, config, digest, stop, identity))
+    return cells
+
+
+def main() -> int:
+    """0; 2 and one sentence for a fault in params.yaml, 1 for a commit that cannot be had."""
+    try:
+        write(cell_files(section(load_params())), CELLS, ROOT)
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    except Refused as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

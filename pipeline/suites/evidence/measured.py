@@ -1,0 +1,134 @@
+"""What is measured for the claims about runs that have not ended (`evidence:` in reports/claims.yaml); the verdicts.
+
+Every measure takes the recorded runs, a claim and the published curves, and gives an estimate for each of the claim's
+environments in which something is recorded; none where nothing is. What it computes is described in claims.yaml.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis import stats
+from pipeline.claims.claim import Claim
+from pipeline.claims.measures import Estimate
+from pipeline.claims.verdict import NOT_RUN, Verdict, decide, holds
+from pipeline.suites.evidence.recorded import Recorded, common_step, paired, runs_of
+from pipeline.suites.returns.figure import PUBLISHED_WARMUP_ENV_STEPS
+
+AFTER_ENV_STEPS = 10_000  # before it a model has seen little but random actions
+LEAST_SHARE = 0.1  # of the buffer
+LOST_SHARE = 0.5  # of the best return so far
+LONG_ENV_STEPS = 5_000  # below it for longer is a collapse, not an evaluation gone wrong
+UNKNOWN = Estimate(math.nan, None, None, 0)
+
+
+def published_at(published: pd.DataFrame, method: str, env: str, env_step: int) -> tuple[float, float, float] | None:
+    """The published mean and band at the learning step of our `env_step`; None if nothing was published there."""
+    rows = published[(published["method"] == method) & (published["env"].str.lower() == env)]
+    step = env_step - PUBLISHED_WARMUP_ENV_STEPS
+    if rows.empty or not 0 <= step <= rows["env_steps"].max():
+        return None
+    known = {name: rows.dropna(subset=name) for name in ("return_mean", "return_low", "return_high")}
+    mean, low, high = (float(np.interp(step, part["env_steps"], part[name])) for name, part in known.items())
+    return mean, low, high
+
+
+def in_band(runs: Sequence[Recorded], claim: Claim, published: pd.DataFrame) -> dict[str, Estimate]:
+    """How far our mean is from the published one, in half heights of the band, at the last common step."""
+    found = {}
+    for env in claim.envs:
+        if groups := paired(runs, [claim.method], env):
+            step = common_step(groups)
+            if band := published_at(published, claim.method, env, step):
+                mean, low, high = band
+                distances = [(run.best(step) - mean) / ((high - low) / 2) for (run,) in groups]
+                found[env] = Estimate(*stats.mean_interval(distances), n_seeds=len(groups))
+    return found
+
+
+def paired_ratio(runs: Sequence[Recorded], claim: Claim, _: pd.DataFrame) -> dict[str, Estimate]:
+    """exp of the mean over seeds of the log ratio of two medians of a column, with its t interval."""
+    found = {}
+    for env in claim.envs:
+        logs = []
+        for pair in paired(runs, claim.methods, env):
+            end = common_step([pair])
+            parts = [run.numbers(str(claim.table), str(claim.column), AFTER_ENV_STEPS, end) for run in pair]
+            if all(part.size for part in parts):
+                mine, other = (float(np.median(part)) for part in parts)
+                logs.append(math.log(mine / other))
+        if logs:
+            mean, low, high = stats.mean_interval(logs)
+            low, high = (None if end is None else math.exp(end) for end in (low, high))
+            found[env] = Estimate(math.exp(mean), low, high, len(logs))
+    return found
+
+
+def share_above(run: Recorded) -> float | None:
+    """The share of its rounds in which a run's share of the buffer is at least LEAST_SHARE; None if none knows it."""
+    shares = run.numbers("train", "weights/ess", 0, run.env_steps)
+    return float((shares >= LEAST_SHARE).mean()) if shares.size else None
+
+
+def longest_fall(run: Recorded) -> int:
+    """The most env steps from first to last of evaluations in a row that lie below LOST_SHARE of the best so far.
+
+    0 for a single evaluation, and where the best return is not positive.
+    """
+    steps, returns = (run.evaluations[name].to_numpy() for name in ("env_steps", "return_mean"))
+    best = stats.cumulative_maximum(returns)
+    lost = (best > 0) & (returns < LOST_SHARE * best)
+    longest, begun = 0, None
+    for step, low in zip(steps, lost, strict=True):
+        begun = (step if begun is None else begun) if low else None
+        longest = max(longest, int(step - begun) if begun is not None else 0)
+    return longest
+
+
+def collapsed(runs: Sequence[Recorded]) -> int:
+    """How many runs fall for longer than LONG_ENV_STEPS."""
+    return sum(longest_fall(run) > LONG_ENV_STEPS for run in runs)
+
+
+def share_of_rounds(runs: Sequence[Recorded], claim: Claim, _: pd.DataFrame) -> dict[str, Estimate]:
+    """The least `share_above` of all runs."""
+    found = {}
+    for env in claim.envs:
+        shares = [share for run in runs_of(runs, claim.method, env) if (share := share_above(run)) is not None]
+        if shares:
+            found[env] = _counted(min(shares), len(shares))
+    return found
+
+
+def collapses(runs: Sequence[Recorded], claim: Claim, _: pd.DataFrame) -> dict[str, Estimate]:
+    """How many runs collapse."""
+    there = {env: runs_of(runs, claim.method, env) for env in claim.envs}
+    return {env: _counted(collapsed(found), len(found)) for env, found in there.items() if found}
+
+
+def _counted(value: float, n_seeds: int) -> Estimate:
+    return Estimate(value, value, value, n_seeds)
+
+
+MEASURES: dict[str, Callable[[Sequence[Recorded], Claim, pd.DataFrame], dict[str, Estimate]]] = {
+    "in_band": in_band,
+    "paired_ratio": paired_ratio,
+    "share_of_rounds": share_of_rounds,
+    "collapses": collapses,
+}
+
+
+def judge(claim: Claim, runs: Sequence[Recorded], published: pd.DataFrame) -> Verdict:
+    """The verdict as far as the runs go; an environment with fewer seeds than the claim needs is open."""
+    found = MEASURES[claim.measure](runs, claim, published)
+    if not found:
+        return Verdict(claim, NOT_RUN, "nothing of it is recorded yet", {}, {})
+    needed = claim.needs.seeds if claim.needs else 0
+    each = {env: found.get(env, UNKNOWN) for env in claim.envs}
+    few = [env for env in claim.envs if each[env].n_seeds < needed]
+    reasons = [f"{env}: {each[env].n_seeds} of {needed} seeds" for env in few]
+    crossed = [env for env in claim.envs if env not in few and holds(claim, each[env]) is None]
+    reasons += [f"the interval crosses the border of the region: {', '.join(crossed)}"] if crossed else []
+    return Verdict(claim, decide(claim, each), "; ".join(reasons), found, {})

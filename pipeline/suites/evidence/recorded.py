@@ -1,0 +1,109 @@
+"""The runs of the evidence that are recorded so far, as tables are made of them: any methods, seeds and lengths.
+
+Knows neither torch nor tom, and asks for no run: what is not recorded yet is not there.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis import stats
+from pipeline.analysis.results import RECORD, ResultsError, read_evaluations
+from pipeline.analysis.stats import Array
+from pipeline.runs.extent import TOTAL, so_far
+
+FOLDER = Path("reports/evidence")
+NUMBERS = {  # of train.csv: its column, and the name in our tables
+    "weights/ess": "share_of_buffer",
+    "model/bias_newest": "bias_newest",
+    "model/rmse_newest": "rmse_newest",
+    "policy/q": "q",
+}
+FRESH = {"bias": "bias_fresh", "rmse": "rmse_fresh"}  # the same of probe.csv
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run: how far it goes of how far, and its evaluations, rounds and probes of fresh rows up to there."""
+
+    method: str
+    env: str
+    seed: int
+    env_steps: int
+    total: int
+    commit: str
+    evaluations: pd.DataFrame
+    rounds: pd.DataFrame
+    probes: pd.DataFrame
+
+    @property
+    def extent(self) -> str:
+        """`40,000 of 300,000`."""
+        return so_far(self.env_steps, self.total)
+
+    def best(self, env_step: float) -> float:
+        """The cumulative maximum of the return at an env step."""
+        rows = self.evaluations
+        return float(np.interp(env_step, rows["env_steps"], stats.cumulative_maximum(rows["return_mean"])))
+
+    def numbers(self, table: str, column: str, start: int, end: int) -> Array:
+        """What is known of a column of `train` or `probe` from one env step to before, or to, another.
+
+        A round comes before the step that it is recorded at, a probe after it: a run that stops at `end` has no round
+        of `end` yet.
+        """
+        rows = self.rounds[self.rounds["env_steps"] < end] if table == "train" else self.probes
+        rows = rows[rows["env_steps"].between(start, end)]
+        return rows[column].dropna().to_numpy(np.float64)
+
+
+def read_recorded(root: Path) -> list[Recorded]:
+    """Every run below `root`/reports/evidence by environment, method and seed; ResultsError names a broken file."""
+    folders = [path.parent for path in (root / FOLDER).glob(f"*/*/*/{RECORD}")]
+    runs = [_read(folder) for folder in folders if folder.name.isdecimal()]
+    return sorted(runs, key=lambda run: (run.env, run.method, run.seed))
+
+
+def _read(folder: Path) -> Recorded:
+    path = folder / RECORD
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = str(found["method"]), str(found["env"]), int(found["seed"])
+        end, total, commit = int(found["env_steps"]), int(found[TOTAL]), str(found["git_commit"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{path}: not the record of a run ({error})") from None
+    rounds = _table(folder / "train.csv", [*NUMBERS])
+    probes = _table(folder / "probe.csv", [*FRESH])
+    return Recorded(*names, end, total, commit, read_evaluations(folder / "evals.csv"), rounds, probes)
+
+
+def _table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The env steps and these columns; no row where there is no such file, empty where there is no such column."""
+    columns = ["env_steps", *columns]
+    if not path.is_file():
+        return pd.DataFrame(columns=columns, dtype=np.float64)
+    try:
+        return pd.read_csv(path).reindex(columns=columns).astype(np.float64)
+    except ValueError as error:
+        raise ResultsError(f"{path}: not a table of numbers ({str(error).splitlines()[0]})") from None
+
+
+def runs_of(runs: Sequence[Recorded], method: str, env: str) -> list[Recorded]:
+    """The runs of a method on an environment, by seed."""
+    return [run for run in runs if (run.method, run.env) == (method, env)]
+
+
+def paired(runs: Sequence[Recorded], methods: Sequence[str], env: str) -> list[tuple[Recorded, ...]]:
+    """The runs of each seed that every one of the methods has on an environment, in the methods' order."""
+    by_seed = [{run.seed: run for run in runs_of(runs, method, env)} for method in methods]
+    shared = set.intersection(*(set(found) for found in by_seed)) if by_seed else set()
+    return [tuple(found[seed] for found in by_seed) for seed in sorted(shared)]
+
+
+def common_step(groups: Sequence[tuple[Recorded, ...]]) -> int:
+    """The last env step that all of these runs have come to."""
+    return min(run.env_steps for group in groups for run in group)

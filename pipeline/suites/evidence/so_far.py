@@ -1,0 +1,138 @@
+"""What runs that have not ended show of the claims about their end: the same measures at the last common step.
+
+On the clock of the published curves, the learning steps: our env steps less the warm-up.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis import stats
+from pipeline.analysis.looks import spelled
+from pipeline.claims.claim import Claim
+from pipeline.claims.evidence import RETURNS, Evidence
+from pipeline.claims.measures import MEASURES, Estimate, heights
+from pipeline.runs.extent import so_far
+from pipeline.suites.evidence.recorded import Recorded, common_step, paired
+from pipeline.suites.returns.figure import PUBLISHED_WARMUP_ENV_STEPS
+
+COLUMNS = ["id", "env", "env_steps", "measured", "n_seeds", "estimate", "low", "high", "published", "words"]
+SPANS = ("normalised_average",)  # measures of all environments together
+PART = ("lead",)  # measures that can be taken against some of a claim's methods
+
+
+def rows_so_far(claims: Sequence[Claim], runs: Sequence[Recorded], published: Evidence) -> pd.DataFrame:
+    """A row per claim about the end of training and environment that has runs of it, or one where it spans them."""
+    rows = [row for claim in claims if _is_of_the_end(claim) for row in _rows(claim, runs, published)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _is_of_the_end(claim: Claim) -> bool:
+    return claim.needs is not None and claim.table is None and claim.window[1] == 1
+
+
+def _rows(claim: Claim, runs: Sequence[Recorded], published: Evidence) -> Iterator[dict[str, object]]:
+    """Asks each environment alone, or all that have runs together if the measure spans them."""
+    there = {env: _methods(claim, runs, env) for env in claim.envs}
+    measured = [env for env, methods in there.items() if methods]
+    for envs in [measured] if claim.measure in SPANS and measured else [[env] for env in measured]:
+        methods = there[envs[0]]
+        asked = replace(claim, envs=tuple(envs), against=methods[1:], in_envs=None)
+        if not (parts := _parts(asked, runs)):
+            continue
+        ends = {env: common_step(groups) for env, groups in parts.items()}
+        ours, theirs = _ours(asked, parts, ends), _published(published, asked, ends)
+        if claim.measure in PART or _is_ratio(ours, asked):
+            other = MEASURES[claim.measure](theirs, asked)
+            for env, estimate in MEASURES[claim.measure](ours, asked).items():
+                yield _row(asked, parts, ends, estimate, other[env].value)
+
+
+def _is_ratio(ours: Evidence, claim: Claim) -> bool:
+    """Whether the other method's return is positive everywhere: it may not be so early, and then no ratio says much."""
+    (other,) = claim.against
+    return all(heights(ours, other, env, claim.window).mean() > 0 for env in claim.envs)
+
+
+def _methods(claim: Claim, runs: Sequence[Recorded], env: str) -> tuple[str, ...]:
+    """The claim's methods that are recorded on an environment; empty if it cannot be measured with them."""
+    recorded = {run.method for run in runs if run.env == env and run.env_steps > PUBLISHED_WARMUP_ENV_STEPS}
+    found = tuple(method for method in claim.methods if method in recorded)
+    whole = found == claim.methods or (claim.measure in PART and len(found) > 1 and found[0] == claim.method)
+    return found if whole and paired(runs, found, env) else ()
+
+
+def _parts(claim: Claim, runs: Sequence[Recorded]) -> dict[str, list[tuple[Recorded, ...]]]:
+    """By environment the runs of every seed that all methods have, the same seeds on each; empty if there are none."""
+    groups = {env: paired(runs, claim.methods, env) for env in claim.envs}
+    shared = set.intersection(*({group[0].seed for group in each} for each in groups.values()))
+    return {env: [group for group in each if group[0].seed in shared] for env, each in groups.items()} if shared else {}
+
+
+def _ours(claim: Claim, parts: dict[str, list[tuple[Recorded, ...]]], ends: dict[str, int]) -> Evidence:
+    rows = []
+    for env, groups in parts.items():
+        for run in (run for group in groups for run in group):
+            steps = run.evaluations["env_steps"].to_numpy(float)
+            heights = stats.cumulative_maximum(run.evaluations["return_mean"])
+            rows.append(_cut(steps - PUBLISHED_WARMUP_ENV_STEPS, heights, ends[env], (run.method, env, run.seed)))
+    return Evidence("paper", pd.concat(rows, ignore_index=True), {})
+
+
+def _published(published: Evidence, claim: Claim, ends: dict[str, int]) -> Evidence:
+    rows = []
+    for env in claim.envs:
+        for method in claim.methods:
+            curve = published.curves[(published.curves["method"] == method) & (published.curves["env"] == env)]
+            steps, heights = (curve[name].to_numpy(float) for name in ("env_steps", "cumulative_max"))
+            rows.append(_cut(steps, heights, ends[env], (method, env, 0)))
+    return Evidence("paper", pd.concat(rows, ignore_index=True), {})
+
+
+def _cut(steps: stats.Array, heights: stats.Array, end: int, names: tuple[str, str, int]) -> pd.DataFrame:
+    """A curve by learning steps from 0 to that of our env step `end`, linear between what is known of it."""
+    last = end - PUBLISHED_WARMUP_ENV_STEPS
+    at = np.unique([0.0, *steps[(steps > 0) & (steps < last)], last])
+    curve = {"env_steps": at, "cumulative_max": np.interp(at, steps, heights)}
+    return pd.DataFrame({**dict(zip(RETURNS, names, strict=False)), **curve})
+
+
+def _row(
+    claim: Claim,
+    parts: dict[str, list[tuple[Recorded, ...]]],
+    ends: dict[str, int],
+    estimate: Estimate,
+    published: float,
+) -> dict[str, object]:
+    places = [f"{so_far(ends[env], parts[env][0][0].total)} on {env}" for env in ends]
+    first, others = spelled(claim.method), ", ".join(spelled(method) for method in claim.against)
+    best = f"the best of {others}" if len(claim.against) > 1 else others
+    measured = f"{first} − {best}" if claim.measure == "lead" else f"{first} / {others}"
+    measured += ", mean so far" if claim.window[0] < 1 else ""
+    words = f"{', '.join(places)}: {measured} = {said(claim, estimate.value)}{interval(claim, estimate)}"
+    return {
+        "id": claim.id,
+        "env": ", ".join(ends),
+        "env_steps": min(ends.values()),
+        "measured": measured,
+        "n_seeds": estimate.n_seeds,
+        "estimate": estimate.value,
+        "low": estimate.low,
+        "high": estimate.high,
+        "published": published,
+        "words": f"{words}; published {said(claim, published)}",
+    }
+
+
+def said(claim: Claim, number: float) -> str:
+    """A difference of returns with its sign, a ratio with two decimals."""
+    return f"{number:+,.0f}".replace("-", "−") if claim.measure == "lead" else f"{number:.2f}"
+
+
+def interval(claim: Claim, estimate: Estimate) -> str:
+    """The interval and the number of seeds."""
+    if estimate.low is None or estimate.high is None:
+        return " (one seed: no interval)"
+    return f" [{said(claim, estimate.low)}, {said(claim, estimate.high)}], {estimate.n_seeds} seeds"

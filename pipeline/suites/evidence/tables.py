@@ -1,0 +1,105 @@
+"""`python -m pipeline.suites.evidence.tables` makes reports/tables/evidence/ from what the suite has recorded so far.
+
+Any number of runs of any length, none included. Same records in, same bytes out; nothing is trained.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis.looks import spelled
+from pipeline.analysis.stage import tabulated
+from pipeline.claims.claim import Claim, read_claims
+from pipeline.claims.evidence import read_published
+from pipeline.claims.measures import Estimate
+from pipeline.claims import measures
+from pipeline.claims.table import by_env_table, claims_table
+from pipeline.claims.verdict import NOT_RUN, Verdict
+from pipeline.files import replaced_folder
+from pipeline.runs.extent import so_far
+from pipeline.suites.evidence.by_run import curves_table, rounds_table, runs_table
+from pipeline.suites.evidence.measured import MEASURES, collapsed, judge, published_at
+from pipeline.suites.evidence.page import markdown
+from pipeline.suites.evidence.recorded import Recorded, common_step, paired, read_recorded, runs_of
+from pipeline.suites.evidence.so_far import rows_so_far
+from pipeline.suites.returns.tables import DIGITS
+
+TARGET = Path("reports/tables/evidence")
+
+
+def remark(verdict: Verdict, runs: Sequence[Recorded], published: pd.DataFrame) -> str:
+    """In each environment the estimate, how many seeds, how far, and what else there is to say of the measure there."""
+    claim = verdict.claim
+    if verdict.verdict == NOT_RUN:
+        return ""
+    places = []
+    for env, estimate in verdict.ours.items():
+        end = common_step(groups := paired(runs, claim.methods, env))
+        seeds = f"{estimate.n_seeds} seed{'s' if estimate.n_seeds != 1 else ''}"
+        said = DETAILS.get(claim.measure, lambda *_: "")(claim, runs, env, published)
+        places.append(f"{env}: {_number(estimate)}, {seeds}, {so_far(end, groups[0][0].total)} env steps{said}")
+    return "; ".join(places)
+
+
+def _number(estimate: Estimate) -> str:
+    """A value and its interval, if it has one that is more than the value."""
+    known = estimate.low is not None and estimate.low != estimate.high
+    ends = f" [{estimate.low:.3g}, {estimate.high:.3g}]" if known else ""
+    return f"{estimate.value:.3g}{ends}".replace("-", "−")
+
+
+def _by_method(claim: Claim, runs: Sequence[Recorded], env: str, _: pd.DataFrame) -> str:
+    """How many runs of every method collapse, also of those that the claim is not about."""
+    found = {method: runs_of(runs, method, env) for method in dict.fromkeys(run.method for run in runs)}
+    counts = [f"{spelled(method)} {collapsed(part)} of {len(part)}" for method, part in found.items() if part]
+    return f" (collapse: {', '.join(counts)})"
+
+
+def _beside_band(claim: Claim, runs: Sequence[Recorded], env: str, published: pd.DataFrame) -> str:
+    """Our mean and the published band in units of return, and where the one lies."""
+    groups = paired(runs, claim.methods, env)
+    step = common_step(groups)
+    ours, band = float(np.mean([run.best(step) for (run,) in groups])), published_at(published, claim.method, env, step)
+    assert band is not None, "measured, so published there"
+    mean, low, high = band
+    place = "below" if ours < low else "above" if ours > high else "inside"
+    numbers = f"our mean {ours:,.0f} is {place} the published band {low:,.0f} to {high:,.0f} (mean {mean:,.0f})"
+    return f", {numbers.replace('-', '−')}"
+
+
+DETAILS = {"collapses": _by_method, "in_band": _beside_band}
+
+
+def make_tables(root: Path) -> Path:
+    """Replaces `root`/reports/tables/evidence and returns its path; ResultsError leaves the old tables as they are."""
+    runs, published = read_recorded(root), read_published(root)
+    place, known = root / "reports/claims.yaml", [*measures.MEASURES, *measures.CHECKS]
+    claims, group = read_claims(place, known), read_claims(place, [*MEASURES], lists=["evidence"])
+    curves = pd.read_csv(root / "reports/paper/fig3_curves.csv")
+    verdicts = [judge(claim, runs, curves) for claim in group]
+    made = {
+        "so_far": rows_so_far(claims, runs, published),
+        "claims": claims_table(verdicts, published).assign(remark=[remark(each, runs, curves) for each in verdicts]),
+        "by_env": by_env_table(verdicts),
+        "runs": runs_table(runs),
+        "curves": curves_table(runs),
+        "rounds": rounds_table(runs),
+    }
+    with replaced_folder(root / TARGET) as folder:
+        for name, table in made.items():
+            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
+        text = "\n".join(markdown(made["so_far"], made["claims"], made["runs"])) + "\n"
+        (folder / "evidence.md").write_text(text, encoding="utf-8", newline="\n")
+    return root / TARGET
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names what is missing or broken."""
+    return tabulated("evidence_tables", make_tables)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The stage `plot` draws reports/figures/returns/ from its tables, in the manner of the paper's Figure 3.
+
+Draws numbers and computes none: bands come from the tables. Same tables in, same bytes out.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window, also where a display exists
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from pipeline.analysis.looks import Look, looks, spelled
+from pipeline.analysis.stage import drawn
+from pipeline.files import replaced_folder
+from pipeline.runs.extent import stops
+
+# Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
+FIGURES = {
+    "learning_curves": ("cumulative_max", "best return so far", "cumulative_max"),
+    "learning_curves_plain": ("plain", "return", "final"),
+}
+NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
+STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
+PUBLISHED_WARMUP_ENV_STEPS = 5_000  # the paper's clock starts after the random steps, ours counts them
+COMPARABLE_SHARE = 0.2  # a run shorter than this share of the published one is not held against it
+PUBLISHED_SCALE = "paper"  # whose figure shows the plain return too
+FEW_POINTS = 12  # up to here a line gets markers, to show what was measured
+BAND_SEEDS = 3  # with two seeds the t interval is 12.7 times their spread: the two lines say more
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of reports/tables/returns/ that are drawn, and the published curves (Ma et al. 2023, Fig. 3)."""
+
+    by_seed: pd.DataFrame
+    curves: pd.DataFrame
+    aggregate: pd.DataFrame
+    published: pd.DataFrame
+
+
+def read(root: Path) -> Tables:
+    """The tables under `root`/reports; FileNotFoundError if one is not there."""
+    tables = root / "reports" / "tables" / "returns"
+    return Tables(
+        by_seed=pd.read_csv(tables / "curves_by_seed.csv"),
+        curves=pd.read_csv(tables / "curves.csv"),
+        aggregate=pd.read_csv(tables / "aggregate.csv"),
+        published=pd.read_csv(root / "reports" / "paper" / "fig3_curves.csv"),
+    )
+
+
+def draw(tables: Tables, curve: str, label: str, statistic: str) -> Figure:
+    """One panel per environment, and with several environments one more for the aggregate over them.
+
+    Per environment every seed thin, the mean thick, its t band, and the published mean where the run is long enough.
+    """
+    curves = tables.curves[tables.curves["curve"] == curve]
+    envs, styles = list(curves["env"].unique()), looks(curves["method"].unique())
+    titles = {name.lower(): name for name in tables.published["env"].unique()}
+    compared = tables.aggregate[tables.aggregate["statistic"] == statistic]
+    panels = len(envs) + (len(envs) > 1 and not compared.empty)
+    columns, rows = min(3, panels), -(-panels // 3)
+    published, lengths = False, {env: f", {words}" for env, words in stops(tables.by_seed).items()}
+    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
+        size = (max(3.5 * columns, 5.2), 2.7 * rows + 1.0)
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        for ax, env in zip(axes.flat, envs, strict=False):
+            by_seed = tables.by_seed[tables.by_seed["env"] == env]
+            _panel(ax, by_seed, curves[curves["env"] == env], curve, styles)
+            if _hides_falls(curves, curve):
+                _plain(ax, tables.curves[(tables.curves["curve"] == "plain") & (tables.curves["env"] == env)], styles)
+            if curve == "cumulative_max":  # the only one that was published
+                paper = tables.published[tables.published["env"].str.lower() == env]
+                published |= _published(ax, paper, by_seed, styles)
+            ax.set(title=titles.get(env, env), xlabel=f"environment steps{lengths.get(env, '')}")
+        for row in axes:
+            row[0].set_ylabel(label)
+        if panels > len(envs):
+            _aggregate(axes.flat[len(envs)], compared, styles)
+        for ax in axes.flat[panels:]:
+            ax.remove()
+        _legend(figure, styles, published)
+        figure.suptitle(_caption(curves, curve), fontsize="small", color="0.35")
+    return figure
+
+
+def _panel(ax: Axes, by_seed: pd.DataFrame, curves: pd.DataFrame, curve: str, styles: dict[str, Look]) -> None:
+    for method, mean in curves.groupby("method", sort=False):
+        look = styles[str(method)]
+        for _, run in by_seed[by_seed["method"] == method].groupby("seed", sort=False):
+            ax.plot(run["env_steps"], run[curve], color=look.colour, linewidth=0.7, alpha=0.5, zorder=2)
+        if mean["n_seeds"].min() >= BAND_SEEDS:
+            ax.fill_between(mean["env_steps"], mean["low"], mean["high"], color=look.colour, alpha=0.14, linewidth=0)
+        marker = look.marker if len(mean) <= FEW_POINTS else ""
+        (thick,) = ax.plot(mean["env_steps"], mean["mean"], color=look.colour, linestyle=look.line, linewidth=2.2)
+        thick.set(marker=marker, markersize=5, zorder=3)
+    # A t band can be much wider than the data: the axis follows the seeds, and the band may leave it.
+    low, high, end = by_seed[curve].min(), by_seed[curve].max(), max(1, by_seed["env_steps"].max())
+    margin = 0.1 * (high - low) or 1.0
+    ax.set(ylim=(low - margin, high + margin), xlim=(-0.02 * end, 1.02 * end))
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
+    sns.despine(ax=ax)
+
+
+def _hides_falls(curves: pd.DataFrame, curve: str) -> bool:
+    """Whether a run may fall for long where this curve cannot: at the published protocol critics do run away."""
+    return curve == "cumulative_max" and curves["scale"].iloc[0] == PUBLISHED_SCALE
+
+
+def _plain(ax: Axes, curves: pd.DataFrame, styles: dict[str, Look]) -> None:
+    for method, mean in curves.groupby("method", sort=False):
+        ax.plot(mean["env_steps"], mean["mean"], color=styles[str(method)].colour, linestyle=":", linewidth=1.1)
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, curves["mean"].min() - 0.02 * (high - low)), high)
+
+
+def _aggregate(ax: Axes, table: pd.DataFrame, styles: dict[str, Look]) -> None:
+    """Interquartile mean of the normalised score with its interval, a row per method."""
+    for place, row in enumerate(table.itertuples()):
+        look = styles[row.method]
+        if pd.notna(row.low):
+            ax.plot(
+                [row.low, row.high], [place, place], color=look.colour, linewidth=5, alpha=0.35, solid_capstyle="butt"
+            )
+        ax.plot(row.iqm, place, color=look.colour, marker=look.marker, markersize=7)
+    covered = table["coverage_normal"].min()
+    about = "" if pd.isna(covered) else f"\nbar: nominal 95 % interval, covers {covered:.0%}"
+    ax.set(title="All environments", xlabel=f"normalised, interquartile mean{about}", ylim=(len(table) - 0.4, -0.6))
+    ax.set_yticks(range(len(table)), [spelled(method) for method in table["method"]])
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+    ax.grid(visible=False, axis="y")
+    sns.despine(ax=ax, left=True)
+
+
+def _published(ax: Axes, published: pd.DataFrame, by_seed: pd.DataFrame, styles: dict[str, Look]) -> bool:
+    """Draws the paper's means faintly for the methods in `styles`; False if there are none or the run is too short."""
+    end = by_seed["env_steps"].max()
+    if published.empty or end < COMPARABLE_SHARE * published["env_steps"].max():
+        return False
+    top, drawn = ax.get_ylim()[1], False
+    for method, rows in published.groupby("method", sort=False):
+        if str(method) in styles:
+            steps = rows["env_steps"] + PUBLISHED_WARMUP_ENV_STEPS
+            ax.plot(steps, rows["return_mean"], color=styles[str(method)].colour, linewidth=3.5, alpha=0.25, zorder=1)
+            top, drawn = max(top, 1.05 * rows["return_mean"][steps <= end].max()), True
+    ax.set_ylim(top=top)
+    return drawn
+
+
+def _legend(figure: Figure, styles: dict[str, Look], published: bool) -> None:
+    handles = [
+        Line2D([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=spelled(method))
+        for method, look in styles.items()
+    ]
+    if published:
+        handles.append(Line2D([], [], color="0.2", linewidth=3.5, alpha=0.25, label="published mean"))
+    columns = min(len(handles), int(figure.get_figwidth() / 1.7))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+
+
+def _caption(curves: pd.DataFrame, curve: str) -> str:
+    count, scale = int(curves["n_seeds"].min()), curves["scale"].iloc[0]
+    what = "cumulative maximum of the evaluation return" if curve == "cumulative_max" else "evaluation return"
+    lines = {1: "one seed per curve: no interval", 2: "thin: each of 2 seeds; thick: their mean; too few for a band"}
+    band = f"thin: each of {count} seeds; thick: their mean; band: 95 % t interval of the mean"
+    dotted = "; dotted: mean of the plain return" if _hides_falls(curves, curve) else ""
+    return f"{what}, scale “{scale}”\n{lines.get(count, band)}{dotted}"
+
+
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    """Writes `path`.png and .pdf, the same bytes for the same figure, and closes it."""
+    for ending, metadata in NO_CLOCK.items():
+        figure.savefig(f"{path}.{ending}", dpi=dpi, metadata=metadata)
+    plt.close(figure)
+
+
+def plot(root: Path) -> Path:
+    """Replaces `root`/reports/figures/returns and returns its path; FileNotFoundError if a table is not there."""
+    tables = read(root)
+    target = root / "reports" / "figures" / "returns"
+    with replaced_folder(target) as folder:
+        for name, choice in FIGURES.items():
+            figure = draw(tables, *choice)
+            save(figure, folder / name, dpi=200)
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names the missing table."""
+    return drawn("plot", plot, "pipeline.suites.returns.tables")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

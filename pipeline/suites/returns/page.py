@@ -1,0 +1,78 @@
+"""The tables as one page of Markdown, every seed listed."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.analysis.results import Grid
+from pipeline.runs.extent import extents
+
+HEADINGS = {
+    "final": "Final return (last evaluation)",
+    "cumulative_max": "Cumulative maximum (the published metric; it hides collapses)",
+    "auc": "Average height of the learning curve (area / length)",
+}
+
+
+def markdown(tables: dict[str, pd.DataFrame], grid: Grid) -> str:
+    """The page: per statistic one table of means, t intervals and seeds, then the aggregate over environments."""
+    lines = [f"# Returns at scale `{grid.scale}`", "", *_preamble(grid, tables["seeds"])]
+    for statistic, heading in HEADINGS.items():
+        lines += ["", f"## {heading}", "", *_statistic(tables, statistic)]
+    lines += ["", "## Over environments", "", *_aggregate(tables)]
+    return "\n".join(lines) + "\n"
+
+
+def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
+    count = len(grid.seeds)
+    steps = ", ".join(f"{env} {words}" for env, words in extents(seeds).items())
+    yield f"{count} {'seed' if count == 1 else 'seeds'} per cell; environment steps: {steps}."
+    yield (
+        "Brackets: 95 % t interval of the mean over seeds."
+        if count > 1
+        else "One seed: no interval can be given, and a difference between methods may be luck."
+    )
+
+
+def _statistic(tables: dict[str, pd.DataFrame], name: str) -> Iterator[str]:
+    yield "| environment | method | mean | 95 % interval | each seed |"
+    yield "| --- | --- | ---: | :---: | :--- |"
+    seeds = tables["seeds"]
+    for _, row in tables["returns"].iterrows():
+        runs = seeds[(seeds["method"] == row["method"]) & (seeds["env"] == row["env"])]
+        each = ", ".join(f"{value:.0f}" for value in runs[name])
+        interval = _bracket(row[f"{name}_low"], row[f"{name}_high"], ".0f")
+        yield f"| {row['env']} | {row['method']} | {row[f'{name}_mean']:.0f} | {interval} | {each} |"
+
+
+def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    table = tables["aggregate"]
+    if table.empty:
+        yield "No method improved on untrained policies in any environment: there is no scale to compare on."
+        return
+    yield "Interquartile mean of (return - floor) / (top - floor) over environments and seeds, where"
+    ends = [f"{row['env']} {row['floor']:.0f} and {row['top']:.0f}" for _, row in tables["scales"].iterrows()]
+    yield f"floor = untrained policies, top = the best method's mean cumulative maximum: {'; '.join(ends)}."
+    yield "The choice of the top is part of the data, and its uncertainty is not in the intervals."
+    if table["coverage_normal"].notna().all():
+        first = table.iloc[0]
+        yield (
+            f"Brackets: stratified bootstrap, nominally 95 %; in simulations with {first['n_envs']} environments and "
+            f"{first['n_seeds']} seeds they hold the truth in {first['coverage_normal']:.0%} of studies, "
+            f"{first['coverage_with_collapses']:.0%} where 15 % of the runs collapse."
+        )
+    yield ""
+    yield "| method | " + " | ".join(HEADINGS) + " |"
+    yield "| --- |" + " :---: |" * len(HEADINGS)
+    for method, rows in table.groupby("method", sort=False):
+        by_name = rows.set_index("statistic")
+        cells = [f"{row['iqm']:.2f} {_bracket(row['low'], row['high'], '.2f')}" for _, row in _select(by_name)]
+        yield f"| {method} | " + " | ".join(cell.strip() for cell in cells) + " |"
+
+
+def _select(by_name: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
+    return ((name, by_name.loc[name]) for name in HEADINGS)
+
+
+def _bracket(low: float | None, high: float | None, digits: str) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"[{low:{digits}}, {high:{digits}}]"

@@ -1,0 +1,180 @@
+"""DVC stage `road_plot`: draws reports/figures/road/ from its tables, in the manner of the paper's Figure 2.
+
+    python -m pipeline.suites.road.figure
+
+Draws numbers and computes none. Same tables in, same bytes out.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window, also where a display exists
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
+
+from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.stage import drawn
+from pipeline.files import replaced_folder
+from pipeline.suites.returns.figure import STYLE, save
+from pipeline.suites.road.tables import MEASURED, PUBLISHED, RAW, TABLES
+
+FIGURES = Path("reports/figures/road")
+GREEN, PINK = "#A9E5A9", "#F6A5A5"  # of the published map
+ANNOTATED = dict(fontsize="small", ha="center", va="center")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is drawn: tables, what was measured, the world, and the published curves and map of weights."""
+
+    by_seed: pd.DataFrame
+    curves: pd.DataFrame
+    heatmap: pd.DataFrame
+    arrows: pd.DataFrame
+    sensitivity: pd.DataFrame
+    world: Mapping[str, Any]
+    published_curves: pd.DataFrame
+    published_map: pd.DataFrame
+
+
+def read(root: Path) -> Tables:
+    """The tables under `root`/reports; FileNotFoundError if one is not there."""
+    tables, measured, paper = root / TABLES, root / MEASURED, root / "reports" / "paper"
+    return Tables(
+        by_seed=pd.read_csv(measured / "curves_by_seed.csv"),
+        curves=pd.read_csv(tables / "curves.csv"),
+        heatmap=pd.read_csv(measured / "heatmap.csv"),
+        arrows=pd.read_csv(measured / "map.csv"),
+        sensitivity=pd.read_csv(tables / "sensitivity.csv"),
+        world=json.loads((measured / RAW).read_text(encoding="utf-8"))["world"],
+        published_curves=pd.read_csv(paper / "fig2_road_and_rocks.csv"),
+        published_map=pd.read_csv(paper / "fig2_heatmap.csv"),
+    )
+
+
+def draw(tables: Tables) -> Figure:
+    """Above: the map, the return curves, the final returns by strength of the rocks. Below: maps of weights."""
+    maps = {
+        f"weights of {spelled(str(method))}": rows
+        for method, rows in tables.heatmap.groupby("method", sort=False)
+        if rows["weight"].max() > 1.0  # uniform weights are no picture
+    }
+    maps["weights of TOM, published"] = tables.published_map
+    columns = max(3, len(maps))
+    with sns.axes_style("white", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
+        figure, axes = plt.subplots(2, columns, figsize=(4.1 * columns, 7.4), squeeze=False, layout="constrained")
+        _map(axes[0, 0], tables)
+        _curves(axes[0, 1], tables)
+        _sensitivity(axes[0, 2], tables)
+        for ax, (title, rows) in zip(axes[1], maps.items(), strict=False):
+            _weights(figure, ax, title, rows, tables.world)
+        for ax in [*axes[0, 3:], *axes[1, len(maps) :]]:
+            ax.remove()
+        figure.suptitle(_caption(tables), fontsize="small", color="0.35")
+    return figure
+
+
+def _outline(ax: Axes, world: Mapping[str, Any], **look: Any) -> None:
+    x, y = world["road"]
+    ax.add_patch(Rectangle((-x, -y), 2 * x, 2 * y, **look))
+
+
+def _square(ax: Axes, title: str) -> None:
+    ax.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", title=title)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _map(ax: Axes, tables: Tables) -> None:
+    """Road, rocks, start and goal, and where the action "right" takes the car."""
+    world, arrows = tables.world, tables.arrows
+    ax.set_facecolor(PINK)
+    _outline(ax, world, facecolor=GREEN, edgecolor="0.3", linewidth=0.8)
+    ax.quiver(arrows["x"], arrows["y"], arrows["dx"], arrows["dy"], color="0.35", width=0.004, pivot="mid", alpha=0.8)
+    ax.plot(*world["start"], marker="o", color="black", markersize=11)
+    ax.plot(*world["goal"], marker="*", color="#F0C000", markeredgecolor="black", markersize=17)
+    ax.add_patch(Circle(world["goal"], world["goal_radius"], fill=False, edgecolor="black", linestyle=":"))
+    _square(ax, "map; arrows: what the action “right” does")
+
+
+def _curves(ax: Axes, tables: Tables) -> None:
+    """Every seed thin, the mean thick, its t band; faint and broad: published, its last step laid on ours."""
+    strength, end = tables.world["strength"], tables.curves["updates"].max()
+    by_seed, styles = tables.by_seed[tables.by_seed["strength"] == strength], looks(tables.curves["method"].unique())
+    for method, mean in tables.curves.groupby("method", sort=False):
+        look = styles[str(method)]
+        for _, run in by_seed[by_seed["method"] == method].groupby("seed", sort=False):
+            ax.plot(run["updates"], run["returns"], color=look.colour, linewidth=0.7, alpha=0.45, zorder=2)
+        ax.fill_between(mean["updates"], mean["low"], mean["high"], color=look.colour, alpha=0.14, linewidth=0)
+        ax.plot(mean["updates"], mean["mean"], color=look.colour, linestyle=look.line, linewidth=2.2, zorder=3,
+                label=spelled(str(method)))  # fmt: skip
+        paper = tables.published_curves[tables.published_curves["method"] == PUBLISHED.get(str(method))]
+        if not paper.empty:
+            steps = paper["training_steps"] * (end / paper["training_steps"].max())
+            ax.plot(steps, paper["return_mean"], color=look.colour, linewidth=4, alpha=0.25, zorder=1)
+    ax.plot([], [], color="0.2", linewidth=4, alpha=0.25, label="published")
+    low, high = by_seed["returns"].min(), by_seed["returns"].max()
+    ax.set(title="return", xlabel="SAC updates", ylim=(low - 15, max(high, 0) + 15))
+    ax.legend(frameon=False, fontsize="small", loc="center right")
+    ax.grid(axis="y")
+    sns.despine(ax=ax)
+
+
+def _sensitivity(ax: Axes, tables: Tables) -> None:
+    """Final return of every seed by strength of the rocks, methods side by side."""
+    table = tables.sensitivity
+    strengths, styles = sorted(table["strength"].unique()), looks(table["method"].unique())
+    width = 0.6 / len(styles)
+    for place, (method, look) in enumerate(styles.items()):
+        rows = table[table["method"] == method]
+        offset = (place - (len(styles) - 1) / 2) * width
+        x = rows["strength"].map(strengths.index) + offset
+        ax.plot(x, rows["final_return"], color=look.colour, marker=look.marker, linestyle="", alpha=0.75, markersize=5,
+                label=spelled(method))  # fmt: skip
+    ax.set_xticks(range(len(strengths)), [f"{180 * strength:g}°" for strength in strengths])
+    ax.set(title="final return of each seed", xlabel="largest angle by which rocks turn an action")
+    ax.grid(axis="y")
+    sns.despine(ax=ax)
+
+
+def _weights(figure: Figure, ax: Axes, title: str, rows: pd.DataFrame, world: Mapping[str, Any]) -> None:
+    """A dot per node, as published, and the road's outline."""
+    dots = ax.scatter(rows["x"], rows["y"], c=rows["weight"], cmap="viridis", s=13, marker="s", linewidths=0, vmin=0.0)
+    _outline(ax, world, fill=False, edgecolor="red", linewidth=1.4)
+    _square(ax, title)
+    figure.colorbar(dots, ax=ax, shrink=0.82, pad=0.02)
+
+
+def _caption(tables: Tables) -> str:
+    seeds, strength = tables.by_seed["seed"].nunique(), tables.world["strength"]
+    curves = f"thin: each of {seeds} seeds; thick: their mean; band: 95 % t interval of the mean"
+    weights = "weights: mean over seeds, last round"
+    return f"Road-and-Rocks, rocks turn actions by up to {180 * strength:g}°\n{curves}; {weights}"
+
+
+def plot(root: Path) -> Path:
+    """Replaces `root`/reports/figures/road and returns its path; FileNotFoundError if a table is not there."""
+    figure = draw(read(root))
+    with replaced_folder(root / FIGURES) as folder:
+        save(figure, folder / "road_and_rocks", dpi=160)
+    return root / FIGURES
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names the missing table."""
+    return drawn("road_plot", plot, "pipeline.suites.road.work")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

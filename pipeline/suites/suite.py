@@ -1,0 +1,171 @@
+"""Suites: a section of params.yaml with a scale and a grid of its own, whose stages are in suites/<name>/dvc.yaml.
+
+A cell of a suite is one environment and seed, with all of the suite's methods. What decides its numbers is kept in
+reports/cells/<name>/<scale>/<env>.json, which its stage depends on; its result is a folder of CSVs and their manifest.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.digests import source_digest
+from pipeline.config.params import Params, Suite, load_params
+from pipeline.config.refusals import key_values, one_line, whole_number
+from pipeline.files import ROOT, replaced_folder, sha256, write_json
+from pipeline.runs.extent import is_short
+from pipeline.runs.folder import PROVENANCE, Cell, Refused, accept_record, code_of
+from pipeline.runs.interruptions import Stopped, die_with_parent
+from pipeline.suites.configure import cell_file, write
+from tom.settings.fields import SettingsError
+
+
+@dataclass(frozen=True)
+class SuiteKind:
+    """What one suite has of its own."""
+
+    name: str
+    keys: tuple[str, ...]  # of its section in params.yaml, that have to be there
+    files: tuple[str, ...]  # of a result, besides its record
+    resolved: Callable[[Params, str, Path], dict[str, Any]]  # what decides the numbers on one environment
+    sources: Callable[[dict[str, Any], Path], dict[str, str]]  # digests of the science that they come from
+    stop: Callable[[Params, str, dict[str, Any]], int | None] = lambda params, env, config: None  # of its runs, for now
+
+    @property
+    def stages(self) -> str:
+        """The suite's own dvc.yaml."""
+        return f"suites/{self.name}/dvc.yaml"
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of its cells are, relative to the repository."""
+        return Path("reports/cells") / self.name
+
+    def section(self, params: Params) -> Suite:
+        """The suite in params.yaml; SettingsError if there is none."""
+        suite: Suite | None = getattr(params, self.name)
+        if suite is None:
+            raise SettingsError(
+                f"params.yaml: {self.name} is missing; write `{self.name}:` with {', '.join(self.keys)}"
+            )
+        return suite
+
+    def scale(self, params: Params) -> str:
+        """The suite's scale in params.yaml."""
+        return self.section(params).scale
+
+    def cell_files(self, params: Params, root: Path) -> dict[Path, bytes]:
+        """The contents of the file of every environment, by path; SettingsError if one cannot be composed."""
+        suite, files = self.section(params), {}
+        for env in suite.grid.envs:
+            config = self.resolved(params, env, root)
+            until = self.stop(params, env, config)
+            files[self.folder / suite.scale / f"{env}.json"] = cell_file(config, self.sources(config, root), until)
+        return files
+
+    def read_cell(self, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
+        """The cell as the stage `configure` wrote it; Refused if that is missing or was written for other code."""
+        path, again = self.folder / scale / f"{env}.json", f"run `dvc repro {self.stages}:configure`"
+        if not (root / path).is_file():
+            raise Refused(f"{path} is missing; {again}")
+        try:
+            content = json.loads((root / path).read_text(encoding="utf-8"))
+            config, then, until = content["config"], content["source_digest"], content.get("until")
+            now = source_digest(self.sources(config, root))
+        except (ValueError, KeyError, TypeError):
+            raise Refused(f"{path} is broken; {again} --force") from None
+        if then != now:
+            raise Refused(f"{path} was written for other code; {again}")
+        return Cell(self.name, env, seed, scale, config, now, until)
+
+    def result_folder(self, cell: Cell, root: Path = ROOT) -> Path:
+        """Where the cell's result is recorded."""
+        return root / "reports" / self.name / cell.scale / cell.env / str(cell.seed)
+
+    def is_recorded(self, cell: Cell, root: Path = ROOT) -> bool:
+        """Whether the result of these values and this code is there, unchanged, as far as it is to go."""
+        folder = self.result_folder(cell, root)
+        try:
+            found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+            same = found["fingerprint"] == cell.fingerprint and cell.source_digest in code_of(found)
+            whole = all(sha256(folder / name) == found["sha256"][name] for name in self.files)
+            return same and whole and not is_short(found, cell.until)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def accept(self, old: Path, root: Path = ROOT) -> Iterator[Path]:
+        """Lets results of the code in `old` count as made by that in `root`; gives the records that it changed."""
+        for path in sorted((root / self.folder).glob("*/*.json")):
+            config = json.loads(path.read_text(encoding="utf-8"))["config"]
+            before, now = (source_digest(self.sources(config, tree)) for tree in (old, root))
+            results = root / "reports" / self.name / path.parent.name / path.stem
+            yield from (found for found in sorted(results.glob(f"*/{PROVENANCE}")) if accept_record(found, before, now))
+
+    @contextmanager
+    def recording(self, cell: Cell, root: Path = ROOT, **made: Any) -> Iterator[Path]:
+        """Yields a folder for the files of the cell's result; adds their record, with what else `made` says of it."""
+        with replaced_folder(self.result_folder(cell, root)) as folder:
+            yield folder
+            record = {
+                "env": cell.env,
+                "seed": cell.seed,
+                "scale": cell.scale,
+                "fingerprint": cell.fingerprint,
+                "source_digest": cell.source_digest,
+                "sha256": {name: sha256(folder / name) for name in self.files},
+                **made,
+            }
+            write_json(folder / PROVENANCE, record)
+
+
+def configure(kind: SuiteKind) -> int:
+    """The suite's stage `configure`. Exit code 2 and one sentence for a fault in params.yaml."""
+    try:
+        params = load_params()
+        write(kind.cell_files(params, ROOT), kind.folder / kind.section(params).scale, ROOT)
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    return 0
+
+
+def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
+    """The command line of a suite's cell: 0 when it is recorded, 1 when it failed, 2 for bad arguments."""
+
+    def line() -> str:
+        given = key_values(sys.argv[1:], ("env", "seed", "scale"))
+        if len(given) < 3:
+            raise SettingsError(f"usage: python -m pipeline.{kind.name}.cell env=E seed=N scale=S")
+        die_with_parent()
+        seed = whole_number("seed", given["seed"], low=0)
+        return record(kind.read_cell(given["env"], seed, given["scale"]))
+
+    return answered(line)
+
+
+def answered(line: Callable[[], str]) -> int:
+    """Prints the line that comes out: 0; 1 if that failed, 2 for what was asked wrongly, or a signal's code."""
+    try:
+        print(line(), flush=True)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    except (Refused, ArithmeticError, RuntimeError, OSError) as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """The rows as a table; numbers in full."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)

@@ -1,0 +1,103 @@
+"""`python -m pipeline.suites.weights.figure` draws reports/figures/weights/, in the manner of the paper's Figure 4.
+
+Draws the numbers of its tables and computes none. Same tables in, same bytes out.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no window, also where a display exists
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.stage import drawn
+from pipeline.files import replaced_folder
+from pipeline.suites.returns.figure import STYLE, save
+from pipeline.suites.weights.page import PUBLISHED
+
+GREY = "0.55"
+
+
+@dataclass(frozen=True)
+class Fill:
+    """How bars are filled and, where they have one, edged: what was published is no method."""
+
+    colour: str
+    edge: str = "none"
+
+
+def draw(bars: pd.DataFrame) -> Figure:
+    """A column per environment; a row for the published bars and one per method, with the spread over seeds."""
+    envs = list(bars.loc[bars["method"] != PUBLISHED, "env"].unique())
+    methods = list(bars.loc[bars["method"] != PUBLISHED, "method"].unique())
+    rows = [*methods, PUBLISHED]
+    fills = {method: Fill(look.colour) for method, look in looks(methods).items()} | {PUBLISHED: Fill("0.85", "0.35")}
+    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.0):
+        size = (max(2.6 * len(envs) + 0.6, 5.2), 1.45 * len(rows) + 1.1)
+        figure, axes = plt.subplots(
+            len(rows), len(envs), figsize=size, squeeze=False, sharex=True, layout="constrained"
+        )
+        for row, method in zip(axes, rows, strict=True):
+            for ax, env in zip(row, envs, strict=True):
+                _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], fills[method])
+            row[0].set_ylabel(method if method == PUBLISHED else spelled(method))
+        for ax, env in zip(axes[0], envs, strict=True):
+            ax.set_title(env)
+        for ax in axes[-1]:
+            ax.set_xlabel("random  |  SAC's replay, in order")
+        seeds, scale = int(bars["n_seeds"].min()), bars["scale"].iloc[0]
+        spread = f"mean of {seeds} seeds and their standard deviation" if seeds > 1 else "one seed: no spread"
+        caption = f"mean weight of each twentieth of the buffer, over the mean of all\nscale “{scale}”, {spread}"
+        figure.suptitle(caption, fontsize="small", color="0.35")
+    return figure
+
+
+def _panel(ax: Axes, bars: pd.DataFrame, fill: Fill) -> None:
+    """One bar per chunk, paler where the transitions are random; empty where nothing was published."""
+    if bars.empty:
+        ax.text(0.5, 0.5, "not published", ha="center", va="center", color=GREY, transform=ax.transAxes)
+    for part, alpha in (("random", 0.4), ("replay", 0.95)):
+        chunks = bars[bars["part"] == part]
+        ax.bar(
+            chunks["chunk"],
+            chunks["weight"],
+            width=0.85,
+            color=to_rgba(fill.colour, alpha),
+            edgecolor=fill.edge,
+            linewidth=0.7,
+        )
+    spread = bars[bars["spread"].notna()]
+    ax.errorbar(spread["chunk"], spread["weight"], spread["spread"], fmt="none", ecolor="0.25", elinewidth=0.7)
+    ax.set(ylim=(0, None), xticks=[])
+    ax.axvline(9.5, color="0.6", linewidth=0.6, linestyle=":")
+    ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    ax.grid(visible=False, axis="x")
+    sns.despine(ax=ax)
+
+
+def plot(root: Path) -> Path:
+    """Replaces `root`/reports/figures/weights and returns its path; FileNotFoundError if a table is not there."""
+    bars = pd.read_csv(root / "reports/tables/weights/bars.csv")
+    target = root / "reports/figures/weights"
+    with replaced_folder(target) as folder:
+        save(draw(bars), folder / "weights", dpi=160)
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names the missing table."""
+    return drawn("weights_plot", plot, "pipeline.suites.weights.tables")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

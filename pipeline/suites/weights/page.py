@@ -1,0 +1,50 @@
+"""The suite's statistics as one page of Markdown."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from pipeline.analysis.results import Grid
+
+PUBLISHED = "published"  # where a method's name stands
+STATISTICS = {
+    "spearman": "Spearman correlation of weight and stage over SAC's replay",
+    "replay_over_random": "mean weight of SAC's replay / of the random transitions",
+    "last_quarter_over_random": "mean weight of the buffer's last quarter / of the random transitions",
+    "falling": "share of steps from chunk to chunk of the replay at which the weight falls",
+}
+
+
+def markdown(made: dict[str, pd.DataFrame], grid: Grid) -> str:
+    """The page: per statistic a row per environment and a column per method, the published bars last."""
+    count = len(grid.seeds)
+    lines = [f"# Weights on random transitions and SAC's replay at scale `{grid.scale}`", "", *_preamble(made, count)]
+    for name, heading in STATISTICS.items():
+        table = made["statistics"]
+        rows = table[table["statistic"] == name].set_index(["env", "method"])
+        methods = [*grid.methods, PUBLISHED]
+        lines += ["", f"## {heading[0].upper()}{heading[1:]}", ""]
+        lines += [f"| environment | {' | '.join(methods)} |", "| --- |" + " :---: |" * len(methods)]
+        for env in grid.envs:
+            cells = [_cell(rows.loc[(env, method)]) if (env, method) in rows.index else "" for method in methods]
+            lines.append(f"| {env} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
+    yield "Statistics of the bars, which are means over seeds, as the published ones are."
+    yield f"{count} seed{'s' if count > 1 else ''}; brackets: " + (
+        "bootstrap over seeds, nominally 95 %, with so few seeds less; last: mean of each seed's own statistic."
+        if count > 1
+        else "none, since one seed gives no interval."
+    )
+    yield "SAC's return, mean over seeds of its first and its best evaluation:"
+    for env, runs in made["sac"].groupby("env", sort=False):
+        first = runs[runs["env_steps"] == 0]["return_mean"].mean()
+        best = runs.groupby("seed")["return_mean"].max().mean()
+        yield f"{env} {round(first)} and {round(best)} in {runs['env_steps'].max():,} steps."
+
+
+def _cell(row: pd.Series) -> str:
+    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]; {row['mean_of_seeds']:.2f}"
+    return "" if pd.isna(row["of_bars"]) else f"{row['of_bars']:.2f}{interval}"

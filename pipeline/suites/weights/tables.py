@@ -1,0 +1,193 @@
+"""`python -m pipeline.suites.weights.tables` makes reports/tables/weights/ from the suite's results, nothing else.
+
+Weights are in units of their mean over the chunks, ours and the published ones alike: the paper's scale is its own.
+Knows neither torch nor tom: a change of the science reaches a table through data alone.
+"""
+
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from pipeline.analysis.ordered import bootstrap_interval, share_falling, spearman
+from pipeline.analysis.results import Grid, ResultsError
+from pipeline.analysis.stage import tabulated
+from pipeline.files import replaced_folder
+from pipeline.suites.returns.tables import DIGITS
+from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
+
+SPELLED = {"walker": "walker2d"}  # environments in the published figure, where they are not spelled as here
+Array = NDArray[np.float64]
+
+
+def read_suite(params: Path) -> Grid:
+    """The suite's scale and grid; ResultsError if params.yaml does not have them."""
+    try:
+        config: Any = OmegaConf.load(params)
+        suite = config["weights"]
+        methods, envs, seeds = (list(suite[axis]) for axis in ("methods", "envs", "seeds"))
+        return Grid(suite["scale"], methods, envs, seeds)
+    except (OSError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
+        raise ResultsError(f"{params}: cannot read weights ({str(error).splitlines()[0]})") from error
+
+
+def read_results(root: Path, grid: Grid, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of a file of every cell, with env and seed; ResultsError if one is missing or not such a table."""
+    found = []
+    for env, seed in product(grid.envs, grid.seeds):
+        path = root / "reports/weights" / grid.scale / env / str(seed) / name
+        if not path.is_file():
+            raise ResultsError(f"{path} is missing: make repro SUITE=weights")
+        try:
+            rows = pd.read_csv(path)[list(columns)]
+        except (ValueError, KeyError) as error:
+            raise ResultsError(f"{path}: not a table of the suite ({str(error).splitlines()[0]})") from error
+        rows.insert(0, "seed", seed)
+        rows.insert(0, "env", env)
+        found.append(rows)
+    return pd.concat(found, ignore_index=True)
+
+
+def read_chunks(root: Path, grid: Grid) -> pd.DataFrame:
+    """The chunks of every method of the grid, weights in units of their mean over a cell's chunks."""
+    chunks = read_results(root, grid, "chunks.csv", ("method", "chunk", "part", "weight_mean"))
+    for (env, seed), cell in chunks.groupby(["env", "seed"], sort=False):
+        for method in sorted(set(grid.methods) - set(cell["method"])):
+            raise ResultsError(f"{method} is not in the results of {env}, seed {seed}: make repro SUITE=weights")
+    chunks = chunks[chunks["method"].isin(grid.methods)].rename(columns={"weight_mean": "weight"})
+    if not np.isfinite(chunks["weight"]).all():
+        raise ResultsError("a weight of the suite is not finite: make repro SUITE=weights")
+    chunks["weight"] /= chunks.groupby(["env", "method", "seed"])["weight"].transform("mean")
+    return chunks
+
+
+def read_published(root: Path, envs: Sequence[str]) -> pd.DataFrame:
+    """The digitised bars of these environments: env, chunk, part, weight and error, in units of their mean."""
+    bars = pd.read_csv(root / "reports/paper/fig4_weights.csv")
+    bars["env"] = bars["env"].str.lower().replace(SPELLED)
+    bars = bars[bars["env"].isin(envs)]
+    mean = bars.groupby("env")["weight_mean"].transform("mean")
+    columns = {"env": bars["env"], "chunk": bars["chunk_index"], "part": bars["segment"]}
+    return pd.DataFrame({**columns, "weight": bars["weight_mean"] / mean, "spread": bars["weight_err"] / mean})
+
+
+def bars_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Per environment and method, the published bars included: each chunk's mean over seeds and standard deviation."""
+    groups = chunks.groupby(["env", "method", "chunk", "part"], sort=False)["weight"]
+    ours = groups.agg(weight="mean", spread="std", n_seeds="size").reset_index()
+    theirs = published.assign(method=PUBLISHED)
+    return pd.concat([ours, theirs], ignore_index=True)[
+        ["env", "method", "chunk", "part", "weight", "spread", "n_seeds"]
+    ].astype({"n_seeds": "Int64"})
+
+
+def spearman_of_replay(weights: Array) -> float:
+    """Of a cell's chunks [20], in their order: the correlation over SAC's half."""
+    return spearman(_halves(weights)[1])
+
+
+def replay_over_random(weights: Array) -> float:
+    """Mean of SAC's half over that of the random one."""
+    random, replay = _halves(weights)
+    return _ratio(replay, random)
+
+
+def last_quarter_over_random(weights: Array) -> float:
+    """Mean of the last quarter of the buffer over that of the random half."""
+    random, replay = _halves(weights)
+    return _ratio(replay[len(replay) // 2 :], random)
+
+
+def falling(weights: Array) -> float:
+    """The share of steps within SAC's half that go down."""
+    return share_falling(_halves(weights)[1])
+
+
+def _halves(weights: Array) -> tuple[Array, Array]:
+    return weights[: len(weights) // 2], weights[len(weights) // 2 :]
+
+
+def _ratio(weights: Array, base: Array) -> float:
+    return float(weights.mean() / base.mean()) if base.any() else float("inf")
+
+
+MEASURES = dict(
+    zip(STATISTICS, (spearman_of_replay, replay_over_random, last_quarter_over_random, falling), strict=True)
+)
+
+
+def matrix(cells: pd.DataFrame) -> Array:
+    """The weights of one environment and method, [seeds, chunks]."""
+    return np.asarray(cells.pivot(index="seed", columns="chunk", values="weight").to_numpy(), dtype=np.float64)
+
+
+def statistics_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Per environment, method and statistic: of the bars (means over seeds) with its bootstrap interval over seeds.
+
+    Beside it the mean over seeds of each seed's own statistic. The interval is empty with one seed, and for the
+    published bars, of which only the means are known.
+    """
+    rows = []
+    for table in (chunks, published.assign(method=PUBLISHED, seed=0)):
+        for (env, method), cells in table.groupby(["env", "method"], sort=False):
+            weights = matrix(cells)
+            n_seeds = 0 if method == PUBLISHED else len(weights)
+            for name, measure in MEASURES.items():
+                of_seeds = np.mean([measure(row) for row in weights]) if n_seeds else np.nan
+                rows.append((env, method, name, n_seeds, *bootstrap_interval(weights, measure), of_seeds))
+    columns = ["env", "method", "statistic", "n_seeds", "of_bars", "low", "high", "mean_of_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def seeds_table(chunks: pd.DataFrame) -> pd.DataFrame:
+    """The statistics of every cell."""
+    rows = []
+    for (env, method, seed), cell in chunks.groupby(["env", "method", "seed"], sort=False):
+        (weights,) = matrix(cell)
+        rows.append({"env": env, "method": method, "seed": seed, **{n: f(weights) for n, f in MEASURES.items()}})
+    return pd.DataFrame(rows)
+
+
+def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
+    """Every table by its file name without ending; each has the scale as its first column."""
+    chunks, published = read_chunks(root, grid), read_published(root, grid.envs)
+    made = {
+        "bars": bars_table(chunks, published),
+        "bars_by_seed": chunks,
+        "statistics": statistics_table(chunks, published),
+        "seeds": seeds_table(chunks),
+        "numbers": read_results(root, grid, "numbers.csv", ("method", "number", "value")),
+        "sac": read_results(root, grid, "returns.csv", ("env_steps", "return_mean", "length_mean")),
+    }
+    for table in made.values():
+        table.insert(0, "scale", grid.scale)
+    return made
+
+
+def make_tables(root: Path) -> Path:
+    """Replaces `root`/reports/tables/weights and returns its path; ResultsError leaves the old tables as they are."""
+    grid = read_suite(root / "params.yaml")
+    made = tables(root, grid)
+    target = root / "reports/tables/weights"
+    with replaced_folder(target) as folder:
+        for name, table in made.items():
+            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
+        (folder / "weights.md").write_text(markdown(made, grid), encoding="utf-8", newline="\n")
+    return target
+
+
+def main() -> int:
+    """Exit status: 0, or 1 after one line that names what is missing or broken."""
+    return tabulated("weights_tables", make_tables, (ResultsError, FileNotFoundError))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
