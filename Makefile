@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation)
-	python -m pipeline$(if $(SUITE),.suites.$(SUITE)).launch jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE)) $(if $(UNTIL),until=$(UNTIL))
+	python -m pipeline.launch $(if $(SUITE),suite=$(SUITE)) jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE)) $(if $(UNTIL),until=$(UNTIL))
 
 evidence: $(STAMP)    ## train the published protocol in the background, whatever is missing of it (JOBS=2); stops and goes on
 	python -m pipeline.suites.evidence.launch jobs=$(JOBS)

@@ -26,13 +26,12 @@ from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis import stats
 from pipeline.analysis.looks import looks
-from pipeline.analysis.results import ResultsError, read_grid
+from pipeline.analysis.results import ResultsError, nearest, read_grid
 from pipeline.analysis.sides import Side, side
-from pipeline.claims.claim import nearest
+from pipeline.analysis.stage import DIGITS
+from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import stops_in_words
-from pipeline.suites.returns.figure import STYLE, save
-from pipeline.suites.returns.tables import DIGITS
 
 KEYS = ("statistic", "until", "out")
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")

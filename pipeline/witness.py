@@ -22,6 +22,7 @@ from pipeline.config.digests import code_digest, source_digest, source_digests
 from pipeline.config.params import Params, Suite, load_params
 from pipeline.config.refusals import key_values
 from pipeline.files import ROOT, write_json
+from pipeline.runs.answers import answered
 from pipeline.runs.folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
 from pipeline.suites.ablation import work as ablation_cell
 from pipeline.suites.ablation.cells import ABLATION, road_cell, road_jobs
@@ -31,7 +32,7 @@ from pipeline.suites.returns.cells import cell_of
 from pipeline.suites.road.cells import content
 from pipeline.suites.road.jobs import Job, jobs
 from pipeline.suites.road.tables import MEASURED, RAW
-from pipeline.suites.suite import SuiteKind, answered
+from pipeline.suites.suite import SuiteKind
 from pipeline.suites.weights import work as weights_cell
 from pipeline.suites.weights.cells import COLLECTION, WEIGHTS
 from pipeline.suites.weights.dataset import MANIFEST

@@ -108,4 +108,5 @@ if __name__ == "__main__":
         for level, names in reversed(list(enumerate(floors(rooms)))):
             print(f"floor {level}: {', '.join(names)}")
     else:
-        for room in sorted(rooms): print(room,'->',', '.join(sorted(rooms[room])))
+        for room in sorted(rooms):
+            print(room, "->", ", ".join(sorted(rooms[room])))

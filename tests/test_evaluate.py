@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluate import main, read_run, replay
+from pipeline.evaluate import main
+from pipeline.runs.policy import read_run, replay
 from tom.networks import Policy
 from tom.settings.fields import SettingsError
 from tom.streams import streams

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from pipeline.config.compose import compose_cell
 from pipeline.config.digests import CODE, PROJECT, module_digests, source_digest, source_digests, stage_digests
 from pipeline.files import ROOT
-from tests.test_architecture import imports
+from tests.rooms import imports, module_of
 from tom.settings.fields import SettingsError
 
 
@@ -127,11 +127,6 @@ def stages() -> dict[str, str]:
             if (CODE / f"{prefix}{name}").as_posix() in stage.get("deps", ()):
                 found[(CODE / f"{prefix}{name}").as_posix()] = stage["cmd"].split()[2]
     return found
-
-
-def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def reached(module: str, graph: dict[str, set[str]]) -> set[str]:

@@ -13,11 +13,11 @@ import pytest
 
 from pipeline.config.edit import edit_params
 from pipeline.config.params import Params, load_params
-from pipeline.evaluate import read_run
 from pipeline.files import ROOT
 from pipeline.runs import interruptions
 from pipeline.runs.folder import Cell, Refused
 from pipeline.runs.interruptions import Stopped
+from pipeline.runs.policy import read_run
 from pipeline.suites.weights import dataset
 from pipeline.suites.weights.cells import COLLECTOR, WEIGHTS, resolved, sources
 from pipeline.suites.weights.work import record

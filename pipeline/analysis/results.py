@@ -1,8 +1,9 @@
 """The evaluations of every cell of the grid, read from reports/results/ and refused if they are not whole."""
 
+import difflib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -144,3 +145,9 @@ def _check_same_steps(cells: list[tuple[Path, pd.DataFrame]]) -> None:
             step = min(steps ^ expected)
             has, lacks = (path, other) if step in steps else (other, path)
             raise ResultsError(f"{lacks} has no evaluation at env_steps {step}, but {has} has: they are not one run")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a refusal: the choice most like the word."""
+    alike = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.0)
+    return f"nearest valid choice: {alike[0]}"

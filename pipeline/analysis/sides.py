@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.analysis.results import RECORD, ResultsError, read_evaluations, total_env_steps, total_in
-from pipeline.claims.claim import nearest
+from pipeline.analysis.results import RECORD, ResultsError, nearest, read_evaluations, total_env_steps, total_in
 from pipeline.runs.extent import TOTAL
 
 RESULTS = Path("reports") / "results"

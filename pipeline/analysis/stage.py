@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.analysis.results import ResultsError
 
+DIGITS = "%.10g"  # well above what the statistics mean, below where machines differ
 Maker = Callable[[Path], Path]  # from the repository's root to what was written there
 
 

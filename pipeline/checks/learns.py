@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.config.refusals import key_values, one_line, whole_number
+from pipeline.engines.local import batched, train_all, words_of
 from pipeline.files import ROOT
-from pipeline.launch import batched, train_all, words_of
 from pipeline.runs.folder import Cell, State, run_folder, state
 from pipeline.suites.returns.cells import cell_of
 from tom.settings.fields import SettingsError

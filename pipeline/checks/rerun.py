@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.launch import Batch, train_all, until_of, words_of
+from pipeline.engines.local import Batch, train_all, until_of, words_of
 from pipeline.runs.ensure import shown
 from pipeline.runs.extent import is_partial
 from pipeline.runs.folder import Cell, State, different, provenance, state

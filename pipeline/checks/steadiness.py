@@ -14,8 +14,8 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from pipeline.config.compose import compose_cell
-from pipeline.evaluate import read_run
 from pipeline.files import ROOT
+from pipeline.runs.policy import read_run
 from tom.curated import Weigher, curated, footprint, offline_rounds, random_transitions
 from tom.replay import Replay
 from tom.settings.agent import agent_settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.claims.claim import nearest
+from pipeline.analysis.results import nearest
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import VERDICTS
 

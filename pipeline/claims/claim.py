@@ -1,6 +1,5 @@
 """Claims read from reports/claims.yaml and checked whole: what is measured, where, and what would make them true."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.results import ResultsError
+from pipeline.analysis.results import ResultsError, nearest
 
 
 @dataclass(frozen=True)
@@ -112,9 +111,3 @@ def _known(section: Mapping[str, Any], kind: Any, where: str) -> None:
     for name, field in names.items():
         if name not in section and field.default is field.default_factory:  # both missing: it has no default
             raise ResultsError(f"{where}: {name} is missing")
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """The end of a refusal: the choice most like the word."""
-    alike = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.0)
-    return f"nearest valid choice: {alike[0]}"

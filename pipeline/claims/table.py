@@ -12,13 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stage import DIGITS, tabulated
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, curve, spans
 from pipeline.claims.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, count, holds, judge
 from pipeline.files import replaced_folder
-from pipeline.suites.returns.tables import DIGITS
 
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
 BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]

@@ -15,12 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.looks import looks, spelled
-from pipeline.analysis.panels import legend, panels
 from pipeline.analysis.stage import drawn
+from pipeline.analysis.style import STEPS, STYLE, legend, panels, save
 from pipeline.files import replaced_folder
 from pipeline.report.scored import averages, improvement, profiles
 from pipeline.runs.extent import at_scale
-from pipeline.suites.returns.figure import STEPS, STYLE, save
 
 
 def model_error(table: pd.DataFrame, scale: str) -> Figure:

@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 
 from pipeline.analysis.looks import looks, spelled
-from pipeline.analysis.panels import TITLES, legend, panels
+from pipeline.analysis.style import TITLES, legend, panels
 
 LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 HATCHES = {"ours": "", "published, our environments": "////", "published": "...."}

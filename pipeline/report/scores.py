@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stage import DIGITS, tabulated
 from pipeline.analysis.stats import Array
 from pipeline.files import replaced_folder
 from pipeline.report.records import model_error_table, runs_table, settings_table
-from pipeline.suites.returns.tables import DIGITS
 
 REFERENCE = "mbpo"  # whose return is 1 in the paper's normalised average
 STATISTICS = ("cumulative_max", "final")  # the published metric, and the one that hides no collapse

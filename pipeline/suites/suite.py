@@ -10,18 +10,42 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.config.digests import source_digest
 from pipeline.config.params import Params, Suite, load_params
-from pipeline.config.refusals import key_values, one_line, whole_number
+from pipeline.config.refusals import key_values, whole_number
+from pipeline.engines.local import Batch, until_of
 from pipeline.files import ROOT, replaced_folder, sha256, write_json
+from pipeline.runs.answers import answered
 from pipeline.runs.extent import is_short
-from pipeline.runs.folder import PROVENANCE, Cell, Refused, accept_record, code_of
-from pipeline.runs.interruptions import Stopped, die_with_parent
+from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of
+from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.configure import cell_file, write
+from pipeline.suites.returns.cells import is_trained
 from tom.settings.fields import SettingsError
+
+
+class Launched(Protocol):
+    """What a launcher needs of a suite, or of the grid: its cells, what to train for them, how to record them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def trains_runs(self) -> bool: ...
+    @property
+    def configured(self) -> str: ...
+    @property
+    def recording(self) -> list[list[str]]: ...
+    def scale(self, params: Params) -> str: ...
+    def cell_files(self, params: Params, root: Path) -> dict[Path, bytes]: ...
+    def cells(self, params: Params) -> list[Cell]: ...
+    def is_recorded(self, cell: Cell) -> bool: ...
+    def runs(self, cell: Cell) -> list[Cell]: ...
+    def is_made(self, run: Cell) -> bool: ...
+    def command(self, batch: Batch) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,22 @@ class SuiteKind:
     resolved: Callable[[Params, str, Path], dict[str, Any]]  # what decides the numbers on one environment
     sources: Callable[[dict[str, Any], Path], dict[str, str]]  # digests of the science that they come from
     stop: Callable[[Params, str, dict[str, Any]], int | None] = lambda params, env, config: None  # of its runs, for now
+    members: Callable[[Cell], list[Cell]] | None = None  # the runs that a cell consists of, if it does of runs
+
+    @property
+    def trains_runs(self) -> bool:
+        """Whether what it trains are runs of methods, which may train together and be timed."""
+        return self.members is not None
+
+    @property
+    def configured(self) -> str:
+        """The DVC stage that writes the files of its cells."""
+        return f"{self.stages}:configure"
+
+    @property
+    def recording(self) -> list[list[str]]:
+        """What DVC has to reproduce to record the cells, and to make tables and figures of them."""
+        return [[self.stages], [f"{self.name}_tables", f"{self.name}_plot"]]
 
     @property
     def stages(self) -> str:
@@ -67,6 +107,28 @@ class SuiteKind:
             files[self.folder / suite.scale / f"{env}.json"] = cell_file(config, self.sources(config, root), until)
         return files
 
+    def cells(self, params: Params) -> list[Cell]:
+        """Every cell, as the stage `configure` wrote it."""
+        grid, scale = self.section(params).grid, self.scale(params)
+        return [self.read_cell(env, seed, scale) for env, seed in product(grid.envs, grid.seeds)]
+
+    def runs(self, cell: Cell) -> list[Cell]:
+        """What has to be trained for a cell."""
+        return self.members(cell) if self.members else [cell]
+
+    def is_made(self, run: Cell) -> bool:
+        """Whether it is."""
+        return is_trained(run) if self.members else self.is_recorded(run)
+
+    def command(self, batch: Batch) -> list[str]:
+        """The module that trains runs, as params.yaml has them, or a cell in one piece; and its words."""
+        if self.members:
+            run, seeds = batch[0], ",".join(str(run.seed) for run in batch)
+            words = [f"method={run.method}", f"env={run.env}", f"seeds=[{seeds}]", f"scale={run.scale}"]
+            return ["pipeline.train", *words, *until_of(batch)]
+        (cell,) = batch
+        return [f"pipeline.suites.{self.name}.work", f"env={cell.env}", f"seed={cell.seed}", f"scale={cell.scale}"]
+
     def read_cell(self, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
         """The cell as the stage `configure` wrote it; Refused if that is missing or was written for other code."""
         path, again = self.folder / scale / f"{env}.json", f"run `dvc repro {self.stages}:configure`"
@@ -97,16 +159,8 @@ class SuiteKind:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def accept(self, old: Path, root: Path = ROOT) -> Iterator[Path]:
-        """Lets results of the code in `old` count as made by that in `root`; gives the records that it changed."""
-        for path in sorted((root / self.folder).glob("*/*.json")):
-            config = json.loads(path.read_text(encoding="utf-8"))["config"]
-            before, now = (source_digest(self.sources(config, tree)) for tree in (old, root))
-            results = root / "reports" / self.name / path.parent.name / path.stem
-            yield from (found for found in sorted(results.glob(f"*/{PROVENANCE}")) if accept_record(found, before, now))
-
     @contextmanager
-    def recording(self, cell: Cell, root: Path = ROOT, **made: Any) -> Iterator[Path]:
+    def fresh(self, cell: Cell, root: Path = ROOT, **made: Any) -> Iterator[Path]:
         """Yields a folder for the files of the cell's result; adds their record, with what else `made` says of it."""
         with replaced_folder(self.result_folder(cell, root)) as folder:
             yield folder
@@ -124,13 +178,13 @@ class SuiteKind:
 
 def configure(kind: SuiteKind) -> int:
     """The suite's stage `configure`. Exit code 2 and one sentence for a fault in params.yaml."""
-    try:
+
+    def written() -> int:
         params = load_params()
-        write(kind.cell_files(params, ROOT), kind.folder / kind.section(params).scale, ROOT)
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    return 0
+        write(kind.cell_files(params, ROOT), kind.folder / kind.scale(params), ROOT)
+        return 0
+
+    return answered(written)
 
 
 def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
@@ -145,22 +199,6 @@ def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
         return record(kind.read_cell(given["env"], seed, given["scale"]))
 
     return answered(line)
-
-
-def answered(line: Callable[[], str]) -> int:
-    """Prints the line that comes out: 0; 1 if that failed, 2 for what was asked wrongly, or a signal's code."""
-    try:
-        print(line(), flush=True)
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.code
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except (Refused, ArithmeticError, RuntimeError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    return 0
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

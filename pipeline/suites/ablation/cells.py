@@ -12,8 +12,8 @@ from typing import Any
 from pipeline.config.compose import compose_cell, stop_of
 from pipeline.config.digests import code_digest, source_digests
 from pipeline.config.params import ABLATION_KEYS, Params, load_params
-from pipeline.config.refusals import one_line
 from pipeline.files import ROOT, write_file
+from pipeline.runs.answers import answered
 from pipeline.runs.folder import Cell
 from pipeline.suites.road.cells import WORK, content
 from pipeline.suites.road.jobs import Job, jobs_of, world_of
@@ -65,10 +65,6 @@ def stop(params: Params, env: str, config: dict[str, Any]) -> int | None:
     return max((step for step in stops if step is not None), default=None)
 
 
-ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources, stop)
-ROAD_CELL = ABLATION.folder / "road.json"
-
-
 def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
     """The runs that a cell of the suite consists of, one of each method."""
     configs = {method: cell.config["methods"][method] for method in cell.config["order"]}
@@ -76,6 +72,10 @@ def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
         Cell(method, cell.env, cell.seed, cell.scale, config, code_digest(config, root), cell.until)
         for method, config in configs.items()
     ]
+
+
+ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources, stop, members)
+ROAD_CELL = ABLATION.folder / "road.json"
 
 
 def switches(cell: Cell) -> dict[str, list[str]]:
@@ -108,12 +108,12 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> int:
     """0; exit code 2 and one sentence for a fault in params.yaml."""
-    try:
+
+    def written() -> int:
         write_file(ROOT / ROAD_CELL, road_cell(load_params()).encode())
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    return configure(ABLATION)
+        return configure(ABLATION)
+
+    return answered(written)
 
 
 if __name__ == "__main__":

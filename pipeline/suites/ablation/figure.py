@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import KNOWN, spelled
-from pipeline.analysis.panels import panels
 from pipeline.analysis.stage import drawn
+from pipeline.analysis.style import STYLE, panels, save
 from pipeline.files import replaced_folder
 from pipeline.suites.ablation.page import TOTAL, described, is_clear, labels, place_of, so_far
-from pipeline.suites.returns.figure import STYLE, save
 
 CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
 COLUMNS = 4

@@ -19,13 +19,12 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis import stats
 from pipeline.analysis.results import ResultsError
-from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stage import DIGITS, tabulated
 from pipeline.config.refusals import one_line
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import TOTAL as ALL_STEPS
 from pipeline.runs.extent import is_partial, so_far
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, markdown
-from pipeline.suites.returns.tables import DIGITS
 from pipeline.suites.road.tables import ERRORS
 from pipeline.suites.road.tables import seeds_table as road_seeds
 

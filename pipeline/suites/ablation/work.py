@@ -38,7 +38,7 @@ def record(cell: Cell, root: Path = ROOT) -> str:
     end = math.inf if cell.until is None else cell.until  # a run may go further: it is recorded as far as the others
     so_far = {} if cell.until is None else {"env_steps": cell.until, TOTAL: _longest(cell)}
     measured = {"origins": cell.config["origins"], "switches": switches(cell)}
-    with ABLATION.recording(cell, root, settings=settings, **measured, runs=made, **so_far) as fresh:
+    with ABLATION.fresh(cell, root, settings=settings, **measured, runs=made, **so_far) as fresh:
         write_csv(fresh / EVALS, [row for method, folder in runs.items() for row in _rows(method, folder, end)])
         means = [row for method, folder in runs.items() for row in _means(method, folder, numbers, end)]
         write_csv(fresh / ROUNDS, means)

@@ -17,8 +17,8 @@ from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import drawn
+from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
-from pipeline.suites.returns.figure import STYLE, save
 
 
 def draw(heatmap: pd.DataFrame, older: pd.DataFrame) -> Figure:

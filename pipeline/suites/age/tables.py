@@ -13,10 +13,9 @@ import pandas as pd
 
 from pipeline.analysis.ordered import bootstrap_interval
 from pipeline.analysis.results import Grid, ResultsError, read_grid, read_results
-from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stage import DIGITS, tabulated
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import stops
-from pipeline.suites.returns.tables import DIGITS
 
 DECILES = 10
 COLUMNS = [f"weights/age_{decile}" for decile in range(DECILES)]  # 0 holds the oldest tenth of the stored transitions

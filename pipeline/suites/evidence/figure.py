@@ -15,11 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.looks import Look, looks, spelled
-from pipeline.analysis.panels import panels
+from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import drawn
+from pipeline.analysis.style import STEPS, STYLE, panels, save
 from pipeline.files import replaced_folder
 from pipeline.suites.evidence.page import NOTHING
-from pipeline.suites.returns.figure import PUBLISHED_WARMUP_ENV_STEPS, STEPS, STYLE, save
 
 # Panels: column, title, and the table it is in. The mean over seeds is drawn where all of them are.
 PANELS = (

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.claims.claim import Claim
 from pipeline.claims.measures import Estimate
 from pipeline.claims.verdict import NOT_RUN, Verdict, decide, holds
 from pipeline.suites.evidence.recorded import Recorded, common_step, paired, runs_of
-from pipeline.suites.returns.figure import PUBLISHED_WARMUP_ENV_STEPS
 
 AFTER_ENV_STEPS = 10_000  # before it a model has seen little but random actions
 LEAST_SHARE = 0.1  # of the buffer

@@ -14,11 +14,11 @@ from pipeline.config.params import load_params
 from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.estimate import in_words
 from pipeline.files import ROOT
+from pipeline.runs.answers import answered
 from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import State, provenance, state
 from pipeline.suites.evidence.cells import Trained, is_recorded, read_cells, record_of, run_of, section
 from pipeline.suites.evidence.progress import begun, evaluated, holder_of, seconds_per_step
-from pipeline.suites.suite import answered
 
 
 def described(cells: Sequence[Trained], jobs: int, root: Path = ROOT) -> Iterator[str]:

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.claims import measures
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import read_published
 from pipeline.claims.measures import Estimate
-from pipeline.claims import measures
 from pipeline.claims.table import by_env_table, claims_table
 from pipeline.claims.verdict import NOT_RUN, Verdict
 from pipeline.files import replaced_folder
@@ -25,7 +25,6 @@ from pipeline.suites.evidence.measured import MEASURES, collapsed, judge, publis
 from pipeline.suites.evidence.page import markdown
 from pipeline.suites.evidence.recorded import Recorded, common_step, paired, read_recorded, runs_of
 from pipeline.suites.evidence.so_far import rows_so_far
-from pipeline.suites.returns.tables import DIGITS
 
 TARGET = Path("reports/tables/evidence")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
+from pipeline.runs.answers import answered
 from pipeline.runs.extent import TOTAL
 from pipeline.runs.folder import Refused, State, copy_run, locked, provenance, state
 from pipeline.runs.provenance import other_machine
 from pipeline.runs.repetition import Repetition
 from pipeline.suites.evidence.cells import RECORDS, Trained, is_recorded, read_cells, record_of, run_of, section
-from pipeline.suites.suite import answered
 
 LIST = "records.csv"
 COLUMNS = ("method", "env", "seed", "env_steps", TOTAL, "git_commit")

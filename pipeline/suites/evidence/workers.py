@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.engines.local import said_last
 from pipeline.engines.processes import environment
-from pipeline.launch import said_last
 from pipeline.runs.interruptions import LOOK_S, Interruptions
 from pipeline.suites.evidence.cells import Trained, run_of
 

@@ -7,10 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no window, also where a display exists
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -20,7 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.looks import Look, looks, spelled
+from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import drawn
+from pipeline.analysis.style import STEPS, STYLE, save
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import stops
 
@@ -29,10 +27,6 @@ FIGURES = {
     "learning_curves": ("cumulative_max", "best return so far", "cumulative_max"),
     "learning_curves_plain": ("plain", "return", "final"),
 }
-NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
-STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
-STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
-PUBLISHED_WARMUP_ENV_STEPS = 5_000  # the paper's clock starts after the random steps, ours counts them
 COMPARABLE_SHARE = 0.2  # a run shorter than this share of the published one is not held against it
 PUBLISHED_SCALE = "paper"  # whose figure shows the plain return too
 FEW_POINTS = 12  # up to here a line gets markers, to show what was measured
@@ -178,13 +172,6 @@ def _caption(curves: pd.DataFrame, curve: str) -> str:
     band = f"thin: each of {count} seeds; thick: their mean; band: 95 % t interval of the mean"
     dotted = "; dotted: mean of the plain return" if _hides_falls(curves, curve) else ""
     return f"{what}, scale “{scale}”\n{lines.get(count, band)}{dotted}"
-
-
-def save(figure: Figure, path: Path, dpi: int) -> None:
-    """Writes `path`.png and .pdf, the same bytes for the same figure, and closes it."""
-    for ending, metadata in NO_CLOCK.items():
-        figure.savefig(f"{path}.{ending}", dpi=dpi, metadata=metadata)
-    plt.close(figure)
 
 
 def plot(root: Path) -> Path:

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.coverage import FAILING, bootstrap_coverage
 from pipeline.analysis.results import Grid, read_grid, read_results
-from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stage import DIGITS, tabulated
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import TOTAL
 from pipeline.suites.returns.page import markdown
@@ -22,7 +22,6 @@ CURVES = ("plain", "cumulative_max")
 AGGREGATE_COLUMNS = ["method", "statistic", "n_envs", "n_seeds", "iqm", "low", "high"]
 AGGREGATE_COLUMNS += ["coverage_normal", "coverage_with_collapses"]
 SEED = 2023  # of the bootstrap: a table must not depend on luck
-DIGITS = "%.10g"  # well above what the statistics mean, below where machines differ
 
 
 def seeds_table(evaluations: pd.DataFrame) -> pd.DataFrame:

@@ -25,8 +25,8 @@ from matplotlib.patches import Circle, Rectangle
 
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import drawn
+from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
-from pipeline.suites.returns.figure import STYLE, save
 from pipeline.suites.road.tables import MEASURED, PUBLISHED, RAW, TABLES
 
 FIGURES = Path("reports/figures/road")

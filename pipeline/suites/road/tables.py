@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.looks import spelled
+from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.stats import mean_interval
 from pipeline.files import replaced_folder
-from pipeline.suites.returns.tables import DIGITS
 
 MEASURED, TABLES, RAW = Path("reports/road"), Path("reports/tables/road"), "provenance.json"
 FILES = ("curves_by_seed.csv", "weights.csv", "heatmap.csv", "map.csv", RAW)

@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from pipeline.analysis.stage import DIGITS
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line
 from pipeline.files import ROOT, replaced_folder, sha256, write_json
 from pipeline.runs.folder import code_of
 from pipeline.runs.interruptions import die_with_parent
-from pipeline.suites.returns.tables import DIGITS
 from pipeline.suites.road.cells import CELL, content, described
 from pipeline.suites.road.jobs import Job, jobs
 from pipeline.suites.road.tables import MEASURED, RAW

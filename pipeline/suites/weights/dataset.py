@@ -26,10 +26,10 @@ import numpy as np
 from pipeline.config.params import load_params
 from pipeline.config.refusals import key_values, one_line, one_of, whole_number
 from pipeline.files import ROOT, as_json, sha256
+from pipeline.runs.answers import answered
 from pipeline.runs.folder import CHECKPOINTS, Cell, Refused, beside, code_of, locked
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.runs.provenance import PACKAGES, names_of
-from pipeline.suites.suite import answered
 from pipeline.suites.weights.cells import WEIGHTS, collector
 from tom.settings.fields import SettingsError
 

@@ -21,8 +21,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import drawn
+from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
-from pipeline.suites.returns.figure import STYLE, save
 from pipeline.suites.weights.page import PUBLISHED
 
 GREY = "0.55"

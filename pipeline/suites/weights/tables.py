@@ -19,9 +19,8 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.ordered import bootstrap_interval, share_falling, spearman
 from pipeline.analysis.results import Grid, ResultsError
-from pipeline.analysis.stage import tabulated
+from pipeline.analysis.stage import DIGITS, tabulated
 from pipeline.files import replaced_folder
-from pipeline.suites.returns.tables import DIGITS
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
 SPELLED = {"walker": "walker2d"}  # environments in the published figure, where they are not spelled as here

@@ -28,7 +28,7 @@ def record(cell: Cell, root: Path = ROOT) -> str:
     sac = collector(cell, root)
     folder = ensure(sac, root)
     chunks, numbers = weigh(cell, folder)
-    with WEIGHTS.recording(cell, root, dataset=dataset_folder(sac, Path()).as_posix()) as fresh:
+    with WEIGHTS.fresh(cell, root, dataset=dataset_folder(sac, Path()).as_posix()) as fresh:
         write_csv(fresh / CHUNKS, chunks)
         write_csv(fresh / NUMBERS, numbers)
         (fresh / RETURNS).write_bytes((folder / "evals.csv").read_bytes())

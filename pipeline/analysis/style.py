@@ -1,4 +1,6 @@
-"""What the report's figures have in common: panels of one size, and a legend of methods."""
+"""What figures have in common: their style, panels of one size, a legend of methods, and bytes without a clock."""
+
+from pathlib import Path
 
 import matplotlib
 
@@ -12,6 +14,9 @@ from matplotlib.lines import Line2D
 
 from pipeline.analysis.looks import Look, spelled
 
+NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
+STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
+STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
 TITLES = {"cumulative_max": "best return of the run", "final": "last return of the run"}
 
 
@@ -35,3 +40,10 @@ def legend(figure: Figure, styles: dict[str, Look]) -> None:
     ]
     columns = min(len(handles), max(2, int(figure.get_figwidth() / 1.7)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+
+
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    """Writes `path`.png and .pdf, the same bytes for the same figure, and closes it."""
+    for ending, metadata in NO_CLOCK.items():
+        figure.savefig(f"{path}.{ending}", dpi=dpi, metadata=metadata)
+    plt.close(figure)

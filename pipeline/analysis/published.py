@@ -1,0 +1,3 @@
+"""The digitised figures of the paper (Ma et al., 2023), as they are compared with ours."""
+
+PUBLISHED_WARMUP_ENV_STEPS = 5_000  # the paper's clock starts after the random steps, ours counts them

@@ -1,0 +1,36 @@
+"""From what a command comes to, or fails with, to what it prints and its exit code; the same everywhere."""
+
+import sys
+from collections.abc import Callable
+
+from pipeline.config.refusals import one_line
+from pipeline.runs.folder import Refused
+from pipeline.runs.interruptions import Stopped
+from tom.settings.fields import SettingsError
+
+GOES_ON = "stopped; what is finished stays, the same command goes on"
+
+
+def answered(work: Callable[[], int | str]) -> int:
+    """The exit code: that of the work, or 0 once the line that it comes to is printed.
+
+    1 if it failed, 2 for what was asked wrongly, 128 + N where signal N stopped it, each after one sentence.
+    """
+    try:
+        came_to = work()
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
+    except KeyboardInterrupt:
+        print(GOES_ON, file=sys.stderr)
+        return 130
+    except SettingsError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
+    except (Refused, ArithmeticError, RuntimeError, OSError) as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    if isinstance(came_to, str):
+        print(came_to, flush=True)
+        return 0
+    return came_to
