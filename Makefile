@@ -26,36 +26,30 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation)
-	python -m pipeline.launch $(if $(SUITE),suite=$(SUITE)) jobs=$(JOBS) $(if $(BATCH),batch=$(BATCH)) $(if $(SCALE),scale=$(SCALE)) $(if $(UNTIL),until=$(UNTIL))
+	tom repro --jobs $(JOBS) $(if $(SUITE),--suite $(SUITE)) $(if $(BATCH),--batch $(BATCH)) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
 
 evidence: $(STAMP)    ## train the published protocol in the background, whatever is missing of it (JOBS=2); stops and goes on
-	python -m pipeline.suites.evidence.launch jobs=$(JOBS)
+	tom evidence --jobs $(JOBS)
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
 	OMP_NUM_THREADS=1 python -m pytest -q -n $(JOBS) --dist loadfile
 
-learns: $(STAMP)    ## does it learn? minutes
-	python -m pipeline.checks.learns
-
-fidelity: $(STAMP)    ## numbers whose answer is known, minutes
-	python -m pipeline.checks.fidelity
+learns fidelity bench: $(STAMP)    ## `tom check`: does it learn? numbers whose answer is known; times. Minutes each
+	tom check $@
 
 plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper UNTIL=40000)
-	python -m pipeline.plan jobs=$(JOBS) $(if $(SCALE),scale=$(SCALE)) $(if $(UNTIL),until=$(UNTIL))
-
-bench: $(STAMP)    ## times of a step's parts beside their matrix products, ten minutes
-	python -m pipeline.checks.bench
+	tom plan --jobs $(JOBS) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
 
 verify: $(STAMP)    ## are the recorded results as recorded, and do tables and figures follow? (RERUN=2 trains two again)
-	python -m pipeline.verify $(if $(RERUN),rerun=$(RERUN))
+	tom verify $(if $(RERUN),--rerun $(RERUN))
 
 drill: $(STAMP)    ## kills, full disks and other faults on real runs, a quarter of an hour (KILLS=100)
-	python -m pipeline.checks.drill $(if $(KILLS),kills=$(KILLS))
+	tom check drill $(if $(KILLS),--kills $(KILLS))
 
 look: $(STAMP)    ## reports/index.html in headless Chromium, an HTML validator, an accessibility check; asks npmjs.org
 	test -d $(VENV)/look/node_modules || npm install --prefix $(VENV)/look --silent --no-fund --no-audit \
 		html-validate@10.17.0 axe-core@4.14.1
-	python -m pipeline.checks.look $(VENV)/look
+	tom check look $(VENV)/look
 
 audit: $(STAMP)    ## known vulnerabilities of the pinned versions; asks pypi.org
 	python -m pip check

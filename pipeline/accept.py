@@ -1,7 +1,5 @@
 """Accepts a change of code that leaves the numbers as they are, so that what is recorded need not be made again.
 
-    python -m pipeline.accept [base=HEAD]
-
 The code of the commit `base` and the code as it is now each make short versions of all that is recorded
 (pipeline/witness.py), every method and suite. If all that seeds decide has the same bytes, but for columns and numbers
 that are logged since, then what the code of `base` made counts as made by this code: runs, the checkpoints of those
@@ -24,7 +22,6 @@ from pathlib import Path
 from pipeline.config.compose import compose_cell
 from pipeline.config.digests import source_digests
 from pipeline.config.params import Params, load_params
-from pipeline.config.refusals import key_values, one_line
 from pipeline.engines.processes import dvc, environment
 from pipeline.files import ROOT
 from pipeline.runs.columns import as_before
@@ -45,18 +42,10 @@ COMPARED = {  # what is compared, below the folders of a witness
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 when the change is accepted; 1 if numbers differ or cannot be compared; 2 for bad input."""
-    try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("base",))
-        with tempfile.TemporaryDirectory() as folder:
-            return accept(load_params(), given.get("base", "HEAD"), Path(folder))
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except Refused as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
+def accepted(base: str) -> int:
+    """0 when the change since the commit `base` is accepted, 1 if numbers differ; Refused if nobody can tell."""
+    with tempfile.TemporaryDirectory() as folder:
+        return accept(load_params(), base, Path(folder))
 
 
 def accept(params: Params, base: str, scratch: Path) -> int:
@@ -174,7 +163,3 @@ def _changed(params: Params, env: str, old: Path) -> bool:
 def _run(tree: Path, module: str) -> "subprocess.CompletedProcess[bytes]":
     command = [sys.executable, "-m", module]
     return subprocess.run(command, cwd=tree, env=environment(PYTHONPATH=str(tree)), capture_output=True, check=False)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,12 @@
-"""Prints the paired differences of two configurations with their intervals, and draws both.
+"""Compares two configurations: their paired differences with intervals, and both drawn.
 
-    python -m pipeline.compare A B [statistic=cumulative_max] [until=40000] [out=runs/compare/A-vs-B]
-
-A and B are, each: a method of params.yaml (its recorded runs at the scale there), a scale (all its recorded runs), a
-folder with runs (evals.csv below it), or a git revision (the results recorded in it). Runs are paired by seed where
-both have the same environment and seed; B minus A. What A and B share of method, environment and scale is compared
-like with like; the rest is named and left out. Runs count up to env step `until` (default: that of the grid; none: as
-far as they go).
+Each is a method of params.yaml (its recorded runs at the scale there), a scale (all its recorded runs), a folder with
+runs (evals.csv below it), or a git revision (the results recorded in it). Runs are paired by seed where both have the
+same environment and seed; B minus A. What A and B share of method, environment and scale is compared like with like;
+the rest is named and left out. Runs count up to env step `until` (default: that of the grid; none: as far as they go).
 """
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -26,14 +22,14 @@ from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis import stats
 from pipeline.analysis.looks import looks
-from pipeline.analysis.results import ResultsError, nearest, read_grid
+from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
 from pipeline.analysis.sides import Side, side
 from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import stops_in_words
+from tom.settings.fields import SettingsError
 
-KEYS = ("statistic", "until", "out")
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
 FEW_SEEDS = 3
 KIND = ("method", "env")
@@ -153,24 +149,13 @@ def write(folder: Path, table: pd.DataFrame, figure: Figure) -> Path:
     return folder
 
 
-def arguments(argv: Sequence[str]) -> tuple[str, str, dict[str, str]]:
-    """The two names and the options; ResultsError if there are not two, or an option is none."""
-    options = dict(word.split("=", 1) for word in argv if "=" in word)
-    names = [word for word in argv if "=" not in word]
-    for key in options:
-        if key not in KEYS:
-            raise ResultsError(f"{key}= is not an option; {nearest(key, KEYS)}")
-    if options.setdefault("statistic", "cumulative_max") not in STATISTICS:
-        raise ResultsError(
-            f"statistic={options['statistic']} does not exist; {nearest(options['statistic'], STATISTICS)}"
-        )
-    if len(names) != 2:
-        raise ResultsError(f"give two of: method, scale, folder, revision; not {len(names)}")
-    if not options.get("until", "1").isdecimal() and options["until"] != "none":
-        raise ResultsError(
-            f"until={options['until']} is not a number of env steps, nor none; valid example: until=40000"
-        )
-    return names[0], names[1], options
+def limit(until: str | None, grid: Grid, envs: Iterable[str]) -> Mapping[str, int]:
+    """The env step up to which runs count, by environment; ResultsError for what is none."""
+    if until is None:
+        return grid.until
+    if until != "none" and not until.isdecimal():
+        raise ResultsError(f"until={until} is not a number of env steps, nor none; valid example: 40000")
+    return {} if until == "none" else dict.fromkeys(envs, int(until))
 
 
 def cut(each: Side, until: Mapping[str, int]) -> Side:
@@ -179,31 +164,23 @@ def cut(each: Side, until: Mapping[str, int]) -> Side:
     return each._replace(runs=each.runs[each.runs["env_steps"] <= last])
 
 
-def main(argv: Sequence[str] | None = None, root: Path = Path(".")) -> int:
-    """0, or 2 after one line for a name or option that cannot be used."""
+def compared(first: str, second: str, statistic: str, until: str | None, out: Path | None, root: Path) -> str:
+    """The lines of the comparison; its table and figure are in `out`. SettingsError for a name that cannot be used."""
     try:
-        first, second, options = arguments(sys.argv[1:] if argv is None else argv)
+        if statistic not in STATISTICS:
+            raise ResultsError(f"statistic={statistic} does not exist; {nearest(statistic, STATISTICS)}")
         grid = read_grid(root / "params.yaml")
         one, other = side(first, grid.scale, root), side(second, grid.scale, root)
-        envs = {*one.runs["env"], *other.runs["env"]}
-        until = grid.until
-        if word := options.get("until"):
-            until = {} if word == "none" else dict.fromkeys(envs, int(word))
-        one, other = cut(one, until), cut(other, until)
+        steps = limit(until, grid, {*one.runs["env"], *other.runs["env"]})
+        one, other = cut(one, steps), cut(other, steps)
         a, b = aligned(one, other)
-        table = differences(a, b, options["statistic"])
+        table = differences(a, b, statistic)
     except ResultsError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
-    for line in (*table_text(table, one, other, options["statistic"]), *left_out(one, other, a, b)):
-        print(line)
+        raise SettingsError(str(error)) from None
     words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in (first, second))
     with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
         figure = draw(one, other, table, a, b)
-        print(f"figure: {write(Path(options.get('out', f'runs/compare/{words}')), table, figure) / 'curves.png'}")
+        folder = write(out or root / "runs/compare" / words, table, figure)
     plt.close(figure)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    lines = (*table_text(table, one, other, statistic), *left_out(one, other, a, b))
+    return "\n".join((*lines, f"figure: {folder / 'curves.png'}"))

@@ -12,6 +12,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def here() -> Path:
+    """The repository whose results a command is about: that of the folder where it is run, else that of the code."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "params.yaml").is_file() and (folder / "reports").is_dir():
+            return folder
+    return ROOT
+
+
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder beside `target` that takes its place when the block ends; on an error `target` stays."""

@@ -1,25 +1,18 @@
-"""Trains what is stale of a suite, several runs at a time, then records it and makes its tables and figures.
+"""Trains what is stale of a suite or of the grid, several runs at a time, then records it and makes tables and figures.
 
-    python -m pipeline.launch [suite=weights|ablation] [jobs=N] [batch=N] [scale=smoke|quick|paper] [until=N|none]
-
-Without `suite` it is the grid. `jobs` is the number of processes at once (default: the number of cores); each trains
-`batch` seeds of one method and environment side by side (default: 1 on a CPU, where it saves nothing; on a GPU all of
-them). `scale`, and `until`, the env step at which every run stops for now, are written into params.yaml first.
 A run that fails does not stop the others; what is finished stays finished, so the same command goes on after a stop.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 from pipeline.config.edit import edit_params
 from pipeline.config.params import Params, load_params
-from pipeline.config.refusals import key_values, one_of, whole_number
+from pipeline.config.refusals import one_of
 from pipeline.engines.estimate import estimate_hours
 from pipeline.engines.local import batched, default_batch, train_all
 from pipeline.engines.processes import dvc
 from pipeline.files import ROOT
-from pipeline.runs.answers import answered
 from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation.cells import ABLATION
@@ -30,27 +23,19 @@ from pipeline.suites.weights.cells import WEIGHTS
 from tom.settings.fields import SettingsError
 
 SUITES: dict[str, Launched] = {suite.name: suite for suite in (RETURNS, WEIGHTS, ABLATION)}
-KEYS = ("suite", "jobs", "batch", "scale", "until")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 when every cell is recorded and tables and figures are made; 1 if not; 2 for bad input."""
-    return answered(lambda: started(key_values(sys.argv[1:] if argv is None else argv, KEYS)))
-
-
-def started(given: dict[str, str]) -> int:
-    """Launches what the command line asks for; of that, scale and until are written into params.yaml."""
-    suite = SUITES[one_of("suite", given["suite"], sorted(SUITES.keys() - {""})) if "suite" in given else ""]
-    jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
-    batch = whole_number("batch", given["batch"], low=1) if "batch" in given else None
-    if batch and not suite.trains_runs:
-        raise SettingsError(f"batch={batch}: the suite {suite.name} trains one seed at a time; leave batch= out")
+def reproduce(suite: str, scale: str | None, until: str | None, jobs: int, batch: int | None = None) -> int:
+    """Launches the suite with this name, or the grid; writes scale and until into params.yaml first. The exit code."""
+    kind = SUITES[one_of("suite", suite, sorted(SUITES.keys() - {""})) if suite else ""]
+    if batch and not kind.trains_runs:
+        raise SettingsError(f"batch={batch}: the suite {suite} trains one seed at a time; leave batch out")
     params = load_params()
-    now = suite.scale(params)
-    scale = one_of("scale", given.get("scale", now), params.scales)
-    if scale != now or "until" in given:
-        params = edit_params(ROOT, scale if scale != now else None, given.get("until"), suite.name)
-    return launch(suite, params, jobs, batch)
+    now = kind.scale(params)
+    one_of("scale", scale or now, params.scales)
+    if scale not in (None, now) or until is not None:
+        params = edit_params(ROOT, scale if scale != now else None, until, suite)
+    return launch(kind, params, jobs, batch)
 
 
 def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None) -> int:
@@ -96,7 +81,3 @@ def summarise(suite: Launched, cells: Sequence[Cell], failed: dict[str, str]) ->
     print(f"done {len(cells) - len(missing)}, failed {len(failed)}, not run {max(not_run, 0)}")
     if not missing:
         print("tables in reports/tables, figures in reports/figures")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

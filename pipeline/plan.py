@@ -1,24 +1,19 @@
-"""What `make repro` would train, how long that takes on this machine, and how much disk it needs.
-
-    python -m pipeline.plan [jobs=N] [scale=smoke|quick|paper|janner] [until=N|none]
+"""What `tom repro` would train, how long that takes on this machine, and how much disk it needs.
 
 Changes nothing. Times are those of runs recorded on this processor, else of a short calibration of their parts.
 """
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
 from pipeline.config.edit import NOWHERE
 from pipeline.config.params import load_params
-from pipeline.config.refusals import check_step, key_values, one_line, one_of, whole_number
+from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.estimate import begun, end_of, in_words, seconds_of_cells
 from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
-from tom.settings.fields import SettingsError
 
 CHECKPOINTS = 3  # two are kept, one is being written
 FLOAT = 4  # bytes
@@ -26,24 +21,14 @@ TEXT = 18  # bytes of a number in a table
 COLUMNS = 40  # of train.csv
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0; 2 and one sentence for what cannot be planned."""
-    try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs", "scale", "until"))
-        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
-        params = load_params()
-        scale = one_of("scale", given.get("scale", params.scale), params.scales)
-        grid = params.grid if "until" not in given else replace(params.grid, until=asked(given["until"]))
-        cells = [
-            cell_of(method, env, seed, scale, grid=grid)
-            for method, env, seed in product(grid.methods, grid.envs, grid.seeds)
-        ]
-        stale = [cell for cell in cells if not is_trained(cell)]
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    print(*described(stale, len(cells), jobs), sep="\n")
-    return 0
+def planned(scale: str | None, until: str | None, jobs: int) -> str:
+    """The plan of the grid, at this scale and as far as that, if they are given."""
+    params = load_params()
+    scale = one_of("scale", scale or params.scale, params.scales)
+    grid = params.grid if until is None else replace(params.grid, until=asked(until))
+    cells = [cell_of(m, e, s, scale, grid=grid) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
+    stale = [cell for cell in cells if not is_trained(cell)]
+    return "\n".join(described(stale, len(cells), jobs))
 
 
 def asked(until: str) -> int | None:
@@ -115,7 +100,3 @@ def in_bytes(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""`python -m pipeline.publish [--dry-run]` brings the recorded runs and the report to W&B.
+"""Brings the recorded runs and the report to W&B.
 
 Uploads, from their CSVs, the recorded runs that are not there yet, or not as far, then creates the report or updates
 it. Trains nothing, and a second time uploads nothing. Without an account it writes the report's specification to
@@ -8,7 +8,6 @@ WANDB_ENTITY and WANDB_PROJECT.
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,7 +111,7 @@ def without_account(runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
     specification = json.loads(dashboard.build(root)._to_model().model_dump_json(by_alias=True, exclude_none=True))
     write_file(target, (json.dumps(specification, indent=1) + "\n").encode())
     print(f"wrote {target}: the report's specification, as W&B would be sent it")
-    print("with an account: wandb login; WANDB_ENTITY=you python -m pipeline.publish")
+    print("with an account: wandb login; WANDB_ENTITY=you tom publish")
     print("without one: wandb leet runs/<cell>/*/wandb shows a run in the terminal; reports/index.html is the report")
     return 0
 
@@ -142,20 +141,12 @@ def publish(root: Path, dry_run: bool) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None, root: Path = Path(".")) -> int:
-    """0; 1 after one line if W&B or a file refused; 2 for an argument that is none."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    if words not in ([], ["--dry-run"]):
-        print(f"publish: {' '.join(words)} is not an argument; the only one is --dry-run", file=sys.stderr)
-        return 2
+def published(root: Path, dry_run: bool) -> int:
+    """The same, with W&B told to be quiet; RuntimeError with one line if it or a file refused."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
-        return publish(root, dry_run=bool(words))
+        return publish(root, dry_run)
     except Exception as error:  # wandb raises many kinds, its own and the network's
-        print(f"publish: {' '.join(str(error).split())[:300] or type(error).__name__}; run it again", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise RuntimeError(f"publish: {said}; run it again") from error

@@ -1,14 +1,9 @@
 """Checks that reports/ is whole: every result as it was recorded, and the tables and figures those that follow from it.
 
-    python -m pipeline.verify [rerun=N] [jobs=N]
-
-With rerun=N it also trains N results again, `jobs` at a time, which have to give the same bytes
-(pipeline/checks/rerun.py).
+Some results can be trained again too, which has to give the same bytes (pipeline/checks/rerun.py).
 """
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,30 +17,22 @@ from pipeline.checks.report import contents, report_problems
 from pipeline.checks.rerun import rerun
 from pipeline.config.compose import SCIENCE
 from pipeline.config.params import load_params
-from pipeline.config.refusals import key_values, one_line, whole_number
+from pipeline.config.refusals import one_line
 from pipeline.files import ROOT, sha256
 from pipeline.runs.extent import TOTAL, is_partial
 from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files_of, provenance, state
 from pipeline.runs.records import PROBE
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.evidence.cells import CELLS, RECORDS, Trained
-from tom.settings.fields import SettingsError
 
 SUITES = ("ablation", "weights")
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
 
 
-def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """0 if all is as recorded; 1 if not, with a line for each problem; 2 for arguments that cannot be used."""
-    try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("rerun", "jobs"))
-        count = whole_number("rerun", given.get("rerun", "0"), low=0)
-        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
-        if count:
-            load_params()
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
+def verified(count: int, jobs: int, root: Path = ROOT) -> int:
+    """0 if all is as recorded; 1 if not, with a line for each problem. `count` results are trained again."""
+    if count:
+        load_params()
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
     found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
     problems = [line for folder in results for line in found[folder]]
@@ -163,7 +150,3 @@ def _gaps(path: Path, env_steps: Sequence[int], empty: str) -> Iterator[str]:
     numbers = table.replace("", empty).astype(float)
     for row, column in np.argwhere(~np.isfinite(numbers.to_numpy())):
         yield f"no finite {table.columns[column]} at env_steps {found[row]}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from pipeline.checks.bench import report
-from pipeline.checks.bench.__main__ import main
 from pipeline.checks.bench.measure import Timing, measure, step_ms
 from pipeline.checks.bench.parts import Part, agent, parts
 from pipeline.checks.bench.products import Product, forward, input_gradients, runner, training, weight_gradients
 from pipeline.config.compose import compose_cell
+from tests.commands import complaint, typed
 
 SIZES = (14, 256, 256, 1)
 
@@ -109,12 +109,11 @@ def test_a_report_is_written_whole_and_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("after", "code", "word"), [(15.1, 0, ""), (18.0, 1, "slower"), (12.0, 0, "faster")])
-def test_a_regression_is_named_and_is_an_exit_code(
-    after: float, code: int, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths = [str(report.write(found(ms), tmp_path / str(ms))) for ms in (15.0, after)]
-    assert main(["--compare", *paths]) == code
-    sac, step, whole = capsys.readouterr().out.splitlines()[1:]
+def test_a_regression_is_named_and_is_an_exit_code(after: float, code: int, word: str, tmp_path: Path) -> None:
+    paths = [report.write(found(ms), tmp_path / str(ms)) for ms in (15.0, after)]
+    result = typed("check", "bench", "--compare", *paths)
+    assert result.exit_code == code
+    sac, step, whole = result.stdout.splitlines()[1:]
     assert sac.endswith(word or f"{after / 15.0 - 1.0:+.0%}")
     assert step.endswith("+0%")
     assert whole.startswith("hopper, pass")
@@ -129,7 +128,7 @@ def test_a_busy_processor_is_no_regression(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", json.dumps({"parts": {"hopper": [{"part": "SAC update"}]}}), "[1]"])
-def test_what_is_no_report_is_refused(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_report_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(content)
-    assert main(["--compare", str(tmp_path / "a.json"), str(tmp_path / "missing.json")]) == 2
-    assert "a.json is not a report of pipeline.checks.bench" in capsys.readouterr().err
+    result = typed("check", "bench", "--compare", tmp_path / "a.json", tmp_path / "missing.json")
+    assert "a.json is not a report of" in complaint(result)

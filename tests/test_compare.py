@@ -9,7 +9,8 @@ import pytest
 from scipy import stats as independent
 
 from pipeline.analysis.sides import side
-from pipeline.compare import aligned, differences, draw, main
+from pipeline.compare import aligned, compared, differences, draw
+from tests.commands import complaint, typed
 from tests.results_on_disk import write_cell, write_results
 
 
@@ -37,12 +38,11 @@ def test_differences_are_paired_by_seed_and_those_of_scipy(project: Path) -> Non
     assert found(project, "tom", "mbpo").loc["hopper", "difference"] == -14.0
 
 
-def test_only_shared_seeds_count_and_one_has_no_interval(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_shared_seeds_count_and_one_has_no_interval(project: Path) -> None:
     write_cell(project / "elsewhere/tom/hopper/2", [(0, 0.0), (100, 1.0), (200, 200.0)])
     write_cell(project / "elsewhere/tom/ant/0", [(0, 0.0)])
     out = project / "out"
-    assert main(["mbpo", "elsewhere", f"out={out}", "statistic=final"], project) == 0
-    shown = capsys.readouterr().out
+    shown = compared("mbpo", "elsewhere", "final", None, out, project)
     assert "+80.0 one seed: no interval, 1 seeds" in shown
     assert "only in elsewhere: ant 0" in shown
     assert "only in mbpo: halfcheetah 0, halfcheetah 1, halfcheetah 2, hopper 0, hopper 1" in shown
@@ -69,10 +69,10 @@ def test_a_revision_is_read_without_touching_the_working_tree(project: Path) -> 
         side(first, "paper", project)
 
 
-def test_runs_of_different_length_are_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_different_length_are_named(project: Path) -> None:
     write_results(project, noisy, scale="short", seeds=(0,), env_steps=(0, 100))
-    assert main(["quick", "short", f"out={project / 'out'}"], project) == 0
-    assert "different lengths: tom hopper seed 0, 200 and 100 steps" in capsys.readouterr().out
+    said = compared("quick", "short", "cumulative_max", None, project / "out", project)
+    assert "different lengths: tom hopper seed 0, 200 and 100 steps" in said
 
 
 FAULTS = {
@@ -80,21 +80,19 @@ FAULTS = {
         ["mbpo", "tomm"],
         "tomm is no method or scale with results, no folder and no revision; nearest valid choice: tom",
     ),
-    "one": (["mbpo"], "give two of: method, scale, folder, revision; not 1"),
-    "statistic": (["mbpo", "tom", "statistic=fnal"], "statistic=fnal does not exist; nearest valid choice: final"),
-    "option": (["mbpo", "tom", "ouf=x"], "ouf= is not an option; nearest valid choice: out"),
+    "one": (["mbpo"], "Missing argument 'B'"),
+    "statistic": (["mbpo", "tom", "--statistic=fnal"], "statistic=fnal does not exist; nearest valid choice: final"),
+    "option": (["mbpo", "tom", "--ouf=x"], "No such option: --ouf"),
     "empty folder": (["mbpo", "empty"], "has no run: no evals.csv lies below it"),
 }
 
 
 @pytest.mark.parametrize("case", FAULTS)
-def test_what_cannot_be_compared_is_one_sentence(project: Path, case: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words, complaint = FAULTS[case]
+def test_what_cannot_be_compared_is_one_sentence(project: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words, said = FAULTS[case]
     (project / "empty").mkdir()
-    assert main(words, project) == 2
-    said = capsys.readouterr().err
-    assert complaint in said
-    assert said.count("\n") == 1
+    monkeypatch.chdir(project)
+    assert said in complaint(typed("compare", *words))
     assert not (project / "runs").exists()
 
 

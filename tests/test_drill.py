@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checks.drill import faults, rubbish
-from pipeline.checks.drill.__main__ import main
+from pipeline.checks.drill import faults, parts, rubbish
 from pipeline.checks.drill.kills import TARGETS, kills
 from pipeline.checks.drill.trial import Outcome, Target, checkpoints, in_one_sentence, reference, same, writing
 from pipeline.files import ROOT
 from pipeline.runs.folder import beside
+from tests.commands import complaint, typed
 
 FEW = ("disk full for checkpoints: run unaffected", "disk full for tables: clean failure, then goes on",
        "second writer: refused, first unaffected", "parent killed: trainer saves and goes")  # fmt: skip
@@ -81,12 +81,12 @@ def test_a_clean_failure_is_one_sentence(errors: str, one: bool) -> None:
     assert in_one_sentence(errors) is one
 
 
-def test_the_outcome_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_outcome_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     for passed, code in ((2, 0), (1, 1)):
         outcome = Outcome("something", passed, 2, "and more")
-        monkeypatch.setattr("pipeline.checks.drill.__main__.drill", lambda *_, found=outcome: iter([found]))
-        assert main(["kills=2"]) == code
-        assert f"{passed} of 2" in capsys.readouterr().out
-    assert main(["kills=some"]) == 2
-    assert main(["only=untill"]) == 2
-    assert capsys.readouterr().err.endswith("only=untill does not exist; nearest valid choice: until\n")
+        monkeypatch.setattr(parts, "drill", lambda *_, found=outcome: iter([found]))
+        result = typed("check", "drill", "--kills", 2)
+        assert result.exit_code == code and f"{passed} of 2" in result.stdout
+    assert "some" in complaint(typed("check", "drill", "--kills", "some"))
+    said = complaint(typed("check", "drill", "--only", "untill"))
+    assert said == "only=untill does not exist; nearest valid choice: until"

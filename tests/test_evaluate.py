@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluate import main
 from pipeline.runs.policy import read_run, replay
+from tests.commands import complaint, typed
 from tom.networks import Policy
 from tom.settings.fields import SettingsError
 from tom.streams import streams
@@ -56,34 +56,30 @@ def test_contact_costs_are_those_of_the_run(tmp_path: Path) -> None:
     assert 0.0 < found["false"][0][0] - found["true"][0][0] < 1e-3 * 78 * found["true"][1][0]
 
 
-def test_prints_one_line(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"run_dir={run_dir}", "episodes=2"]) == 0
-    printed = capsys.readouterr().out
+def test_prints_one_line(run_dir: Path) -> None:
+    result = typed("evaluate", run_dir, "--episodes", 2)
+    assert result.exit_code == 0
+    printed = result.stdout
     assert printed.count("\n") == 1
     assert "mean return" in printed
     assert "over 2 episodes" in printed
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "said"),
     [
-        ([], "run_dir= is missing"),
-        (["run_dir=nowhere"], "has no config.yaml"),
-        (["run_dir={}", "episodes=0"], "episodes=0"),
-        (["run_dir={}", "episodes=many"], "episodes=many"),
-        (["run_dir={}", "seed=-1"], "seed=-1"),
-        (["run_dir={}", "vidio=a.mp4"], "vidio=a.mp4 is not an argument"),
-        (["run_dir={}", "video=a.gif"], "must end in .mp4"),
-        (["run_dir={}", "video=nowhere/a.mp4"], "existing folder"),
+        ([], "Missing argument 'RUN'"),
+        (["nowhere"], "has no config.yaml"),
+        (["{}", "--episodes=0"], "0 is not in the range x>=1"),
+        (["{}", "--episodes=many"], "'many' is not a valid integer range"),
+        (["{}", "--seed=-1"], "-1 is not in the range x>=0"),
+        (["{}", "--vidio=a.mp4"], "No such option: --vidio"),
+        (["{}", "--video=a.gif"], "must end in .mp4"),
+        (["{}", "--video=nowhere/a.mp4"], "existing folder"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(
-    run_dir: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
-) -> None:
-    assert main([argument.format(run_dir) for argument in arguments]) == 2
-    error = capsys.readouterr().err
-    assert complaint in error
-    assert error.count("\n") == 1
+def test_bad_input_is_refused_in_one_line(run_dir: Path, arguments: list[str], said: str) -> None:
+    assert said in complaint(typed("evaluate", *(argument.format(run_dir) for argument in arguments)))
 
 
 class Trap:
@@ -104,16 +100,15 @@ def test_pickles_are_not_opened(run_dir: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (run_dir / "sprung").exists()
 
 
-def test_policy_of_another_environment_is_refused(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_policy_of_another_environment_is_refused(run_dir: Path) -> None:
     (run_dir / "config.yaml").write_text("env: halfcheetah\ntrain:\n  contact_cost: true\nbackbone:\n  hidden: 8\n")
-    assert main([f"run_dir={run_dir}"]) == 2
-    assert "no policy for HalfCheetah-v4" in capsys.readouterr().err
+    assert "no policy for HalfCheetah-v4" in complaint(typed("evaluate", run_dir))
 
 
 @pytest.mark.parametrize(("way", "library"), [("egl", "EGL"), ("osmesa", "OSMesa")])
 def test_films_or_says_what_to_install(run_dir: Path, way: str, library: str) -> None:
     video = run_dir / "film.mp4"
-    command = [sys.executable, "-m", "pipeline.evaluate", f"run_dir={run_dir}", "episodes=1", f"video={video}"]
+    command = [sys.executable, "-m", "pipeline.app", "evaluate", run_dir, "--episodes", "1", "--video", video]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "MUJOCO_GL": way}, capture_output=True, text=True, check=False
     )

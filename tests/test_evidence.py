@@ -228,7 +228,7 @@ def wait_for(pattern: str, folder: Path, process: "subprocess.Popen[str]") -> No
 
 
 def test_it_stops_saves_and_goes_on_with_the_code_of_the_commit(repository: Repository) -> None:
-    launcher = repository.start("pipeline.suites.evidence.launch", "jobs=1")
+    launcher = repository.start("pipeline.app", "evidence", "--jobs", "1")
     runs = repository.folder / RUNS
     wait_for("mbpo-hopper-s0/*.partial/train.csv", runs, launcher)
     launcher.send_signal(signal.SIGTERM)
@@ -241,7 +241,7 @@ def test_it_stops_saves_and_goes_on_with_the_code_of_the_commit(repository: Repo
 
     with (repository.folder / "tom/train.py").open("a") as file:
         file.write("\nraise RuntimeError('half an edit')\n")
-    code, out, err = repository.run("pipeline.suites.evidence.launch", "jobs=2")
+    code, out, err = repository.run("pipeline.app", "evidence", "--jobs", "2")
     assert code == 0, out + err
     assert f"from {int(saved.name):,} to 1,200 of 1,800" in out and "recorded 2, failed 0, missing 0" in out
     log = (runs / "mbpo-hopper-s0/log.txt").read_text()
@@ -265,7 +265,7 @@ def test_a_fresh_clone_with_some_of_it_recorded_is_clean(repository: Repository,
     more = GRID.replace("1200", "1500")  # one more seed, and all of them further
     text = (fresh / "params.yaml").read_text()
     (fresh / "params.yaml").write_text(text.replace(GRID.replace("[0, 1]", "[0]"), more))
-    code, _, err = repository.run("pipeline.suites.evidence.status", folder=fresh)
+    code, _, err = repository.run("pipeline.app", "evidence", "--status", folder=fresh)
     assert code == 1 and "is not what params.yaml asks for; run `dvc repro suites/evidence/dvc.yaml:configure`" in err
     code, out, err = repository.run("dvc", "repro", "suites/evidence/dvc.yaml", folder=fresh)
     assert code == 0, out + err
@@ -274,7 +274,7 @@ def test_a_fresh_clone_with_some_of_it_recorded_is_clean(repository: Repository,
         assert [row["env_steps"] for row in csv.DictReader(file)] == ["1200", "1200"]  # not as far, but what there is
     assert [line.split(": ")[1] for line in evidence_problems(fresh)] == 2 * ["to params.yaml, the same, not as far"]
 
-    code, out, err = repository.run("pipeline.suites.evidence.status", "jobs=2", folder=fresh)
+    code, out, err = repository.run("pipeline.app", "evidence", "--status", "--jobs", "2", folder=fresh)
     assert code == 0, out + err
     assert re.search(r"missing +tom +hopper +0 +0 on the way to 1,500 of 1,800", out)
     assert re.search(

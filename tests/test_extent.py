@@ -16,7 +16,6 @@ from pipeline.config.refusals import check_until
 from pipeline.files import ROOT
 from pipeline.runs.extent import extents, is_short, so_far, stops
 from pipeline.runs.folder import Cell
-from pipeline.suites.ablation import launch as ablation_launch
 from pipeline.suites.ablation import tables as ablation_tables
 from pipeline.suites.ablation.cells import ABLATION
 from pipeline.suites.age import figure as age_plot
@@ -25,6 +24,7 @@ from pipeline.suites.configure import cell_files
 from pipeline.suites.returns.cells import cell_of
 from pipeline.suites.returns.figure import draw, read
 from pipeline.suites.returns.tables import aggregate
+from tests.commands import complaint, typed
 from tests.results_on_disk import write_results
 from tom.settings.fields import SettingsError
 
@@ -148,16 +148,15 @@ def test_one_by_environment_is_replaced_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["3100", "soon", "0", ""])
-def test_what_cannot_be_is_not_written(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert launch.main([f"until={word}"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_what_cannot_be_is_not_written(word: str) -> None:
+    assert complaint(typed("repro", f"--until={word}"))
     assert (ROOT / "params.yaml").read_text(encoding="utf-8") == TEXT
 
 
 def test_the_ablation_s_runs_are_told() -> None:
     cell = replace(CELLS[0], until=3000)
-    assert ablation_launch.command([cell])[-1] == "until=3000"
-    assert "until" not in " ".join(ablation_launch.command([CELLS[0]]))
+    assert ABLATION.command([cell])[-1] == "until=3000"
+    assert "until" not in " ".join(ABLATION.command([CELLS[0]]))
     assert launch.stops([cell, CELLS[1]]) == ", as far as hopper 3,000 of 6,500 env steps"
     assert launch.stops(CELLS) == ""
 
@@ -165,7 +164,7 @@ def test_the_ablation_s_runs_are_told() -> None:
 CELLS = [cell_of("tom", "hopper", seed, "quick") for seed in (0, 1)]
 
 
-def test_a_plan_is_of_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_is_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "begun", lambda cell: 1000 * cell.seed)
     monkeypatch.setattr("pipeline.engines.estimate.begun", lambda cell, root: 1000 * cell.seed)
     monkeypatch.setattr("pipeline.engines.estimate._speed", lambda cell, recorded: 1.8)
@@ -176,8 +175,7 @@ def test_a_plan_is_of_what_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     ]
     assert "2 of 2 cells at scale quick to train: 2.5 h of one core" in lines[3]
     assert "in runs/ to go on from" in lines[4]
-    assert plan.main(["until=3100"]) == 2
-    assert "grid.until=3100 is not a multiple" in capsys.readouterr().err
+    assert "grid.until=3100 is not a multiple" in complaint(typed("plan", "--until", 3100))
 
 
 # What is recorded.
@@ -268,17 +266,16 @@ def test_weights_by_age_are_cut_too(results: Path) -> None:
     ]
 
 
-def test_a_comparison_is_of_equal_parts(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_comparison_is_of_equal_parts(results: Path) -> None:
     ask(results, "100")
-    assert compare.main(["mbpo", "tom", "statistic=final", f"out={results / 'out'}"], results) == 0
-    said = capsys.readouterr().out
+    said = compare.compared("mbpo", "tom", "final", None, results / "out", results)
     assert "A: method mbpo, scale quick, so far halfcheetah 100 of 200, hopper 100 of 900" in said
     assert re.search(r"hopper +105\.0 +205\.0", said)
     for word in ("200", "none"):
-        assert compare.main(["mbpo", "tom", f"until={word}", f"out={results / 'out'}"], results) == 0
-        assert "so far hopper 200 of 900" in capsys.readouterr().out
-    assert compare.main(["mbpo", "tom", "until=soon"], results) == 2
-    assert "until=soon is not a number of env steps, nor none" in capsys.readouterr().err
+        said = compare.compared("mbpo", "tom", "cumulative_max", word, results / "out", results)
+        assert "so far hopper 200 of 900" in said
+    with pytest.raises(SettingsError, match="until=soon is not a number of env steps, nor none"):
+        compare.compared("mbpo", "tom", "cumulative_max", "soon", None, results)
 
 
 def test_the_ablation_says_how_far_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import torch
 from pipeline.checks.calibration import gaussian_rows
 from pipeline.checks.fidelity import SPREADS, SPREADS_OF_ACTIONS, Check
 from pipeline.config.refusals import fidelity
-from tom.settings.fields import SettingsError
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.5, True), (0.7, True), (0.71, False), (0.49, False), (math.nan, False)])
@@ -47,13 +46,7 @@ def test_a_missed_bound_is_an_exit_code(
     monkeypatch.setattr(fidelity, "train_missing", lambda *arguments: {})
     returns = iter([pendulum, 1000.0, pendulum])
     monkeypatch.setattr(fidelity, "score", lambda cell: next(returns))
-    assert fidelity.main(["jobs=1"]) == code
-
-
-def test_arguments_that_cannot_be_used_are_refused() -> None:
-    assert fidelity.main(["jobs=none"]) == 2
-    with pytest.raises(SettingsError):
-        fidelity.key_values(["seeds=3"], ("jobs",))
+    assert fidelity.fidelity(jobs=1) == code
 
 
 def test_the_log_ratio_is_that_of_the_two_densities() -> None:

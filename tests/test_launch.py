@@ -1,21 +1,23 @@
-"""The launchers: what they refuse, what trains together, and what becomes of a grid of which a cell fails."""
+"""The launcher: what it refuses, what trains together, and what becomes of a grid of which a cell fails."""
 
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from pipeline import launch
 from pipeline.config.command_line import check, parse
 from pipeline.config.params import load_params
-from pipeline.runs.folder import Cell, State
-from pipeline.suites.ablation import launch as ablation
-from pipeline.suites.weights import launch as weights
+from pipeline.engines import local
+from pipeline.files import ROOT
+from pipeline.runs.folder import Cell
+from pipeline.suites.ablation.cells import ABLATION
+from pipeline.suites.returns.cells import RETURNS, Returns
+from tests.commands import complaint, typed
 
 CELLS = [Cell("mbpo", "hopper", seed, "smoke", {}, "") for seed in range(3)]
 
 
-def module_of(batch: launch.Batch) -> list[str]:
+def module_of(batch: local.Batch) -> list[str]:
     """The middle one ends with an error; the others print a line and end well."""
     return ["no_such_module"] if batch[0].seed == 1 else ["platform"]
 
@@ -23,17 +25,17 @@ def module_of(batch: launch.Batch) -> list[str]:
 def test_cells_that_differ_in_their_seed_alone_train_together() -> None:
     others = [Cell("mbpo", "ant", seed, "smoke", {}, "") for seed in range(2)]
     mixed = [cell for pair in zip(CELLS, others, strict=False) for cell in pair] + CELLS[2:]
-    assert launch.batched(mixed, 1) == [[cell] for cell in (*CELLS, *others)]
-    assert launch.batched(mixed, 2) == [CELLS[:2], CELLS[2:], others]
-    assert launch.batched(mixed, 9) == [CELLS, others]
-    assert launch.words_of(CELLS) == ["method=mbpo", "env=hopper", "seed=0,1,2", "scale=smoke"]
+    assert local.batched(mixed, 1) == [[cell] for cell in (*CELLS, *others)]
+    assert local.batched(mixed, 2) == [CELLS[:2], CELLS[2:], others]
+    assert local.batched(mixed, 9) == [CELLS, others]
+    assert local.words_of(CELLS) == ["method=mbpo", "env=hopper", "seed=0,1,2", "scale=smoke"]
 
 
 def test_a_cell_that_fails_is_named_and_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launch, "ROOT", tmp_path)
-    failed = launch.train_all(launch.batched(CELLS, 1), 2, module_of)
+    monkeypatch.setattr(local, "ROOT", tmp_path)
+    failed = local.train_all(local.batched(CELLS, 1), 2, module_of)
     assert list(failed) == ["smoke-mbpo-hopper-s1"]
     assert "No module named no_such_module" in failed["smoke-mbpo-hopper-s1"]
     said = capsys.readouterr().out
@@ -44,8 +46,8 @@ def test_a_cell_that_fails_is_named_and_does_not_stop_the_others(
 def test_the_end_says_what_is_done_failed_and_not_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launch, "state", lambda folder, cell: State.FINISHED if cell.seed == 0 else State.FREE)
-    launch.summarise(CELLS, {"smoke-mbpo-hopper-s1": "smoke-mbpo-hopper-s1: diverged: policy not finite"})
+    monkeypatch.setattr(Returns, "is_recorded", lambda self, cell: cell.seed == 0)
+    launch.summarise(RETURNS, CELLS, {"smoke-mbpo-hopper-s1": "smoke-mbpo-hopper-s1: diverged: policy not finite"})
     assert capsys.readouterr().out.splitlines() == [
         "failed   smoke-mbpo-hopper-s1: diverged: policy not finite",
         "not run  smoke-mbpo-hopper-s2",
@@ -56,36 +58,33 @@ def test_the_end_says_what_is_done_failed_and_not_run(
 @pytest.mark.parametrize(("failed", "code"), [({}, 0), ({"a": "a: why"}, 1)])
 def test_a_failure_is_in_the_exit_code(failed: dict[str, str], code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
-    monkeypatch.setattr(launch, "read_cell", lambda method, env, seed, scale: CELLS[0])
-    monkeypatch.setattr(launch, "estimate_hours", lambda cells, jobs: "a while")
-    monkeypatch.setattr(launch, "train_all", lambda cells, jobs: failed)
-    assert launch.launch(launch.load_params(), jobs=1) == code
+    monkeypatch.setattr(Returns, "cells", lambda self, params: [])
+    monkeypatch.setattr(launch, "train_all", lambda *arguments: failed)
+    assert launch.launch(RETURNS, load_params(), jobs=1) == code
 
 
 @pytest.mark.parametrize(
-    ("launcher", "word", "said"),
+    ("words", "said"),
     [
-        (launch, "jobs=0", "jobs=0 is not a whole number of at least 1"),
-        (launch, "scale=qick", "scale=qick does not exist; nearest valid choice: quick"),
-        (weights, "batch=2", "batch=2 is not an argument; valid choices: jobs=, scale="),
-        (weights, "scale=qick", "scale=qick does not exist"),
-        (ablation, "batch=0", "batch=0 is not a whole number of at least 1"),
-        (ablation, "scale=qick", "scale=qick does not exist"),
+        ("--jobs 0", "0 is not in the range x>=1"),
+        ("--scale qick", "scale=qick does not exist; nearest valid choice: quick"),
+        ("--suite weight", "suite=weight does not exist; nearest valid choice: weights"),
+        ("--suite weights --batch 2", "batch=2: the suite weights trains one seed at a time; leave batch out"),
+        ("--suite weights --scale qick", "scale=qick does not exist"),
+        ("--suite ablation --batch 0", "0 is not in the range x>=1"),
+        ("--suite ablation --scale qick", "scale=qick does not exist"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_touched(
-    launcher: ModuleType, word: str, said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = (launch.ROOT / "params.yaml").read_bytes()
-    assert launcher.main([word]) == 2
-    assert said in capsys.readouterr().err
-    assert (launch.ROOT / "params.yaml").read_bytes() == before
+def test_bad_arguments_are_refused_before_anything_is_touched(words: str, said: str) -> None:
+    before = (ROOT / "params.yaml").read_bytes()
+    assert said in complaint(typed("repro", *words.split()))
+    assert (ROOT / "params.yaml").read_bytes() == before
 
 
 def test_a_run_of_the_ablation_is_named_so_that_the_command_line_knows_it() -> None:
     params = load_params()
     batch = [Cell(params.ablation.grid.methods[1], "hopper", seed, "smoke", {}, "") for seed in (0, 3)]  # type: ignore[union-attr]
-    module, *words = ablation.command(batch)
+    module, *words = ABLATION.command(batch)
     (chosen,) = check(parse(words), params)
     assert module == "pipeline.train"
     assert chosen == {"method": batch[0].method, "env": "hopper", "seeds": [0, 3], "scale": "smoke"}

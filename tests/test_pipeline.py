@@ -152,7 +152,7 @@ def test_the_suite_of_switches_from_nothing_to_its_figure(clone: Clone) -> None:
     params = re.sub(r"(?ms)^ablation:.*?(?=^scales:)", ABLATION, clone.params)
     clone.write(params)
     shutil.rmtree(clone.folder / "reports/ablation")
-    words = [sys.executable, "-m", "pipeline.suites.ablation.launch", "jobs=1"]
+    words = [sys.executable, "-m", "pipeline.app", "repro", "--suite", "ablation", "--jobs", "1"]
     said = clone.python(*words)
     assert "3 runs of the suite ablation at scale smoke: 2 to train" in said  # tom is there from the grid
     assert "[2/2] smoke-tom_kl-hopper-s0: trained" in said

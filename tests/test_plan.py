@@ -9,6 +9,7 @@ from pipeline.engines import estimate
 from pipeline.runs.folder import FILES, PROVENANCE, Cell
 from pipeline.runs.provenance import cpu_model
 from pipeline.suites.returns.cells import cell_of
+from tests.commands import complaint, typed
 
 STEPS = 600
 
@@ -66,6 +67,5 @@ def test_disk_is_rows_of_floats() -> None:
     assert plan.in_bytes(58_800_000) == "59 MB"
 
 
-def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert plan.main(["scale=papr"]) == 2
-    assert "nearest valid choice: paper" in capsys.readouterr().err
+def test_bad_input_is_one_sentence() -> None:
+    assert "nearest valid choice: paper" in complaint(typed("plan", "--scale", "papr"))

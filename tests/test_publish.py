@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.publish import main, recorded
+from pipeline.publish import recorded
 from pipeline.report.dashboard import TITLE
 from pipeline.runs.records import rows_so_far
+from tests.commands import complaint, typed
 from tests.wandb_api import ENTITY, KEY, PROJECT, State, standing_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ def publish(address: str, root: Path, *words: str, key: str = KEY) -> subprocess
     environment |= {"WANDB_BASE_URL": address, "WANDB_ENTITY": ENTITY, "HOME": str(home), "NETRC": str(home / "none")}
     environment |= {"WANDB_API_KEY": key} if key else {}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "pipeline.publish", *words]
+    command = [sys.executable, "-m", "pipeline.app", "publish", *words]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
@@ -51,6 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("root")
     (folder / "home").mkdir()
     shutil.copytree(ROOT / "reports/tables", folder / "reports/tables")
+    shutil.copy(ROOT / "params.yaml", folder)  # which makes it a repository
     for run in ("tom/hopper/0", "mbpo/hopper/0"):
         shutil.copytree(ROOT / "reports/results/quick" / run, folder / "reports/results/quick" / run)
     return folder
@@ -145,9 +147,8 @@ def test_without_an_account_the_specification_is_written(root: Path) -> None:
     assert "env_steps" in json.dumps(specification)
 
 
-def test_an_argument_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--dry"]) == 2
-    assert "the only one is --dry-run" in capsys.readouterr().err
+def test_an_argument_that_is_none_is_refused() -> None:
+    assert "No such option: --wet-run" in complaint(typed("publish", "--wet-run"))
 
 
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:

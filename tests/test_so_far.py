@@ -14,9 +14,9 @@ from scipy import stats
 
 from pipeline.analysis.results import ResultsError
 from pipeline.claims import measures
-from pipeline.claims.__main__ import main as terminal
 from pipeline.claims.claim import read_claims
 from pipeline.claims.evidence import read_published
+from pipeline.claims.terminal import told
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, holds
 from pipeline.report.page import render
 from pipeline.suites.evidence import figure as plot
@@ -274,9 +274,7 @@ def test_a_collapse_is_seen_beside_the_maximum_on_the_published_clock(copy: Path
     plt.close(figure)
 
 
-def test_the_page_and_the_terminal_show_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_and_the_terminal_show_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("paper", "tables", "figures"):
         shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
     for name in ("README.md", "reports/claims.yaml"):
@@ -291,14 +289,14 @@ def test_the_page_and_the_terminal_show_it(
     assert "TOM, halfcheetah, seed 1" in html
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    assert terminal([]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(told([], tmp_path).split())
     assert f"So far (best_final), at {words}" in shown
     low, high = (math.exp(end) for end in t_interval([math.log(0.5), math.log(0.4)]))
     numbers = f"0.447 [{low:.3g}, {high:.3g}], 2 seeds, 40,000 of 300,000 env steps"
     assert f"model_bias_newest: halfcheetah: {numbers}" in shown
-    assert terminal(["model_bias_newest"]) == 0
-    assert "train.csv, model/bias_newest: TOM / MBPO in [0, 1]" in " ".join(capsys.readouterr().out.split())
+    assert "train.csv, model/bias_newest: TOM / MBPO in [0, 1]" in " ".join(
+        told(["model_bias_newest"], tmp_path).split()
+    )
 
 
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import launch
 from pipeline.checks.rerun import compare, drawn, present_cell
+from pipeline.engines import local
 from pipeline.files import ROOT, sha256
 from pipeline.runs.folder import FILES, PROVENANCE
 from pipeline.suites.returns.figure import plot
 from pipeline.suites.returns.tables import aggregate
-from pipeline.verify import main, result_problems
+from pipeline.verify import result_problems, verified
+from tests.commands import complaint, typed
 from tests.results_on_disk import PUBLISHED
 
 RESULT = "reports/results/smoke/mbpo/hopper/0"
@@ -47,11 +48,11 @@ def root(recorded: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(recorded, tmp_path / "root"))
 
 
-def verify(root: Path, *words: str) -> tuple[int, list[str]]:
-    """The exit code and the lines."""
+def verify(root: Path, count: int = 0) -> tuple[int, list[str]]:
+    """The exit code and the lines; `count` results are trained again."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        code = main(words, root)
+        code = verified(count, 1, root)
     return code, said.getvalue().splitlines()
 
 
@@ -244,25 +245,21 @@ def test_a_record_that_goes_further_than_it_says_is_named(root: Path) -> None:
     assert "evals.csv: a row that is not due at env_steps 600" in list(result_problems(root / RESULT))
 
 
-@pytest.mark.parametrize("words", [["again=1"], ["rerun"], ["rerun=-1"], ["rerun=some"], ["jobs=0"]])
-def test_bad_arguments(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert "valid choice" in said.err or "valid value" in said.err
+@pytest.mark.parametrize("words", [["--again=1"], ["--rerun"], ["--rerun=-1"], ["--rerun=some"], ["--jobs=0"]])
+def test_bad_arguments(words: list[str]) -> None:
+    assert complaint(typed("verify", *words)).startswith("Error: ")
 
 
 @pytest.fixture
 def aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logs of trainings go to the test's folder."""
-    monkeypatch.setattr(launch, "ROOT", tmp_path)
+    monkeypatch.setattr(local, "ROOT", tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.mark.usefixtures("aside")
 def test_a_result_trained_again_gives_the_same_bytes(root: Path) -> None:
-    code, lines = verify(root, "rerun=1", "jobs=1")
+    code, lines = verify(root, 1)
     assert code == 0, lines
     assert lines[0] == "to train again: smoke-mbpo-hopper-s0"
 
@@ -273,7 +270,7 @@ def test_training_again_finds_what_nothing_else_can(root: Path) -> None:
     aggregate(root)
     plot(root)
     assert verify(root)[0] == 0
-    code, lines = verify(root, "rerun=1", "jobs=1")
+    code, lines = verify(root, 1)
     assert code == 1
     assert lines[-2:-1] == [f"{root / RESULT}/evals.csv: not what training again gives"]
 
@@ -297,7 +294,7 @@ def test_a_result_of_other_code_or_settings_is_not_trained_again(root: Path) -> 
     assert cell.name == "smoke-mbpo-hopper-s0"
     record(root / RESULT, source_digest="other")
     assert present_cell(root / RESULT) is None
-    code, lines = verify(root, "rerun=1")
+    code, lines = verify(root, 1)
     assert code == 0
     assert lines[:2] == [
         "results that cannot be trained again, of other code or settings: 1",

@@ -6,7 +6,6 @@ outside its bounds.
 """
 
 import math
-import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,10 +18,8 @@ from pipeline.checks.capacity import fitted
 from pipeline.checks.learns import score, train_missing
 from pipeline.checks.steadiness import steadiness
 from pipeline.config.compose import compose_cell
-from pipeline.config.refusals import key_values, one_line, whole_number
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of
-from tom.settings.fields import SettingsError
 from tom.settings.weightings.tom import Settings
 
 SEEDS = range(3)
@@ -117,15 +114,9 @@ def pendulum_check(cells: Sequence[Cell]) -> Check:
     return Check(f"mbpo: InvertedPendulum, median of {listed}", statistics.median(returns), FULL)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def fidelity(jobs: int) -> int:
     """0 if every number is where it should be; each is printed as soon as it is known."""
-    try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs",))
-        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
-        cells = pendulum_cells()
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
+    cells = pendulum_cells()
     torch.set_num_threads(1)
     met = True
     for checks in (capacity_checks(), steadiness_checks(), discriminator_checks()):
@@ -139,7 +130,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     check = pendulum_check(cells)
     print(check)
     return 0 if met and check.met else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

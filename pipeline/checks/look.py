@@ -1,8 +1,6 @@
 """`make look`: reports/index.html in a real headless Chromium, and through an HTML validator and axe-core.
 
-    python -m pipeline.checks.look TOOLS
-
-TOOLS is the folder in which npm has installed html-validate and axe-core. Screenshots at two widths and the page as it
+Screenshots at two widths and the page as it
 prints go to runs/look/; CHROMIUM names the browser where it is not on the path.
 """
 
@@ -11,14 +9,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 from pipeline.report.page import PLACE
+from tom.settings.fields import SettingsError
 
 WIDTHS = (390, 1280)  # a phone, a laptop
 HEIGHT = 2_400
@@ -101,15 +99,13 @@ def validate(tools: Path, page: Path) -> list[str]:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 if nothing was found; 1 with a line for each problem; 2 if a tool is not there."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    path, tools = browser(), Path(given[0] if given else ".venv/look")
+def looked(tools: Path) -> int:
+    """0 if nothing was found; 1 with a line for each problem. `tools`: where npm put html-validate and axe-core."""
+    path = browser()
     script = tools / "node_modules/axe-core/axe.min.js"
     if path is None or not script.is_file():
         lacks = "no Chromium on the path (CHROMIUM=...)" if path is None else f"{script} is missing: make look"
-        print(f"look: {lacks}", file=sys.stderr)
-        return 2
+        raise SettingsError(f"look: {lacks}")
     html, axe = PLACE.read_text(encoding="utf-8"), script.read_text(encoding="utf-8")
     SHOTS.mkdir(parents=True, exist_ok=True)
     lines = [f"html-validate: {line}" for line in validate(tools, PLACE)]
@@ -123,7 +119,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(line)
     print(f"{PLACE}: {f'problems: {len(lines)}' if lines else 'valid, accessible, fits'}; pictures in {SHOTS}/")
     return 1 if lines else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -84,7 +84,7 @@ def recorded_speeds(root: Path) -> dict[tuple[str, ...], float]:
 @cache
 def timed(config: str) -> float:
     """Seconds of one run with these values (JSON) on one core of this machine, from timing its parts."""
-    command = [sys.executable, "-m", "pipeline.checks.bench", "--hours"]
+    command = [sys.executable, "-m", "pipeline.checks.bench.hours"]
     done = subprocess.run(
         command, input=config, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=True
     )

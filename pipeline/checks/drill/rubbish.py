@@ -208,7 +208,7 @@ def refused(case: Rubbish) -> str:
         root = Path(folder)
         command = [sys.executable, "-m", "pipeline.train", *case.words]
         if case.params:
-            command = [sys.executable, "-m", "pipeline.launch", "jobs=1"]
+            command = [sys.executable, "-m", "pipeline.app", "repro", "--jobs", "1"]
         for package in ("tom", "pipeline"):
             shutil.copytree(ROOT / package, root / package)
         (root / "params.yaml").write_text(

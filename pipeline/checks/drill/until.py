@@ -84,7 +84,7 @@ def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
     lengths = [{env: stops[env][place] for env in ENVS} for place in (0, 1)]
     for wanted in (*lengths, {}, lengths[0]):
         _write(root, wanted)
-        said = _python(root, "-m", "pipeline.launch", f"jobs={jobs}", f"batch={len(SEEDS)}")
+        said = _python(root, "-m", "pipeline.app", "repro", "--jobs", str(jobs), "--batch", str(len(SEEDS)))
         if wanted == lengths[0] and (root / "lowered").exists() and " 0 to train" not in said:
             yield f"lowered to {wanted}, it trained"
         if CLEAN not in (status := _python(root, "-m", "dvc", "status", "dvc.yaml")):

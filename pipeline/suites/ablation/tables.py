@@ -20,7 +20,6 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from pipeline.analysis import stats
 from pipeline.analysis.results import ResultsError
 from pipeline.analysis.stage import DIGITS, tabulated
-from pipeline.config.refusals import one_line
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import TOTAL as ALL_STEPS
 from pipeline.runs.extent import is_partial, so_far
@@ -72,7 +71,7 @@ def read_record(root: Path, folder: Path, names: tuple[str, ...]) -> dict[str, A
         found = json.loads((root / path).read_text(encoding="utf-8"))
         return {name: found[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        said = one_line(error).replace(f"{root}/", "")
+        said = " ".join(str(error).split()).replace(f"{root}/", "")
         raise ResultsError(f"{path}: not the record of a result ({said}): {AGAIN}") from None
 
 

@@ -1,10 +1,8 @@
 """Trains the evidence that is missing with the cores that are left, and records each run that has come to its end.
 
-    python -m pipeline.suites.evidence.launch [jobs=N]
-
-`jobs` is the number of runs at once (default: the number of cores); they have one thread each and give way to whatever
-else runs. Their code is that of the commit in params.yaml, in a worktree below runs/evidence/code. It can be stopped at
-any moment, and goes on where it was when it is started again; a run that fails does not stop the others.
+Runs have one thread each and give way to whatever else runs. Their code is that of the commit in params.yaml, in a
+worktree below runs/evidence/code. It can be stopped at any moment, and goes on where it was when it is started again; a
+run that fails does not stop the others.
 """
 
 import fcntl
@@ -17,36 +15,26 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.config.params import Params, load_params
-from pipeline.config.refusals import key_values, one_line, whole_number
 from pipeline.engines.processes import dvc
 from pipeline.files import ROOT
 from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Refused, State, state
 from pipeline.runs.interruptions import Interruptions, birth
+from pipeline.suites.evidence import progress
 from pipeline.suites.evidence.cells import STAGES, Trained, is_recorded, read_cells, run_of, section
-from pipeline.suites.evidence.progress import LOCK, begun, holder_of
+from pipeline.suites.evidence.progress import LOCK, holder_of
 from pipeline.suites.evidence.tree import checkout
 from pipeline.suites.evidence.workers import Worker, train
-from tom.settings.fields import SettingsError
 
 NICE = 15  # of 19
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 when all is recorded; 1 if a run failed or is not; 2 for bad input; 128 + N after signal N."""
-    try:
-        given = key_values(sys.argv[1:] if argv is None else argv, ("jobs",))
-        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
-        params = load_params()
-        section(params)
-        with only_one(ROOT) as place:
-            return launch(params, jobs, place)
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except Refused as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
+def begun(jobs: int) -> int:
+    """0 when all is recorded; 1 if a run failed or is not; 128 + N after signal N."""
+    params = load_params()
+    section(params)
+    with only_one(ROOT) as place:
+        return launch(params, jobs, place)
 
 
 @contextmanager
@@ -134,8 +122,4 @@ def record(cells: Sequence[Trained]) -> None:
 def way(cell: Trained) -> str:
     """From where to where the cell goes, of how much."""
     total, run = cell.config["train"][TOTAL], run_of(cell)
-    return f"from {begun(run):,} to {so_far(cell.until or total, total)} env steps"
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return f"from {progress.begun(run):,} to {so_far(cell.until or total, total)} env steps"

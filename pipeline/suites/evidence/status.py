@@ -1,20 +1,14 @@
 """Which runs of the evidence are recorded, running, stopped and missing, and how many hours are left.
 
-    python -m pipeline.suites.evidence.status [jobs=N]
-
 Changes nothing. Hours are by the clocks of the runs themselves, on whatever else ran beside them.
 """
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.config.params import load_params
-from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.estimate import in_words
 from pipeline.files import ROOT
-from pipeline.runs.answers import answered
 from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import State, provenance, state
 from pipeline.suites.evidence.cells import Trained, is_recorded, read_cells, record_of, run_of, section
@@ -63,16 +57,6 @@ def hours_left(left: Sequence[Trained], cells: Sequence[Trained], jobs: int, roo
     return f"{in_words(sum(seconds))} of one core left, {in_words(wall)} with {jobs} at a time"
 
 
-def main() -> int:
-    """0; 1 if nothing is configured, 2 for bad input."""
-
-    def lines() -> str:
-        given = key_values(sys.argv[1:], ("jobs",))
-        jobs = whole_number("jobs", given.get("jobs", str(os.cpu_count() or 1)), low=1)
-        return "\n".join(described(read_cells(section(load_params())), jobs))
-
-    return answered(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def told(jobs: int) -> str:
+    """The lines, with `jobs` runs at a time to come."""
+    return "\n".join(described(read_cells(section(load_params())), jobs))

@@ -1,10 +1,10 @@
 """A data set: SAC's replay in the order it was made, and its final policy, stored once and reused.
 
-    python -m pipeline.suites.weights.dataset make env=hopper seed=0     # trains SAC unless it is there
-    python -m pipeline.suites.weights.dataset show folder=runs/datasets/<fingerprint>
+    tom dataset make hopper 0                        # trains SAC unless it is there
+    tom dataset show runs/datasets/<fingerprint>
 
 `runs/datasets/<fingerprint>/` is a finished run of SAC (evals.csv, train.csv, timing.csv, config.yaml, policy.npz:
-`python -m pipeline.evaluate run_dir=` plays it) with transitions.npz and manifest.json. transitions.npz holds float32
+`tom evaluate` plays it) with transitions.npz and manifest.json. transitions.npz holds float32
 arrays under D4RL's names, the oldest transition first: observations [N, O], actions [N, A] in [-1, 1],
 next_observations [N, O], rewards, terminals, timeouts [N], and resets [M, O], states that episodes began in. The
 manifest has the format's version, the environment, sizes, settings, digests. Nothing in it is pickled.
@@ -13,9 +13,7 @@ manifest has the format's version, the environment, sizes, settings, digests. No
 import json
 import os
 import shutil
-import sys
 import zipfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,14 +22,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.config.params import load_params
-from pipeline.config.refusals import key_values, one_line, one_of, whole_number
+from pipeline.config.refusals import one_line, one_of
 from pipeline.files import ROOT, as_json, sha256
-from pipeline.runs.answers import answered
 from pipeline.runs.folder import CHECKPOINTS, Cell, Refused, beside, code_of, locked
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.runs.provenance import PACKAGES, names_of
 from pipeline.suites.weights.cells import WEIGHTS, collector
-from tom.settings.fields import SettingsError
 
 if TYPE_CHECKING:
     from tom.curated import Recording
@@ -187,27 +183,9 @@ def show(folder: Path) -> str:
     )
 
 
-def make(given: Mapping[str, str]) -> Path:
-    """The folder of the data set that the command line asks for."""
+def made(env: str, seed: int) -> Path:
+    """The folder of the data set of the suite's environment and seed."""
     suite = WEIGHTS.section(load_params())
-    env = one_of("env", given.get("env", suite.grid.envs[0]), suite.grid.envs)
-    seed = whole_number("seed", given.get("seed", "0"), low=0)
-    return ensure(collector(WEIGHTS.read_cell(env, seed, suite.scale)))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """0 after one line; 1 if the data set is not whole; 2 for arguments that cannot be used."""
-    return answered(lambda: _answer(*(sys.argv[1:] if argv is None else argv)))
-
-
-def _answer(word: str = "", *rest: str) -> str:
-    one_of("the first word", word, ("make", "show"))
-    given = key_values([text for text in rest if text], ("env", "seed") if word == "make" else ("folder",))
-    if word == "show" and "folder" not in given:
-        raise SettingsError("folder= is missing; it is a folder below runs/datasets")
+    one_of("env", env, suite.grid.envs)
     die_with_parent()
-    return show(make(given) if word == "make" else Path(given["folder"]))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return ensure(collector(WEIGHTS.read_cell(env, seed, suite.scale)))

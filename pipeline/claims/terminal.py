@@ -1,8 +1,6 @@
-"""`python -m pipeline.claims` prints the verdict table; `python -m pipeline.claims ID` one claim by environment."""
+"""The verdicts in a terminal: of all claims, or one claim by environment."""
 
 import shutil
-import signal
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -11,15 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.results import nearest
+from pipeline.analysis.results import ResultsError, nearest
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import VERDICTS
 
-TABLES = Path("reports") / "tables"
+TABLES = Path("reports/tables")
 FOLDERS = ("claims", "evidence")
 WIDEST, NARROWEST = 120, 76
 GAP = "  "
 SHOWS = {"contradicted": " (against the claim)"}
+
+
+class NoClaim(ResultsError):
+    """The word is the id of no claim."""
 
 
 def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[str]:
@@ -47,7 +49,7 @@ def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[
     for text in (*filter(None, table[~early]["remark"]), *early_remarks, *words):
         yield from textwrap.wrap(text, width, subsequent_indent="    ")
     yield ""
-    yield "One claim by environment: python -m pipeline.claims ID"
+    yield "One claim by environment: tom report ID"
     yield "The page: reports/index.html"
 
 
@@ -73,28 +75,23 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0, or 1 after one line if the tables are not there, or 2 for an id that is no claim."""
-    ids = sys.argv[1:] if argv is None else list(argv)
+def told(ids: Sequence[str], root: Path) -> str:
+    """The verdict table, or these claims; NoClaim for another word, ResultsError where tables are missing."""
     width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
     try:
-        table, parts = _read()
-        so_far = pd.read_csv(TABLES / "evidence" / "so_far.csv")
+        table, parts = _read(root)
+        so_far = pd.read_csv(root / TABLES / "evidence" / "so_far.csv")
     except FileNotFoundError as error:
-        print(f"report: {error.filename} is missing: run dvc repro", file=sys.stderr)
-        return 1
+        raise ResultsError(f"{error.filename} is missing: run tom repro") from None
     for name in ids:
         if name not in set(table["id"]):
-            print(f"report: {name} is no claim; {nearest(name, table['id'])}", file=sys.stderr)
-            return 2
-    lines = overview(table, so_far, width) if not ids else _chosen(ids, table, parts, width)
-    print("\n".join(lines))
-    return 0
+            raise NoClaim(f"{name} is no claim; {nearest(name, table['id'])}")
+    return "\n".join(overview(table, so_far, width) if not ids else _chosen(ids, table, parts, width))
 
 
-def _read() -> tuple[pd.DataFrame, pd.DataFrame]:
+def _read(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The claims and then those about runs that have not ended, with the folder a row is of; both by environment."""
-    both = [read_tables(TABLES / folder) for folder in FOLDERS]
+    both = [read_tables(root / TABLES / folder) for folder in FOLDERS]
     tables = [table.assign(folder=folder) for folder, (table, _) in zip(FOLDERS, both, strict=True)]
     parts = [part for _, part in both if not part.empty]
     return pd.concat(tables, ignore_index=True), pd.concat(parts, ignore_index=True)
@@ -104,8 +101,3 @@ def _chosen(ids: Sequence[str], table: pd.DataFrame, parts: pd.DataFrame, width:
     for name in ids:
         (row,) = table[table["id"] == name].itertuples()
         yield from one(row, parts[parts["id"] == name], width)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a traceback
-    sys.exit(main())

@@ -1,0 +1,278 @@
+"""`tom`: one command for everything that people type. Nothing heavy is imported before it is known what is asked."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SHELLS = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/tom.fish"}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Exits with 0; 1 if what was asked for failed, 2 if it was asked wrongly, 128 + N if signal N stopped it."""
+    tom.main(None if argv is None else list(argv), prog_name="tom")
+
+
+class InOrder(click.Group):
+    """Commands are listed in the order of their definition, which is that of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings=SETTINGS)
+@click.version_option(package_name="tom-reproduction", prog_name="tom")
+def tom() -> None:
+    """Transition occupancy matching (Ma et al., 2023) against its baselines, from settings to figures."""
+
+
+def command(group: click.Group, example: str, name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of the group that ends with the exit code of what its function comes to; the help shows the example."""
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        @wraps(function)
+        def run(*args: Any, **kwargs: Any) -> None:
+            from pipeline.runs.answers import answered
+
+            sys.exit(answered(lambda: function(*args, **kwargs)))
+
+        return group.command(name, epilog=f"Example:  {example}", context_settings=SETTINGS)(run)
+
+    return made
+
+
+def known(kind: str) -> Callable[..., list[str]]:
+    """Completes what has been typed by the names of this kind in params.yaml."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        from pipeline.config.params import load_params
+
+        return [name for name in getattr(load_params(), kind) if name.startswith(incomplete)]
+
+    return complete
+
+
+JOBS = click.option(
+    "--jobs", "-j", type=click.IntRange(1), default=os.cpu_count(), show_default="cores", help="Processes at once."
+)
+SCALE = click.option("--scale", metavar="NAME", shell_complete=known("scales"), help="smoke, quick, paper or janner.")
+UNTIL = click.option("--until", metavar="STEP", help="Where runs stop for now, an env step, or none.")
+FOLDER = click.Path(path_type=Path)
+
+
+@tom.command(add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def train(words: tuple[str, ...]) -> None:
+    """Train one run, or many with --multirun: Hydra's key=value."""
+    from pipeline.train import main as trained
+
+    sys.exit(trained(words))
+
+
+@command(tom, "tom evaluate reports/results/quick/tom/hopper/0 --episodes 20")
+@click.argument("run", type=FOLDER)
+@click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the episodes.")
+@click.option("--video", type=FOLDER, help="A film of the first episode, .mp4 or .gif.")
+def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
+    """Play the policy of a finished RUN, and film it."""
+    from pipeline.evaluate import evaluated
+
+    return evaluated(run, episodes, seed, video)
+
+
+@command(tom, "tom repro --scale paper --until 40000 --jobs 8")
+@click.option("--suite", metavar="NAME", help="weights or ablation; without it the grid.")
+@SCALE
+@UNTIL
+@JOBS
+@click.option("--batch", type=click.IntRange(1), help="Seeds side by side in a process: 1 on a CPU, all on a GPU.")
+def repro(suite: str | None, scale: str | None, until: str | None, jobs: int, batch: int | None) -> int:
+    """Train what is stale, then make tables and figures.
+
+    --scale and --until are written into params.yaml. What is finished stays; a stopped run goes on.
+    """
+    from pipeline.launch import reproduce
+
+    return reproduce(suite or "", scale, until, jobs, batch)
+
+
+@command(tom, "tom plan --scale paper --jobs 8")
+@SCALE
+@UNTIL
+@JOBS
+def plan(scale: str | None, until: str | None, jobs: int) -> str:
+    """Say what `tom repro` would train: hours, disk. Changes nothing."""
+    from pipeline.plan import planned
+
+    return planned(scale, until, jobs)
+
+
+@command(tom, "tom compare mbpo tom --statistic final")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--statistic", default="cumulative_max", show_default=True, help="cumulative_max, auc, final, ...")
+@UNTIL
+@click.option("--out", type=FOLDER, help="Folder of the table and the figure.")
+def compare(first: str, second: str, statistic: str, until: str | None, out: Path | None) -> str:
+    """Compare two methods, scales, folders or git revisions, paired by seed."""
+    from pipeline.compare import compared
+    from pipeline.files import here
+
+    return compared(first, second, statistic, until, out, here())
+
+
+@command(tom, "tom report more_sample_efficient")
+@click.argument("claims", nargs=-1, metavar="[CLAIM]...")
+def report(claims: tuple[str, ...]) -> str:
+    """Print the verdict on each claim of the paper, or CLAIM by environment."""
+    from pipeline.claims.terminal import NoClaim, told
+    from pipeline.files import here
+    from tom.settings.fields import SettingsError
+
+    try:
+        return told(claims, here())
+    except NoClaim as error:
+        raise SettingsError(str(error)) from None
+
+
+@command(tom, "tom publish --dry-run")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent, send nothing.")
+def publish(dry_run: bool) -> int:
+    """Bring the recorded runs and the report to W&B."""
+    from pipeline.files import here
+    from pipeline.publish import published
+
+    return published(here(), dry_run)
+
+
+@command(tom, "tom verify --rerun 2")
+@click.option("--rerun", type=click.IntRange(0), default=0, metavar="N", help="Train N results again, to the byte.")
+@JOBS
+def verify(rerun: int, jobs: int) -> int:
+    """Check that results are as recorded, and that tables and figures follow from them."""
+    from pipeline.verify import verified
+
+    return verified(rerun, jobs)
+
+
+@command(tom, "tom accept --base HEAD~1")
+@click.option("--base", default="HEAD", show_default=True, metavar="COMMIT", help="Whose code made what is recorded.")
+def accept(base: str) -> int:
+    """Let results count as made by changed code that gives the same bytes."""
+    from pipeline.accept import accepted
+
+    return accepted(base)
+
+
+@command(tom, "tom evidence --jobs 2")
+@click.option("--status", is_flag=True, help="What is recorded, running and left; trains nothing.")
+@JOBS
+def evidence(status: bool, jobs: int) -> int | str:
+    """Train the published protocol in the background, whatever is missing of it."""
+    if status:
+        from pipeline.suites.evidence.status import told
+
+        return told(jobs)
+    from pipeline.suites.evidence.launch import begun
+
+    return begun(jobs)
+
+
+@tom.group(cls=InOrder, context_settings=SETTINGS)
+def dataset() -> None:
+    """Data sets: SAC's replay in order, and its policy."""
+
+
+@command(dataset, "tom dataset make hopper 0")
+@click.argument("env")
+@click.argument("seed", type=click.IntRange(0), default=0)
+def make(env: str, seed: int) -> str:
+    """Train SAC on ENV with SEED unless it is there."""
+    from pipeline.suites.weights.dataset import made, show
+
+    return show(made(env, seed))
+
+
+@command(dataset, "tom dataset show runs/datasets/0123456789abcdef")
+@click.argument("folder", type=FOLDER)
+def show(folder: Path) -> str:
+    """Say what is in the data set in FOLDER, once it is checked."""
+    from pipeline.suites.weights.dataset import show as shown
+
+    return shown(folder)
+
+
+@tom.group(cls=InOrder, context_settings=SETTINGS)
+def check() -> None:
+    """What is checked beyond the tests, in minutes."""
+
+
+@command(check, "tom check learns")
+@JOBS
+def learns(jobs: int) -> int:
+    """Do both methods learn? HalfCheetah, six seeds, scale quick."""
+    from pipeline.checks.learns import learns as checked
+
+    return checked(jobs)
+
+
+@command(check, "tom check fidelity")
+@JOBS
+def fidelity(jobs: int) -> int:
+    """Numbers whose answer is known."""
+    from pipeline.checks.fidelity import fidelity as checked
+
+    return checked(jobs)
+
+
+@command(check, "tom check drill --kills 10 --only kills")
+@click.option("--kills", type=click.IntRange(0), default=100, show_default=True, help="Runs that are killed.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of when and how.")
+@click.option("--only", metavar="PART", help="rubbish, faults, twice, until or kills.")
+@JOBS
+def drill(kills: int, seed: int, only: str | None, jobs: int) -> int:
+    """Kills, full disks and other faults, done to real runs."""
+    from pipeline.checks.drill.parts import drilled
+
+    return drilled(kills, jobs, seed, only)
+
+
+@command(check, "tom check bench --compare before.json after.json")
+@click.option("--brief", is_flag=True, help="The parts of a step alone; nothing is written.")
+@click.option("--compare", nargs=2, type=FOLDER, metavar="A.json B.json", help="What became slower from A to B.")
+@click.option("--out", type=FOLDER, help="Folder of the report; default: reports/benchmarks.")
+def bench(brief: bool, compare: tuple[Path, Path] | None, out: Path | None) -> int | str:
+    """Times of a step's parts beside their matrix products."""
+    from pipeline.checks.bench.timed import benched
+
+    return benched(brief, compare, out)
+
+
+@command(check, "tom check look .venv/look")
+@click.argument("tools", type=FOLDER, default=".venv/look")
+def look(tools: Path) -> int:
+    """The page in a real browser; TOOLS has html-validate and axe-core (make look)."""
+    from pipeline.checks.look import looked
+
+    return looked(tools)
+
+
+@tom.command(context_settings=SETTINGS, epilog="Example:  tom completion bash >> ~/.bashrc")
+@click.argument("shell", type=click.Choice(list(SHELLS)))
+def completion(shell: str) -> None:
+    """Print the lines with which a SHELL completes this command."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(tom, {}, "tom", "_TOM_COMPLETE").source())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Times of the algorithm's parts against their matrix products, on one core."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.checks.bench import report
+from pipeline.files import ROOT
+from tom.settings.fields import SettingsError
+
+
+def benched(brief: bool, compared: tuple[Path, Path] | None, out: Path | None) -> int | str:
+    """Times everything, minutes, or the parts of a step alone; or what became slower, and then 1 if anything did."""
+    if compared:
+        return compare(*compared)
+    one_thread()
+    from pipeline.checks.bench import suite
+
+    found: dict[str, Any] = {"machine": report.machine(), "parts": suite.steps_in_parts(_say)}
+    if brief:
+        for env, timings in found["parts"].items():
+            print(f"{env}:", *report.part_lines(timings), sep="\n")
+        return 0
+    found["replay"] = suite.growth_with_replay(_say)
+    found["seeds"] = suite.growth_with_seeds(_say)
+    found["hours"] = suite.hours_of_runs(_say)
+    path = report.write(found, out or ROOT / "reports/benchmarks")
+    return f"{report.table(found)}\nwritten: {path} and {path.with_suffix('.md').name}"
+
+
+def compare(before: Path, after: Path) -> int:
+    """What became slower from one report to the other; SettingsError for files that cannot be compared."""
+    try:
+        lines, slower = report.compare(report.read(str(before)), report.read(str(after)))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    print(*lines, sep="\n")
+    return int(slower)
+
+
+def one_thread() -> None:
+    """One thread, so that times are of one core, and always the same numbers."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+
+
+def _say(what: str) -> None:
+    print(f"timing {what} ...", file=sys.stderr, flush=True)
