@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.checks.remade import REMADE, UNREADABLE, made_problems
-from pipeline.checks.report import contents, report_problems
+from pipeline.checks.remade import UNREADABLE, contents, made_problems, stages
 from pipeline.checks.rerun import rerun
 from pipeline.config.compose import SCIENCE
 from pipeline.config.params import load_params
@@ -36,7 +35,7 @@ def verified(count: int, jobs: int, root: Path = ROOT) -> int:
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())
     found = {folder: [f"{folder.relative_to(root)}/{line}" for line in result_problems(folder)] for folder in results}
     problems = [line for folder in results for line in found[folder]]
-    problems += [*suite_problems(root), *evidence_problems(root), *made_problems(root), *report_problems(root)]
+    problems += [*suite_problems(root), *evidence_problems(root), *made_problems(root)]
     if count:
         problems += rerun([folder for folder in results if not found[folder]], count, jobs)
     for line in problems:
@@ -105,8 +104,11 @@ def _summary(root: Path, results: Sequence[Path]) -> str:
     files = sum(len(contents(folder)) for folder in results)
     some = sum(is_partial(provenance(folder)) for folder in results)
     so_far = f" ({some} so far)" if some else ""
-    made = zip(*(made.outputs for made in REMADE), strict=True)
-    tables, figures = (sum(len(contents(root / part)) for part in parts) for parts in made)
+    made = [part for _, outputs in stages().values() for part in outputs]
+    tables, figures = (
+        sum(len(contents(root / part)) for part in made if part.startswith(f"reports/{kind}/"))
+        for kind in ("tables", "figures")
+    )
     return f"{len(results)} results{so_far} of {files} files, {tables} files of tables, {figures} files of figures"
 
 

@@ -19,7 +19,8 @@ from pipeline.files import ROOT, write_file
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation import road, tables
 from pipeline.suites.ablation.cells import ABLATION, resolved, road_jobs, switches
-from pipeline.suites.ablation.figure import CLEAR, UNCLEAR, draw, plot
+from pipeline.suites.ablation.figure import CLEAR, UNCLEAR, draw
+from pipeline.suites.ablation.figure import make as plot
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
 from pipeline.suites.ablation.work import record
 from pipeline.verify import made_problems, suite_problems
@@ -135,7 +136,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / tables.ROAD_FOLDER
     folder.mkdir(parents=True)
     road.make([small(job) for job in road_jobs(params)], folder)
-    tables.make_tables(root)
+    tables.make(root)
     plot(root)
     return root
 
@@ -202,7 +203,7 @@ def test_a_pair_that_a_linear_model_cannot_learn_has_no_part_on_road_and_rocks(c
     shutil.rmtree(copy / tables.ROAD_FOLDER)
     (copy / tables.ROAD_FOLDER).mkdir()
     road.make([], copy / tables.ROAD_FOLDER)
-    tables.make_tables(copy)
+    tables.make(copy)
     assert set(pd.read_csv(copy / "reports/tables/ablation/attribution.csv")["place"]) == {"hopper"}
 
 
@@ -331,7 +332,7 @@ def test_gaps_are_refused_by_name(copy: Path, spoil, words: str) -> None:  # typ
     before = contents(copy / "reports/tables/ablation")
     spoil(copy / "reports/ablation")
     with pytest.raises(ResultsError, match=words):
-        tables.make_tables(copy)
+        tables.make(copy)
     assert contents(copy / "reports/tables/ablation") == before
 
 
@@ -339,7 +340,7 @@ def test_a_number_that_is_not_finite_is_named(copy: Path) -> None:
     path = copy / "reports/ablation/smoke/hopper/1/rounds.csv"
     path.write_text("\n".join([*path.read_text().splitlines()[:-1], "tom_other,model/bias_newest,nan"]) + "\n")
     with pytest.raises(ResultsError, match="hopper, tom_other, seed 1: model/bias_newest is not finite"):
-        tables.make_tables(copy)
+        tables.make(copy)
 
 
 def test_verify_names_what_was_changed(copy: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis.results import ResultsError
-from pipeline.suites.returns.tables import aggregate
+from pipeline.suites.returns.tables import make as aggregate
 from tests.results_on_disk import HEADER, contents, write_cell, write_results
 
 

@@ -16,7 +16,8 @@ from pipeline.analysis.results import ResultsError
 from pipeline.claims.claim import Claim, Needs, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, heights, spans
-from pipeline.claims.table import claims_table, markdown, write
+from pipeline.claims.table import claims_table, markdown
+from pipeline.claims.table import make as write
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, decide, holds, judge
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -235,7 +236,7 @@ def test_a_gap_in_a_table_is_refused_by_name(copy: Path) -> None:
     pd.concat([table, table.tail(1).assign(method="published", seed=None)]).to_csv(path, index=False)
     assert len(read_ours(copy).curves) == len(table)  # rows of published numbers are no runs
     path.unlink()
-    with pytest.raises(ResultsError, match=r"is missing: run python -m pipeline\.aggregate"):
+    with pytest.raises(ResultsError, match=r"is missing: tom repro makes it"):
         read_ours(copy)
 
 

@@ -82,7 +82,7 @@ FAULTS = {
     ),
     "one": (["mbpo"], "Missing argument 'B'"),
     "statistic": (["mbpo", "tom", "--statistic=fnal"], "statistic=fnal does not exist; nearest valid choice: final"),
-    "option": (["mbpo", "tom", "--ouf=x"], "No such option: --ouf"),
+    "option": (["mbpo", "tom", "--ouf=x"], "No such option '--ouf'"),
     "empty folder": (["mbpo", "empty"], "has no run: no evals.csv lies below it"),
 }
 

@@ -73,7 +73,7 @@ def test_prints_one_line(run_dir: Path) -> None:
         (["{}", "--episodes=0"], "0 is not in the range x>=1"),
         (["{}", "--episodes=many"], "'many' is not a valid integer range"),
         (["{}", "--seed=-1"], "-1 is not in the range x>=0"),
-        (["{}", "--vidio=a.mp4"], "No such option: --vidio"),
+        (["{}", "--vidio=a.mp4"], "No such option '--vidio'"),
         (["{}", "--video=a.gif"], "must end in .mp4"),
         (["{}", "--video=nowhere/a.mp4"], "existing folder"),
     ],

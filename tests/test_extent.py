@@ -23,7 +23,7 @@ from pipeline.suites.age import tables as age
 from pipeline.suites.configure import cell_files
 from pipeline.suites.returns.cells import cell_of
 from pipeline.suites.returns.figure import draw, read
-from pipeline.suites.returns.tables import aggregate
+from pipeline.suites.returns.tables import make as aggregate
 from tests.commands import complaint, typed
 from tests.results_on_disk import write_results
 from tom.settings.fields import SettingsError
@@ -257,7 +257,7 @@ def test_weights_by_age_are_cut_too(results: Path) -> None:
         rows = [",".join(["env_steps", *age.COLUMNS])]
         rows += [",".join([str(step), *(str(d + number) for d in range(10))]) for step in (50, 100, 150)]
         (path / "train.csv").write_text("\n".join(rows) + "\n")
-    heatmap = pd.read_csv(age.make_tables(results) / "heatmap.csv")
+    heatmap = pd.read_csv(age.make(results) / "heatmap.csv")
     assert set(heatmap["env_steps"]) == {50}, "the round at 100 comes before the step after 100"
     assert set(heatmap["so_far"]) == {"100 of 900", "100 of 200"}
     figure = age_plot.draw(heatmap, pd.read_csv(results / "reports/tables/age/older.csv"))

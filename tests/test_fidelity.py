@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 import torch
 
+from pipeline.checks import fidelity
 from pipeline.checks.calibration import gaussian_rows
 from pipeline.checks.fidelity import SPREADS, SPREADS_OF_ACTIONS, Check
-from pipeline.config.refusals import fidelity
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.5, True), (0.7, True), (0.71, False), (0.49, False), (math.nan, False)])

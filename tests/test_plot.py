@@ -11,8 +11,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
 from pipeline.analysis.looks import KNOWN, SPARE, looks
-from pipeline.suites.returns.figure import FIGURES, draw, main, plot, read
-from pipeline.suites.returns.tables import aggregate
+from pipeline.analysis.stage import made
+from pipeline.suites.returns.figure import FIGURES, draw, read
+from pipeline.suites.returns.figure import make as plot
+from pipeline.suites.returns.tables import make as aggregate
 from tests.results_on_disk import contents, straight, write_results
 
 PUBLISHED_WIDTH, MEAN_WIDTH, SEED_WIDTH = 3.5, 2.2, 0.7
@@ -118,7 +120,7 @@ def test_without_tables_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main() == 1
+    assert made("plot", plot) == 1
     assert capsys.readouterr().err.startswith("plot: reports/tables/returns/curves_by_seed.csv is missing")
 
 

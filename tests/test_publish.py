@@ -148,7 +148,7 @@ def test_without_an_account_the_specification_is_written(root: Path) -> None:
 
 
 def test_an_argument_that_is_none_is_refused() -> None:
-    assert "No such option: --wet-run" in complaint(typed("publish", "--wet-run"))
+    assert "No such option '--wet-run'" in complaint(typed("publish", "--wet-run"))
 
 
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ import torch
 from matplotlib.colors import to_rgb
 
 from pipeline.analysis.looks import KNOWN
+from pipeline.analysis.stage import made
 from pipeline.config.params import load_params
 from pipeline.files import ROOT
 from pipeline.suites.road import figure as road_plot
 from pipeline.suites.road.jobs import Job, jobs
-from pipeline.suites.road.tables import COLUMNS, FILES, MEASURED, RAW, TABLES, published, write
+from pipeline.suites.road.tables import COLUMNS, FILES, MEASURED, RAW, TABLES, published
+from pipeline.suites.road.tables import make as write
 from pipeline.suites.road.work import make, on_and_off, on_grid
 from pipeline.verify import made_problems
 from tests.results_on_disk import contents
@@ -116,7 +118,7 @@ def test_tables_and_figure_made_again_are_the_recorded_ones(root: Path) -> None:
     assert not any("road" in found for found in made_problems(root))
     first = contents(root / "reports/figures/road")
     shutil.rmtree(root / "reports/figures/road")
-    assert contents(road_plot.plot(root)) == first
+    assert contents(road_plot.make(root)) == first
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_without_tables_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert road_plot.main() == 1
+    assert made("road_plot", road_plot.make) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -12,7 +12,7 @@ from pipeline.analysis.results import ResultsError
 from pipeline.claims import table as claims
 from pipeline.report import figures, scores
 from pipeline.report.records import model_error_table, runs_table, settings_of, settings_table
-from pipeline.suites.returns.tables import aggregate
+from pipeline.suites.returns.tables import make as aggregate
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = pd.DataFrame(
@@ -52,8 +52,8 @@ def copy(tmp_path: Path) -> Path:
 def make(root: Path) -> dict[str, bytes]:
     """Every table by its path, made again."""
     aggregate(root)
-    claims.write(root)
-    scores.write(root)
+    claims.make(root)
+    scores.make(root)
     tables = root / "reports/tables"
     return {str(path.relative_to(tables)): path.read_bytes() for path in sorted(tables.rglob("*.*"))}
 
@@ -150,6 +150,6 @@ def test_settings_show_each_value_beside_the_papers(copy: Path) -> None:
 def test_figures_are_the_same_bytes_twice(tmp_path: Path) -> None:
     for part in ("reports/paper", "reports/tables/report"):
         shutil.copytree(ROOT / part, tmp_path / part)
-    first = {path.name: path.read_bytes() for path in figures.write(tmp_path).iterdir()}
-    assert {path.name: path.read_bytes() for path in figures.write(tmp_path).iterdir()} == first
+    first = {path.name: path.read_bytes() for path in figures.make(tmp_path).iterdir()}
+    assert {path.name: path.read_bytes() for path in figures.make(tmp_path).iterdir()} == first
     assert {"averages.png", "averages.pdf", "published_curves.png", "model_error.pdf"} <= set(first)

@@ -237,7 +237,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_without_a_record_there_are_tables_and_no_figure(copy: Path) -> None:
-    folder, figures = tables.make_tables(copy), plot.plot(copy)
+    folder, figures = tables.make(copy), plot.make(copy)
     assert [len(pd.read_csv(folder / f"{name}.csv")) for name in ("so_far", "by_env", "runs", "curves", "rounds")] == [
         0
     ] * 5
@@ -247,19 +247,19 @@ def test_without_a_record_there_are_tables_and_no_figure(copy: Path) -> None:
 
 def test_one_seed_is_enough_for_all_of_it_and_bytes_repeat(copy: Path) -> None:
     record(copy, "tom", 0, 1_000.0, **{"weights/ess": 0.25, "policy/q": lambda step: float(step)})
-    folder = tables.make_tables(copy)
+    folder = tables.make(copy)
     (run,) = pd.read_csv(folder / "runs.csv").itertuples()
     assert (run.final, run.best, run.share_of_buffer, run.q, run.probes) == (1_000, 1_000, 0.25, END - ROUND, 0)
-    first = {**contents(folder), **contents(plot.plot(copy))}
+    first = {**contents(folder), **contents(plot.make(copy))}
     assert {"halfcheetah.png", "halfcheetah.pdf"} <= set(first)
-    assert {**contents(tables.make_tables(copy)), **contents(plot.plot(copy))} == first
+    assert {**contents(tables.make(copy)), **contents(plot.make(copy))} == first
     assert b"nan" not in first["evidence.md"].lower()
 
 
 def test_a_collapse_is_seen_beside_the_maximum_on_the_published_clock(copy: Path) -> None:
     for seed in range(2):
         record(copy, "mbpo", seed, 1.0, returns=lambda step: 1_000.0 if step == 20_000 else 10.0)
-    folder = tables.make_tables(copy)
+    folder = tables.make(copy)
     figure = plot.draw(
         "halfcheetah", {name: pd.read_csv(folder / f"{name}.csv") for name in ("curves", "rounds")}, CURVES
     )
@@ -280,8 +280,8 @@ def test_the_page_and_the_terminal_show_it(tmp_path: Path, monkeypatch: pytest.M
     for name in ("README.md", "reports/claims.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     pairs(tmp_path, [0.5, 0.4], **{"model/bias_newest": 0.2})
-    tables.make_tables(tmp_path)
-    plot.plot(tmp_path)
+    tables.make(tmp_path)
+    plot.make(tmp_path)
     html = render(tmp_path)
     page, words = Reader(html), "40,000 of 300,000 on halfcheetah: TOM − MBPO = +0 [+0, +0], 2 seeds; published +889"
     assert f"So far, at {words}." in html

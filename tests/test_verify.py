@@ -1,4 +1,4 @@
-"""What `python -m pipeline.verify` finds: each kind of damage, by the name of its file, and nothing else."""
+"""What `tom verify` finds: each kind of damage, by the name of its file, and nothing else."""
 
 import contextlib
 import io
@@ -18,8 +18,8 @@ from pipeline.checks.rerun import compare, drawn, present_cell
 from pipeline.engines import local
 from pipeline.files import ROOT, sha256
 from pipeline.runs.folder import FILES, PROVENANCE
-from pipeline.suites.returns.figure import plot
-from pipeline.suites.returns.tables import aggregate
+from pipeline.suites.returns.figure import make as plot
+from pipeline.suites.returns.tables import make as aggregate
 from pipeline.verify import result_problems, verified
 from tests.commands import complaint, typed
 from tests.results_on_disk import PUBLISHED

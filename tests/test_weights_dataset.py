@@ -149,7 +149,7 @@ def test_a_data_set_of_another_environment_is_refused(copy: Path) -> None:
     ("words", "said"),
     [
         (["make", "humanoidd"], "env=humanoidd does not exist; valid choices: hopper"),
-        (["make", "hopper", "-1"], "No such option: -1"),
+        (["make", "hopper", "-1"], "No such option '-1'"),
         (["shw"], "No such command 'shw'"),
         (["show"], "Missing argument 'FOLDER'"),
     ],

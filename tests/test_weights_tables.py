@@ -53,9 +53,7 @@ def write_suite(
 
 
 def statistics(root: Path) -> pd.DataFrame:
-    return (
-        pd.read_csv(tables.make_tables(root) / "statistics.csv").set_index(["env", "method", "statistic"]).sort_index()
-    )
+    return pd.read_csv(tables.make(root) / "statistics.csv").set_index(["env", "method", "statistic"]).sort_index()
 
 
 def test_statistics_of_values_in_order() -> None:
@@ -98,7 +96,7 @@ def test_weights_that_are_all_alike_have_no_correlation(tmp_path: Path) -> None:
 
 def test_the_unit_is_the_mean_of_the_chunks(tmp_path: Path) -> None:
     write_suite(tmp_path, lambda method, seed, chunk: (seed + 1.0) * rising(method, seed, chunk))
-    bars = pd.read_csv(tables.make_tables(tmp_path) / "bars.csv")
+    bars = pd.read_csv(tables.make(tmp_path) / "bars.csv")
     np.testing.assert_allclose(bars.groupby(["env", "method"])["weight"].mean(), 1.0)
     assert bars.loc[bars["method"] == "tom", "spread"].abs().max() < 1e-12  # seeds differ by their unit alone
 
@@ -122,26 +120,26 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
 
 def test_what_is_missing_or_broken_is_named_and_the_old_tables_stay(tmp_path: Path) -> None:
     write_suite(tmp_path)
-    before = contents(tables.make_tables(tmp_path))
+    before = contents(tables.make(tmp_path))
     chunks = tmp_path / "reports/weights/smoke/hopper/1/chunks.csv"
     chunks.write_text(chunks.read_text().replace("even", "odd"))
     with pytest.raises(ResultsError, match="even is not in the results of hopper, seed 1: make repro SUITE=weights"):
-        tables.make_tables(tmp_path)
+        tables.make(tmp_path)
     chunks.write_text("a,b\n1,2\n")
     with pytest.raises(ResultsError, match=r"hopper/1/chunks.csv: not a table of the suite"):
-        tables.make_tables(tmp_path)
+        tables.make(tmp_path)
     chunks.unlink()
     with pytest.raises(ResultsError, match=r"hopper/1/chunks.csv is missing: make repro SUITE=weights"):
-        tables.make_tables(tmp_path)
+        tables.make(tmp_path)
     assert contents(tmp_path / "reports/tables/weights") == before
 
 
 def test_figures_are_the_same_bytes_when_made_again(tmp_path: Path) -> None:
     write_suite(tmp_path, envs=("hopper", "humanoid"))
-    tables.make_tables(tmp_path)
-    first = contents(plot.plot(tmp_path))
+    tables.make(tmp_path)
+    first = contents(plot.make(tmp_path))
     assert set(first) == {"weights.png", "weights.pdf"}
-    assert contents(plot.plot(tmp_path)) == first
+    assert contents(plot.make(tmp_path)) == first
     figure = plot.draw(pd.read_csv(tmp_path / "reports/tables/weights/bars.csv"))
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     np.testing.assert_allclose(np.array(heights) / heights[0], [1.0] * 10 + list(range(2, 12)))
@@ -174,24 +172,24 @@ def test_how_often_older_data_weigh_more(tmp_path: Path) -> None:
         return 1.0 if step == 100 else (9.0 - decile if step == 300 else decile + 0.0)
 
     write_training(tmp_path, {"mbpo": lambda step, decile: 1.0, "sac": None, "tom": weight})
-    folder = age.make_tables(tmp_path)
+    folder = age.make(tmp_path)
     seeds = pd.read_csv(folder / "seeds.csv")
     assert seeds[["method", "rounds"]].to_numpy().tolist() == [["tom", 3]]
     assert seeds.loc[0, ["older_half", "pairs"]].tolist() == pytest.approx([1 / 3, 1 / 3])
     heatmap = pd.read_csv(folder / "heatmap.csv").set_index(["env_steps", "decile"])["weight"]
     assert heatmap[300, 0] == 9.0 and heatmap[400, 0] == 0.0 and 100 not in heatmap.index
-    first = contents(age_plot.plot(tmp_path))
-    assert contents(age_plot.plot(tmp_path)) == first and set(first) == {"weights_by_age.png", "weights_by_age.pdf"}
+    first = contents(age_plot.make(tmp_path))
+    assert contents(age_plot.make(tmp_path)) == first and set(first) == {"weights_by_age.png", "weights_by_age.pdf"}
 
 
 def test_a_grid_without_weights_says_so(tmp_path: Path) -> None:
     write_training(tmp_path, {"mbpo": lambda step, decile: 1.0})
-    assert pd.read_csv(age.make_tables(tmp_path) / "older.csv").empty
-    assert (age_plot.plot(tmp_path) / "weights_by_age.png").is_file()
+    assert pd.read_csv(age.make(tmp_path) / "older.csv").empty
+    assert (age_plot.make(tmp_path) / "weights_by_age.png").is_file()
 
 
 def test_a_run_that_is_missing_is_named(tmp_path: Path) -> None:
     write_training(tmp_path, {"tom": lambda step, decile: 1.0})
     (tmp_path / "reports/results/quick/tom/hopper/0/train.csv").unlink()
     with pytest.raises(ResultsError, match=r"tom/hopper/0/train.csv is missing"):
-        age.make_tables(tmp_path)
+        age.make(tmp_path)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.stage import made
 from pipeline.analysis.stats import Array
 from pipeline.files import replaced_folder
 
@@ -121,14 +122,13 @@ def coverage_table() -> pd.DataFrame:
     return table
 
 
-def main() -> int:
-    """Exit status 0 when the table is written."""
-    target = Path("reports/tables/coverage")
+def make(root: Path) -> Path:
+    """Replaces `root`/reports/tables/coverage and returns its path."""
+    target = root / "reports/tables/coverage"
     with replaced_folder(target) as folder:
         coverage_table().to_csv(folder / "coverage.csv", index=False, float_format="%.4f", lineterminator="\n")
-    print(f"wrote {target}")
-    return 0
+    return target
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("coverage", make))

@@ -1,95 +1,79 @@
-"""Tables and figures, made again from what is recorded and compared with those that are there."""
+"""Tables, figures and the page, made again from the files that are there, and compared with those that are recorded."""
 
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from pipeline.checks.report import unlike
+from pipeline.config.digests import CODE
 from pipeline.config.refusals import one_line
-from pipeline.suites.ablation import figure as ablation_plot
-from pipeline.suites.ablation import tables as ablation_tables
-from pipeline.suites.age import figure as age_plot
-from pipeline.suites.age import tables as age
-from pipeline.suites.evidence import figure as evidence_plot
-from pipeline.suites.evidence import tables as evidence_tables
-from pipeline.suites.returns.figure import plot
-from pipeline.suites.returns.tables import aggregate
-from pipeline.suites.road import figure as road_plot
-from pipeline.suites.road.tables import write as road_tables
-from pipeline.suites.weights import figure as weights_plot
-from pipeline.suites.weights import tables as weights_tables
+from pipeline.files import ROOT
 
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError, OmegaConfBaseException)
+ALWAYS = ("aggregate", "plot")  # the others where any of what they make is there
+INPUTS = ("params.yaml", "README.md", "suites")  # beside reports/
 
 
-@dataclass(frozen=True)
-class Remade:
-    """Tables and figures, in this order, what they are made from, and by what."""
-
-    outputs: tuple[str, str]
-    inputs: tuple[str, ...]
-    makers: tuple[Callable[[Path], object], Callable[[Path], object]]
-    always: bool = False  # else only where any of the outputs is there
-
-
-REMADE = (
-    Remade(
-        ("reports/tables/returns", "reports/figures/returns"),
-        ("reports/results", "reports/paper", "params.yaml"),
-        (aggregate, plot),
-        always=True,
-    ),
-    Remade(
-        ("reports/tables/road", "reports/figures/road"),
-        ("reports/road", "reports/paper"),
-        (road_tables, road_plot.plot),
-    ),
-    Remade(
-        ("reports/tables/weights", "reports/figures/weights"),
-        ("reports/weights", "reports/paper", "params.yaml"),
-        (weights_tables.make_tables, weights_plot.plot),
-    ),
-    Remade(
-        ("reports/tables/ablation", "reports/figures/ablation"),
-        ("reports/ablation", "params.yaml"),
-        (ablation_tables.make_tables, ablation_plot.plot),
-    ),
-    Remade(
-        ("reports/tables/evidence", "reports/figures/evidence"),
-        ("reports/evidence", "reports/paper", "reports/claims.yaml"),
-        (evidence_tables.make_tables, evidence_plot.plot),
-    ),
-    Remade(
-        ("reports/tables/age", "reports/figures/age"),
-        ("reports/results", "params.yaml"),
-        (age.make_tables, age_plot.plot),
-    ),
-)
+def stages() -> dict[str, tuple[str, list[str]]]:
+    """The module that each stage of dvc.yaml runs that makes something from files alone, and what it makes."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {
+        name: (stage["cmd"].split()[2], [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]])
+        for name, stage in found.items()
+        if (CODE / name).as_posix() in stage.get("deps", ())
+    }
 
 
 def made_problems(root: Path) -> Iterator[str]:
-    """Which tables and figures are not those that follow from what is recorded, when made again; but the report's."""
-    for made in REMADE:
-        if made.always or any((root / part).exists() for part in made.outputs):
-            yield from _made_again(root, made)
+    """Which files are not those that their stage makes of what is in `root`."""
+    for name, (module, outputs) in stages().items():
+        if name in ALWAYS or any((root / part).exists() for part in outputs):
+            yield from _made_again(root, module, outputs)
 
 
-def _made_again(root: Path, made: Remade) -> Iterator[str]:
-    """Which files of the outputs are not those that the makers put there, given another root with the same inputs."""
+def _made_again(root: Path, module: str, outputs: list[str]) -> Iterator[str]:
+    """The same of one stage, which gets another root with the same files but for what it makes."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
-        (fresh / "reports").mkdir()
+        _linked(root, fresh, outputs)
         try:
-            for part in made.inputs:
-                (fresh / part).symlink_to((root / part).absolute())
-            for make in made.makers:
-                make(fresh)
+            import_module(module).make(fresh)
         except UNREADABLE as error:
             said = one_line(error).replace(f"{fresh}/", "").replace(f"{root}/", "")
-            yield f"{' and '.join(made.outputs)}: cannot be made again ({said})"
-        for part in made.outputs:
+            yield f"{' and '.join(outputs)}: cannot be made again ({said})"
+        for part in outputs:
             yield from unlike(root, fresh, part)
+
+
+def _linked(root: Path, fresh: Path, outputs: list[str]) -> None:
+    """Links in `fresh` to all that `root` has, except the outputs."""
+    for name in INPUTS:
+        if (root / name).exists():
+            (fresh / name).symlink_to((root / name).absolute())
+    folders = ("reports", "reports/tables", "reports/figures")
+    for folder in folders:
+        (fresh / folder).mkdir()
+        for path in (root / folder).glob("*"):
+            if (name := f"{folder}/{path.name}") not in (*outputs, *folders):
+                (fresh / name).symlink_to(path.absolute())
+
+
+def unlike(root: Path, fresh: Path, part: str) -> Iterator[str]:
+    """The files of a part, a folder or one file, that are missing in `root` or are not those in `fresh`."""
+    recorded, again = contents(root / part), contents(fresh / part)
+    if not recorded:
+        yield f"{part}: missing"
+    for name in sorted(recorded.keys() | again.keys()) if recorded and again else ():
+        if recorded.get(name) != again.get(name):
+            what = "not what the results give" if name in recorded else "missing"
+            yield f"{part}/{name}: {what}".replace("/.:", ":")
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The bytes of every file below a folder by its path there; of one file by `.`."""
+    files = [path] if path.is_file() else [below for below in path.rglob("*") if below.is_file()]
+    return {str(file.relative_to(path)): file.read_bytes() for file in files}

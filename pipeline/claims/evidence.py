@@ -39,9 +39,7 @@ def read_ours(root: Path) -> Evidence:
     tables = root / "reports" / "tables"
     curves = _read(tables / "returns" / "curves_by_seed.csv", ("scale", *RETURNS))
     if curves is None:
-        raise ResultsError(
-            f"{tables / 'returns' / 'curves_by_seed.csv'} is missing: run python -m pipeline.suites.returns.tables"
-        )
+        raise ResultsError(f"{tables / 'returns' / 'curves_by_seed.csv'} is missing: tom repro makes it")
     others = {name: _read(tables / file, columns) for name, (file, columns) in TABLES.items()}
     return Evidence(scale=str(curves["scale"].iloc[0]), curves=curves, tables=others)
 

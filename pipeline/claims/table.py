@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, curve, spans
@@ -133,7 +133,7 @@ def metrics(table: pd.DataFrame, returns: pd.DataFrame) -> dict[str, object]:
     return {**found, "final_return": final}
 
 
-def write(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/claims and returns its path; ResultsError leaves the old tables as they are."""
     reports = root / "reports"
     claims = read_claims(reports / "claims.yaml", [*MEASURES, *CHECKS])
@@ -149,10 +149,5 @@ def write(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    return tabulated("claims", write)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("claims", make))

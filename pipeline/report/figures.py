@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.looks import looks, spelled
-from pipeline.analysis.stage import drawn
+from pipeline.analysis.stage import made
 from pipeline.analysis.style import STEPS, STYLE, legend, panels, save
 from pipeline.files import replaced_folder
 from pipeline.report.scored import averages, improvement, profiles
@@ -87,7 +87,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
 }
 
 
-def write(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/report and returns its path; FileNotFoundError if a table is not there."""
     reports = root / "reports"
     runs = pd.read_csv(reports / "tables" / "report" / "runs.csv")
@@ -104,10 +104,5 @@ def write(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names the missing table."""
-    return drawn("figures", write, "pipeline.report.scores")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("report_figures", make))

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.analysis.looks import spelled
+from pipeline.analysis.stage import made
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.files import write_file
@@ -167,7 +168,7 @@ def render(root: Path) -> str:
     )
 
 
-def write(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/index.html and returns its path; ValueError if it would exceed 3 MB."""
     html = render(root).encode("utf-8")
     if len(html) > LIMIT_BYTES:
@@ -178,18 +179,5 @@ def write(root: Path) -> Path:
     return root / PLACE
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing."""
-    try:
-        print(f"wrote {write(Path('.'))}")
-    except FileNotFoundError as error:
-        print(f"page: {error.filename} is missing: run dvc repro", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"page: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("page", make))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.analysis.stats import Array
 from pipeline.files import replaced_folder
 from pipeline.report.records import model_error_table, runs_table, settings_table
@@ -98,7 +98,7 @@ def improvement_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["statistic", "method", "other", "probability", "low", "high"])
 
 
-def write(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/report and returns its path; ResultsError leaves the old tables as they are."""
     reports = root / "reports"
     seeds, scales = (pd.read_csv(reports / "tables" / "returns" / f"{name}.csv") for name in ("seeds", "scales"))
@@ -118,10 +118,5 @@ def write(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    return tabulated("report", write)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("report_tables", make))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import KNOWN, spelled
-from pipeline.analysis.stage import drawn
+from pipeline.analysis.stage import made
 from pipeline.analysis.style import STYLE, panels, save
 from pipeline.files import replaced_folder
 from pipeline.suites.ablation.page import TOTAL, described, is_clear, labels, place_of, so_far
@@ -63,7 +63,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, labelled: bool) -> None:
     ax.margins(x=0.08)
 
 
-def plot(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/ablation and returns its path; FileNotFoundError if a table is not there."""
     attribution = pd.read_csv(root / "reports/tables/ablation/attribution.csv")
     target = root / "reports/figures/ablation"
@@ -72,10 +72,5 @@ def plot(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names the missing table."""
-    return drawn("ablation_plot", plot, "pipeline.suites.ablation.tables")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("ablation_plot", make))

@@ -19,7 +19,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis import stats
 from pipeline.analysis.results import ResultsError
-from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import TOTAL as ALL_STEPS
 from pipeline.runs.extent import is_partial, so_far
@@ -186,7 +186,7 @@ def runs_table(records: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def make_tables(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/ablation and returns its path; ResultsError leaves the old tables as they are."""
     records = read_records(root)
     changed, seeds = recorded_switches(root, records), seeds_table(root)
@@ -205,10 +205,5 @@ def make_tables(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    return tabulated("ablation_tables", make_tables, (ResultsError, FileNotFoundError))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("ablation_tables", make))

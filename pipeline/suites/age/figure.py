@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.stage import drawn
+from pipeline.analysis.stage import made
 from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
 
@@ -74,7 +74,7 @@ def _panel(ax: Axes, cells: pd.DataFrame, most: float) -> matplotlib.collections
     return image
 
 
-def plot(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/age and returns its path; FileNotFoundError if a table is not there."""
     tables = root / "reports/tables/age"
     heatmap, older = pd.read_csv(tables / "heatmap.csv"), pd.read_csv(tables / "older.csv")
@@ -84,10 +84,5 @@ def plot(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names the missing table."""
-    return drawn("age_plot", plot, "pipeline.suites.age.tables")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("age_plot", make))

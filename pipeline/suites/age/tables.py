@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.analysis.ordered import bootstrap_interval
 from pipeline.analysis.results import Grid, ResultsError, read_grid, read_results
-from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import stops
 
@@ -90,7 +90,7 @@ def older_table(seeds: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "env", "share", "n_seeds", "mean", "low", "high"])
 
 
-def make_tables(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/age and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_grid(root / "params.yaml")
     evaluations = read_results(root / "reports/results", grid)
@@ -107,10 +107,5 @@ def make_tables(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    return tabulated("age", make_tables)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("age", make))

@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.looks import Look, looks, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
-from pipeline.analysis.stage import drawn
+from pipeline.analysis.stage import made
 from pipeline.analysis.style import STEPS, STYLE, panels, save
 from pipeline.files import replaced_folder
 from pipeline.suites.evidence.page import NOTHING
@@ -112,7 +112,7 @@ def _caption(env: str, curves: pd.DataFrame) -> str:
     )
 
 
-def plot(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/evidence and returns its path; FileNotFoundError if a table is not there."""
     tables = {name: pd.read_csv(root / f"reports/tables/evidence/{name}.csv") for name in ("curves", "rounds")}
     published = pd.read_csv(root / "reports/paper/fig3_curves.csv")
@@ -126,10 +126,5 @@ def plot(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names the missing table."""
-    return drawn("evidence_plot", plot, "pipeline.suites.evidence.tables")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("evidence_plot", make))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.claims import measures
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import read_published
@@ -72,7 +72,7 @@ def _beside_band(claim: Claim, runs: Sequence[Recorded], env: str, published: pd
 DETAILS = {"collapses": _by_method, "in_band": _beside_band}
 
 
-def make_tables(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/evidence and returns its path; ResultsError leaves the old tables as they are."""
     runs, published = read_recorded(root), read_published(root)
     place, known = root / "reports/claims.yaml", [*measures.MEASURES, *measures.CHECKS]
@@ -95,10 +95,5 @@ def make_tables(root: Path) -> Path:
     return root / TARGET
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    return tabulated("evidence_tables", make_tables)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("evidence_tables", make))

@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.looks import Look, looks, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
-from pipeline.analysis.stage import drawn
+from pipeline.analysis.stage import made
 from pipeline.analysis.style import STEPS, STYLE, save
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import stops
@@ -174,7 +174,7 @@ def _caption(curves: pd.DataFrame, curve: str) -> str:
     return f"{what}, scale “{scale}”\n{lines.get(count, band)}{dotted}"
 
 
-def plot(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/returns and returns its path; FileNotFoundError if a table is not there."""
     tables = read(root)
     target = root / "reports" / "figures" / "returns"
@@ -185,10 +185,5 @@ def plot(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names the missing table."""
-    return drawn("plot", plot, "pipeline.suites.returns.tables")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("plot", make))

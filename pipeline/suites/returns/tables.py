@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.coverage import FAILING, bootstrap_coverage
 from pipeline.analysis.results import Grid, read_grid, read_results
-from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
 from pipeline.runs.extent import TOTAL
 from pipeline.suites.returns.page import markdown
@@ -122,7 +122,7 @@ def tables(evaluations: pd.DataFrame, grid: Grid) -> dict[str, pd.DataFrame]:
     return made
 
 
-def aggregate(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/returns and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_grid(root / "params.yaml")
     made = tables(read_results(root / "reports" / "results", grid), grid)
@@ -138,10 +138,5 @@ def _interval(name: str, values: tuple[float, float | None, float | None]) -> di
     return dict(zip((f"{name}_mean", f"{name}_low", f"{name}_high"), values, strict=True))
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    return tabulated("aggregate", aggregate)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("aggregate", make))

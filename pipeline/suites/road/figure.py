@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 
 from pipeline.analysis.looks import looks, spelled
-from pipeline.analysis.stage import drawn
+from pipeline.analysis.stage import made
 from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
 from pipeline.suites.road.tables import MEASURED, PUBLISHED, RAW, TABLES
@@ -163,7 +163,7 @@ def _caption(tables: Tables) -> str:
     return f"Road-and-Rocks, rocks turn actions by up to {180 * strength:g}°\n{curves}; {weights}"
 
 
-def plot(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/road and returns its path; FileNotFoundError if a table is not there."""
     figure = draw(read(root))
     with replaced_folder(root / FIGURES) as folder:
@@ -171,10 +171,5 @@ def plot(root: Path) -> Path:
     return root / FIGURES
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names the missing table."""
-    return drawn("road_plot", plot, "pipeline.suites.road.work")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("road_plot", make))

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.stage import DIGITS
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.analysis.stats import mean_interval
 from pipeline.files import replaced_folder
 
@@ -35,7 +35,7 @@ def measured(root: Path) -> Path:
     return root / MEASURED
 
 
-def write(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/road and returns its path: curves, summary, sensitivity, comparison, road.md."""
     folder, paper = measured(root), root / "reports/paper"
     record = json.loads((folder / RAW).read_text(encoding="utf-8"))
@@ -185,15 +185,5 @@ def _text(quantity: str, value: float) -> str:
     return f"{value:{digits}}"
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line about what is missing or not as it was recorded."""
-    try:
-        print(f"wrote {write(Path('.'))}")
-    except (OSError, ValueError, KeyError) as error:
-        print(f"road_tables: {' '.join(str(error).split())}: run `dvc repro -f road`", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("road_tables", make))

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.looks import looks, spelled
-from pipeline.analysis.stage import drawn
+from pipeline.analysis.stage import made
 from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
 from pipeline.suites.weights.page import PUBLISHED
@@ -85,7 +85,7 @@ def _panel(ax: Axes, bars: pd.DataFrame, fill: Fill) -> None:
     sns.despine(ax=ax)
 
 
-def plot(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/weights and returns its path; FileNotFoundError if a table is not there."""
     bars = pd.read_csv(root / "reports/tables/weights/bars.csv")
     target = root / "reports/figures/weights"
@@ -94,10 +94,5 @@ def plot(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names the missing table."""
-    return drawn("weights_plot", plot, "pipeline.suites.weights.tables")
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("weights_plot", make))

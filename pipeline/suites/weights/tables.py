@@ -19,7 +19,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.ordered import bootstrap_interval, share_falling, spearman
 from pipeline.analysis.results import Grid, ResultsError
-from pipeline.analysis.stage import DIGITS, tabulated
+from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
@@ -171,7 +171,7 @@ def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
     return made
 
 
-def make_tables(root: Path) -> Path:
+def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/weights and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_suite(root / "params.yaml")
     made = tables(root, grid)
@@ -183,10 +183,5 @@ def make_tables(root: Path) -> Path:
     return target
 
 
-def main() -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken."""
-    return tabulated("weights_tables", make_tables, (ResultsError, FileNotFoundError))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(made("weights_tables", make))
