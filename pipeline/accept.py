@@ -26,18 +26,17 @@ from pipeline.engines.processes import dvc, environment
 from pipeline.files import ROOT
 from pipeline.runs.columns import as_before
 from pipeline.runs.folder import CHECKPOINTS, GROWING, OPTIONAL, SEEDED, Refused, State, accept_record, state
-from pipeline.suites.ablation.cells import ABLATION
 from pipeline.suites.evidence.cells import STAGES as EVIDENCE
 from pipeline.suites.returns.work import NO_TRAINING, read_cell, result_folder
-from pipeline.suites.weights.cells import NUMBERS, WEIGHTS
+from pipeline.suites.suite import kinds
 from pipeline.witness import DIGESTS
 from tom.settings.fields import SettingsError
 
+NAMED = "numbers.csv"  # a row for each number; there may be more of them since
 COMPARED = {  # what is compared, below the folders of a witness
     "runs/*/*": (*SEEDED, *OPTIONAL),
     "runs/datasets/*": ("transitions.npz",),
-    "reports/weights/*/*/*": WEIGHTS.files,
-    "reports/ablation/*/*/*": ABLATION.files,
+    **{f"reports/{name}/*/*/*": kind.files for name, kind in kinds().items()},
     "road": ("curves.csv", "weights.csv"),
 }
 
@@ -116,7 +115,7 @@ def _alike(before: Path, now: Path) -> bool:
     old, new = (path.read_text(encoding="utf-8", errors="replace") for path in (before, now))
     if before.name == GROWING:
         return old == as_before(old, new)
-    return before.name == NUMBERS and set(old.splitlines()) <= set(new.splitlines())
+    return before.name == NAMED and set(old.splitlines()) <= set(new.splitlines())
 
 
 def mark(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Path]:
@@ -130,22 +129,22 @@ def mark(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Path]:
 
 def register(params: Params) -> int:
     """Lets DVC know: configures, then records what is finished; trains nothing."""
-    suites = [kind for kind in (WEIGHTS, ABLATION) if getattr(params, kind.name) is not None]
-    configured = ["configure", *(f"{kind.stages}:configure" for kind in suites)]
-    if any(dvc("repro", "-q", "--single-item", stage) for stage in configured):
+    suites = [kind for name, kind in kinds().items() if name in params.suites]
+    configured = ["configure", *(kind.configured for kind in suites)]
+    if any(dvc("repro", "--single-item", stage) for stage in configured):
         return 1
-    if params.evidence and dvc("repro", "-q", "--force", "--single-item", f"{EVIDENCE}:records"):
+    if params.evidence and dvc("repro", "--force", "--single-item", f"{EVIDENCE}:records"):
         return 1
-    if any(dvc("repro", "-q", kind.stages, **{NO_TRAINING: "1"}) for kind in suites):
+    if any(dvc("repro", kind.stages, **{NO_TRAINING: "1"}) for kind in suites):
         print("what a suite lacks remains to be made: make repro SUITE=...")
     grid = params.grid
     cells = [read_cell(m, e, s, params.scale) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
     finished = [cell for cell in cells if state(result_folder(cell), cell) is State.FINISHED]
     if len(finished) == len(cells):
-        return dvc("repro", "-q", **{NO_TRAINING: "1"})
+        return dvc("repro", **{NO_TRAINING: "1"})
     print(f"{len(cells) - len(finished)} cells of the grid remain to be trained: dvc repro")
     stages = [f"train@{cell.method}-{cell.env}-{cell.seed}" for cell in finished]
-    return dvc("repro", "-q", "--single-item", *stages, **{NO_TRAINING: "1"}) if stages else 0
+    return dvc("repro", "--single-item", *stages, **{NO_TRAINING: "1"}) if stages else 0
 
 
 def _envs(params: Params, old: Path) -> list[str]:

@@ -15,19 +15,16 @@ from pipeline.engines.processes import dvc
 from pipeline.files import ROOT
 from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Cell
-from pipeline.suites.ablation.cells import ABLATION
 from pipeline.suites.returns.cells import RETURNS
 from pipeline.suites.returns.work import NO_TRAINING
-from pipeline.suites.suite import Launched
-from pipeline.suites.weights.cells import WEIGHTS
+from pipeline.suites.suite import Launched, kinds
 from tom.settings.fields import SettingsError
-
-SUITES: dict[str, Launched] = {suite.name: suite for suite in (RETURNS, WEIGHTS, ABLATION)}
 
 
 def reproduce(suite: str, scale: str | None, until: str | None, jobs: int, batch: int | None = None) -> int:
     """Launches the suite with this name, or the grid; writes scale and until into params.yaml first. The exit code."""
-    kind = SUITES[one_of("suite", suite, sorted(SUITES.keys() - {""})) if suite else ""]
+    suites = kinds()
+    kind: Launched = suites[one_of("suite", suite, suites)] if suite else RETURNS
     if batch and not kind.trains_runs:
         raise SettingsError(f"batch={batch}: the suite {suite} trains one seed at a time; leave batch out")
     params = load_params()
@@ -41,7 +38,7 @@ def reproduce(suite: str, scale: str | None, until: str | None, jobs: int, batch
 def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None) -> int:
     """Configures, trains what is not there, records, and prints what became of it; the exit code."""
     suite.cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
-    if dvc("repro", "-q", suite.configured):
+    if dvc("repro", suite.configured):
         return 1
     cells = suite.cells(params)
     runs = [run for cell in cells for run in suite.runs(cell)]
@@ -61,7 +58,7 @@ def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None)
         print(
             f"params.yaml or the code changed while {changed[0]} trained; run the same command again", file=sys.stderr
         )
-    codes = [dvc("repro", "-q", "--keep-going", *words, **{NO_TRAINING: "1"}) for words in suite.recording]
+    codes = [dvc("repro", "--keep-going", *words, **{NO_TRAINING: "1"}) for words in suite.recording]
     summarise(suite, cells, failed)
     return 1 if failed or any(codes) else 0
 

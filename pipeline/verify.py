@@ -23,8 +23,8 @@ from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files
 from pipeline.runs.records import PROBE
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.evidence.cells import CELLS, RECORDS, Trained
+from pipeline.suites.suite import kinds
 
-SUITES = ("ablation", "weights")
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
 
 
@@ -74,7 +74,7 @@ def result_problems(folder: Path, places: Sequence[str] = PLACE) -> Iterator[str
 
 def suite_problems(root: Path) -> Iterator[str]:
     """Which files of the suites are not those in the manifest that was recorded with them."""
-    found = [path for name in SUITES for path in (root / "reports" / name).glob("*/*/*")]
+    found = [path for name in kinds() for path in (root / "reports" / name).glob("*/*/*")]
     for folder in sorted(path for path in [*found, root / ROAD_FOLDER] if path.is_dir()):
         try:
             manifest = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["sha256"]

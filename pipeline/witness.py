@@ -11,6 +11,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,27 +20,24 @@ from omegaconf import OmegaConf
 
 from pipeline.config.compose import SCIENCE
 from pipeline.config.digests import code_digest, source_digest, source_digests
-from pipeline.config.params import Params, Suite, load_params
+from pipeline.config.params import ABLATION, Params, load_params
 from pipeline.config.refusals import key_values
 from pipeline.files import ROOT, write_json
 from pipeline.runs.answers import answered
 from pipeline.runs.folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
-from pipeline.suites.ablation import work as ablation_cell
-from pipeline.suites.ablation.cells import ABLATION, road_cell, road_jobs
+from pipeline.suites.ablation.cells import road_cell, road_jobs
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.evidence.cells import RECORDS, RUNS
 from pipeline.suites.returns.cells import cell_of
 from pipeline.suites.road.cells import content
 from pipeline.suites.road.jobs import Job, jobs
 from pipeline.suites.road.tables import MEASURED, RAW
-from pipeline.suites.suite import SuiteKind
-from pipeline.suites.weights import work as weights_cell
-from pipeline.suites.weights.cells import COLLECTION, WEIGHTS
+from pipeline.suites.suite import kinds
+from pipeline.suites.weights.cells import COLLECTION
 from pipeline.suites.weights.dataset import MANIFEST
 from tom.settings.fields import SettingsError
 
 DIGESTS, SCALE = "digests.json", "smoke"
-SUITES: tuple[SuiteKind, ...] = (WEIGHTS, ABLATION)
 PROBED = ("train.probe_every_env_steps=100", "train.probe_rows=100")
 SHORT = {"random_transitions": 300, "rounds": 1, "test_rows": 50}
 
@@ -58,7 +56,7 @@ def witness(folder: Path, records: Path, envs: Sequence[str]) -> None:
 def methods_of(params: Params) -> list[str]:
     """Every method of the grid, the ablation and the evidence."""
     found = list(params.grid.methods)
-    found += params.ablation.grid.methods if params.ablation else ()
+    found += params.suites[ABLATION].grid.methods if ABLATION in params.suites else ()
     found += [method for method, *_ in params.evidence.cells()] if params.evidence else ()
     return list(dict.fromkeys(found))
 
@@ -75,21 +73,19 @@ def runs(params: Params, folder: Path, envs: Sequence[str]) -> None:
 
 def suites(params: Params, folder: Path) -> None:
     """A cell of each suite that there is, on the grid's first environment."""
-    for kind, record in ((WEIGHTS, weights_cell.record), (ABLATION, ablation_cell.record)):
-        section: Suite | None = getattr(params, kind.name)
-        if section is not None:
-            small: Any = {kind.name: dataclasses.replace(section, scale=SCALE)}
-            env = params.grid.envs[0]  # the runs of an ablation's methods are there already
-            config = kind.resolved(dataclasses.replace(params, **small), env, ROOT)
-            cell = Cell(kind.name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT)))
-            record(cell, folder)
+    env = params.grid.envs[0]  # the runs of an ablation's methods are there already
+    for name, section in params.suites.items():
+        small = dataclasses.replace(params, suites={name: dataclasses.replace(section, scale=SCALE)})
+        kind, record = kinds()[name], import_module(f"pipeline.suites.{name}.work").record
+        config = kind.resolved(small, env, ROOT)
+        record(Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT))), folder)
 
 
 def road(params: Params, folder: Path) -> None:
     """Every method on Road-and-Rocks, the figure's and the ablation's, one seed."""
     from pipeline.suites.road.work import trained, write
 
-    wanted = [shortened(job) for job in (*jobs(params), *(road_jobs(params) if params.ablation else ()))]
+    wanted = [shortened(job) for job in (*jobs(params), *(road_jobs(params) if ABLATION in params.suites else ()))]
     (folder / "road").mkdir()
     curves, weights, _ = trained(wanted, 1)
     write(wanted, folder / "road", {"curves": curves, "weights": weights})
@@ -124,14 +120,14 @@ def _digests(root: Path, methods: Sequence[str]) -> Iterator[tuple[Path, str]]:
             values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(config))  # type: ignore[assignment]
             if values["method"] in methods:
                 yield from _of_run(config.parent, {key: values[key] for key in SCIENCE})
-    for suite in SUITES:
+    for suite in kinds().values():
         for path in sorted((root / suite.folder).glob("*/*.json")):
             digest = source_digest(suite.sources(json.loads(path.read_text(encoding="utf-8"))["config"], ROOT))
             results = root / "reports" / suite.name / path.parent.name / path.stem
             yield from ((found, digest) for found in sorted(results.glob(f"*/{PROVENANCE}")))
     params = load_params()
     yield root / MEASURED / RAW, cell_digest(content(jobs(params), root=ROOT))
-    if params.ablation:
+    if ABLATION in params.suites:
         yield root / ROAD_FOLDER / RAW, cell_digest(road_cell(params, ROOT))
     for manifest in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):
         config = json.loads(manifest.read_text(encoding="utf-8"))["settings"]

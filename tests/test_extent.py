@@ -68,8 +68,8 @@ def test_every_grid_and_environment_has_its_own() -> None:
     assert parse_params(with_until("3000")).grid.until_on("hopper") == 3000
     some = parse_params(with_until("{hopper: 2000, ant: 1000}"))
     assert [some.grid.until_on(env) for env in ("hopper", "ant", "halfcheetah")] == [2000, 1000, None]
-    suite = parse_params(with_until("4000", "ablation")).ablation
-    assert suite is not None and suite.grid.until_on("halfcheetah") == 4000
+    suite = parse_params(with_until("4000", "ablation")).suites["ablation"]
+    assert suite.grid.until_on("halfcheetah") == 4000
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_grid_and_environment_has_its_own() -> None:
         ("{hoper: 1000}", "grid", "grid.until=hoper does not exist; nearest valid choice: hopper"),
         ("{hopper: -1}", "grid", "grid.until.hopper=-1 is not a whole number of env steps"),
         ("1.5", "ablation", "ablation.until=1.5 is not a whole number of env steps"),
-        ("1000", "weights", "weights.until=1000 cannot be, since a data set ends with the last policy of SAC"),
+        ("1000", "weights", "weights.until=1000 cannot be, since a cell of this suite is made in one piece"),
     ],
 )
 def test_rubbish_in_params_is_one_sentence(value: str, section: str, complaint: str) -> None:
@@ -103,16 +103,18 @@ def test_it_is_in_the_file_of_a_cell_only_where_there_is_one() -> None:
 
 
 def test_a_suite_s_cells_have_it_too_and_need_a_round() -> None:
-    suite = PARAMS.ablation
+    suite = PARAMS.suites["ablation"]
     assert suite is not None
     suite = replace(suite, grid=replace(suite.grid, methods=suite.grid.methods[:2]))
     config = {"methods": {"tom": cell_of("tom", "halfcheetah", 0, "quick").config}}
     for until, found in ((None, None), (2000, 2000), (7000, None)):
-        params = replace(PARAMS, ablation=replace(suite, grid=replace(suite.grid, until=until)))
+        params = replace(PARAMS, suites={"ablation": replace(suite, grid=replace(suite.grid, until=until))})
         assert ABLATION.stop(params, "halfcheetah", config) == found
     with pytest.raises(SettingsError, match=r"ablation.until=1000 is not above train.warmup_env_steps=1000"):
         ABLATION.stop(
-            replace(PARAMS, ablation=replace(suite, grid=replace(suite.grid, until=1000))), "halfcheetah", config
+            replace(PARAMS, suites={"ablation": replace(suite, grid=replace(suite.grid, until=1000))}),
+            "halfcheetah",
+            config,
         )
 
 
@@ -130,7 +132,7 @@ def test_it_is_written_where_it_belongs_and_taken_out_to_the_byte(suite: str, tm
     path.write_text(TEXT)
     for step in ("3000", "4000"):
         params = edit_params(tmp_path, until=step, suite=suite)
-        grid = params.ablation.grid if suite and params.ablation else params.grid
+        grid = params.suites["ablation"].grid if suite else params.grid
         assert grid.until == int(step)
         assert len(path.read_text().splitlines()) == len(TEXT.splitlines()) + 1
     edit_params(tmp_path, scale="smoke", until="none", suite=suite)

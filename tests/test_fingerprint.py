@@ -86,9 +86,9 @@ def test_a_setting_added_later_leaves_record_and_checkpoint_valid(
 def test_a_setting_added_later_leaves_suites_and_road_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     def described() -> list[Any]:
         params = load_params()
-        assert params.weights is not None
-        few = dataclasses.replace(params.weights.grid, methods=("tom", "tom_kl"))
-        params = dataclasses.replace(params, weights=dataclasses.replace(params.weights, grid=few))
+        weights = params.suites["weights"]
+        few = dataclasses.replace(weights, grid=dataclasses.replace(weights.grid, methods=("tom", "tom_kl")))
+        params = dataclasses.replace(params, suites={"weights": few})
         suite = resolved(params, "hopper")
         return [fingerprint(suite, 0), fingerprint(suite["sac"], 0), json.loads(content(jobs(params)))["jobs"]]
 

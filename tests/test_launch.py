@@ -83,7 +83,7 @@ def test_bad_arguments_are_refused_before_anything_is_touched(words: str, said: 
 
 def test_a_run_of_the_ablation_is_named_so_that_the_command_line_knows_it() -> None:
     params = load_params()
-    batch = [Cell(params.ablation.grid.methods[1], "hopper", seed, "smoke", {}, "") for seed in (0, 3)]  # type: ignore[union-attr]
+    batch = [Cell(params.suites["ablation"].grid.methods[1], "hopper", seed, "smoke", {}, "") for seed in (0, 3)]
     module, *words = ABLATION.command(batch)
     (chosen,) = check(parse(words), params)
     assert module == "pipeline.train"

@@ -144,6 +144,115 @@ def test_a_fault_in_params_stops_before_anything_is_touched(clone: Clone) -> Non
     assert clone.bytes("reports") == before
 
 
+SIZES = {
+    "pipeline/suites/sizes/__init__.py": '"""The suite `sizes`: how many numbers an observation has."""\n',
+    "pipeline/suites/sizes/cells.py": """
+import sys
+
+from pipeline.config.compose import compose_cell
+from pipeline.config.digests import source_digests
+from pipeline.config.params import GRID
+from pipeline.suites.suite import SuiteKind, configure
+
+
+def resolved(params, env, root):
+    suite = SUITE.section(params)
+    return compose_cell(suite.grid.methods[0], env, suite.scale, root=root)
+
+
+def sources(config, root):
+    return source_digests(config, root, ("pipeline.suites.sizes.work",))
+
+
+SUITE = SuiteKind("sizes", ("scale", *GRID), ("sizes.csv",), resolved, sources)
+
+if __name__ == "__main__":
+    sys.exit(configure(SUITE))
+""",
+    "pipeline/suites/sizes/work.py": """
+import sys
+
+from pipeline.suites.sizes.cells import SUITE
+from pipeline.suites.suite import record_one, write_csv
+from tom.envs import spec_of
+
+
+def record(cell, root=None):
+    if SUITE.is_recorded(cell):
+        return f"{cell.name}: already recorded"
+    with SUITE.fresh(cell) as folder:
+        write_csv(folder / "sizes.csv", [{"env": cell.env, "size": spec_of(cell.env, False).observation_dim}])
+    return f"{cell.name}: counted"
+
+
+if __name__ == "__main__":
+    sys.exit(record_one(SUITE, record))
+""",
+    "pipeline/suites/sizes/tables.py": """
+import sys
+
+import pandas as pd
+
+from pipeline.analysis.stage import made
+
+
+def make(root):
+    tables = [pd.read_csv(path) for path in sorted((root / "reports/sizes").rglob("sizes.csv"))]
+    pd.concat(tables).to_csv(root / "reports/sizes.csv", index=False)
+    return root / "reports/sizes.csv"
+
+
+if __name__ == "__main__":
+    sys.exit(made("sizes_tables", make))
+""",
+    "suites/sizes/dvc.yaml": """
+vars:
+- ../../params.yaml:sizes
+stages:
+  configure:
+    wdir: ../..
+    cmd: python -m pipeline.suites.sizes.cells
+    deps: [reports/code/pipeline.suites.sizes.cells]
+    params: [sizes, methods, envs, all, scales]
+    outs:
+    - reports/cells/sizes/${sizes.scale}: {cache: false, persist: true}
+  sizes:
+    wdir: ../..
+    matrix: {env: "${sizes.envs}", seed: "${sizes.seeds}"}
+    cmd: python -m pipeline.suites.sizes.work env=${item.env} seed=${item.seed} scale=${sizes.scale}
+    deps: ["reports/cells/sizes/${sizes.scale}/${item.env}.json"]
+    outs:
+    - reports/sizes/${sizes.scale}/${item.env}/${item.seed}: {cache: false, persist: true}
+""",
+}
+STAGE = """
+  sizes_tables:
+    cmd: python -m pipeline.suites.sizes.tables
+    deps: [reports/code/pipeline.suites.sizes.tables, suites/sizes/dvc.lock]
+    outs:
+    - reports/sizes.csv: {cache: false}
+"""
+
+
+def test_a_suite_is_its_folder_its_stages_and_its_section(clone: Clone) -> None:
+    """No existing Python is edited: it is configured, made, recorded, tabulated, and nothing is done twice."""
+    for name, text in SIZES.items():
+        (clone.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (clone.folder / name).write_text(text)
+    stages = clone.folder / "dvc.yaml"
+    stages.write_text(stages.read_text().replace("\nmetrics:", f"{STAGE}\nmetrics:"))
+    section = "sizes:\n  scale: smoke\n  methods: [mbpo]\n  envs: [hopper, walker2d]\n  seeds: [0]\n"
+    clone.write(f"{clone.params}\n{section}")
+    words = [sys.executable, "-m", "pipeline.app", "repro", "--suite", "sizes", "--jobs", "1"]
+    said = clone.python(*words)
+    assert "2 runs of the suite sizes at scale smoke: 2 to train" in said and "done 2, failed 0" in said
+    assert (clone.folder / "reports/sizes.csv").read_text() == "env,size\nhopper,11\nwalker2d,17\n"
+    assert "2 runs of the suite sizes at scale smoke: 0 to train" in clone.python(*words)
+    for name in ("pipeline/suites/sizes", "suites/sizes"):
+        shutil.rmtree(clone.folder / name)
+    stages.write_text(stages.read_text().replace(STAGE, ""))
+
+
 def test_the_suite_of_switches_from_nothing_to_its_figure(clone: Clone) -> None:
     """One switch, on Hopper and on Road-and-Rocks; then nothing, and one seed more trains that seed alone.
 

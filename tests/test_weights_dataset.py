@@ -171,7 +171,7 @@ def test_a_cell_from_nothing_and_again(made: Path, tmp_path: Path) -> None:
     folder = WEIGHTS.result_folder(cell, tmp_path)
     first = contents(folder)
     assert set(first) == {"chunks.csv", "numbers.csv", "returns.csv", "provenance.json"}
-    assert len(first["chunks.csv"].splitlines()) == 1 + 20 * len(params.weights.grid.methods)  # type: ignore[union-attr]
+    assert len(first["chunks.csv"].splitlines()) == 1 + 20 * len(params.suites["weights"].grid.methods)  # type: ignore[union-attr]
     assert record(cell, tmp_path).endswith("already recorded")
     (folder / "chunks.csv").write_text("method,chunk,part,weight_mean\n")
     assert not WEIGHTS.is_recorded(cell, tmp_path)

@@ -21,10 +21,11 @@ INPUTS = ("params.yaml", "README.md", "suites")  # beside reports/
 def stages() -> dict[str, tuple[str, list[str]]]:
     """The module that each stage of dvc.yaml runs that makes something from files alone, and what it makes."""
     found: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    modules = {name: stage["cmd"].split()[2] for name, stage in found.items()}
     return {
-        name: (stage["cmd"].split()[2], [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]])
+        name: (modules[name], [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]])
         for name, stage in found.items()
-        if (CODE / name).as_posix() in stage.get("deps", ())
+        if (CODE / modules[name]).as_posix() in stage.get("deps", ())
     }
 
 

@@ -12,8 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
@@ -22,7 +20,8 @@ _SPELLING = ("ctx", "kind", "type_comment")  # of a node: what its place or its 
 _WORDS = ("help", "origin", "unit", "neutral")  # of a settings field: they decide no number
 SETTINGS = "tom/settings/"
 ALWAYS = ("tom.train", "pipeline.runs.records")  # the loop, and what turns its records into bytes
-CODE = Path("reports/code")  # a file for each stage, with the digest of its code
+CODE = Path("reports/code")  # a file for each module that a stage runs, with the digest of its code
+STAGES = tuple(f"pipeline/{room}" for room in ("analysis", "suites", "claims", "report"))
 PROJECT = ("tom", "pipeline")
 SCIENCE = ("tom",)  # the packages within which imports are followed, for numbers
 
@@ -51,17 +50,16 @@ def module_digests(modules: Iterable[str], root: Path, packages: Collection[str]
 
 
 def stage_digests(root: Path) -> dict[Path, str]:
-    """The digest of the code of every stage, by the file under CODE on which the stage depends for it.
+    """The digest of the code of every module that a stage may run, by its file: CODE/<module>.
 
-    A stage that does is found in the root's dvc.yaml, or in a suite's (CODE/<suite>/<stage>). Its code is the module
-    that its command runs, with all that this imports of the project; all of tom too where it takes stock of sources.
+    That is each that can be run in STAGES, with all that it imports of the project; all of tom too where it takes stock
+    of sources. A stage depends on the file of the module that it runs.
     """
     found = {}
-    for path in (Path("dvc.yaml"), *sorted(path.relative_to(root) for path in root.glob("suites/*/dvc.yaml"))):
-        folder = CODE / path.parent.relative_to("suites") if path.parent.name else CODE
-        for stage, content in yaml.safe_load((root / path).read_text(encoding="utf-8"))["stages"].items():
-            if (folder / stage).as_posix() in content.get("deps", ()):
-                found[folder / stage] = source_digest(_stage_sources(content["cmd"].split()[2], root))
+    for path in (path for room in STAGES for path in sorted((root / room).rglob("*.py"))):
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
+            module = ".".join(path.relative_to(root).with_suffix("").parts)
+            found[CODE / module] = source_digest(_stage_sources(module, root))
     return found
 
 

@@ -60,6 +60,6 @@ def _with_until(text: str, until: str, where: str) -> str:
 
 
 def _refuse_where_runs_cannot_stop(params: Params, suite: str) -> None:
-    scale, grid = (getattr(params, suite).scale, getattr(params, suite).grid) if suite else (params.scale, params.grid)
+    scale, grid = (params.suites[suite].scale, params.suites[suite].grid) if suite else (params.scale, params.grid)
     for method, env in product(grid.methods if grid.until is not None else (), grid.envs):
         stop_of(grid, env, compose_cell(method, env, scale), suite or "grid")

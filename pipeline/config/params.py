@@ -35,11 +35,13 @@ TRACKING = ("off", "wandb")
 ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
 GRID = ("methods", "envs", "seeds")
 UNTIL = "until"  # beside them, if the runs are to stop before their end for now
+ABLATION = "ablation"  # the suite that makes methods of its own
 PAIR = ("base", "target")
 STAND_IN = "stand_in"  # beside them, where some switches have no meaning for the base
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
 EVIDENCE_KEYS = ("scale", "commit", "grids")
-TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "weights", "ablation", "evidence", "scales")
+TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "evidence", "scales")
+SUITES = tuple(sorted(path.parent.name for path in ROOT.glob("suites/*/dvc.yaml") if path.parent.name != "evidence"))
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,7 @@ class Params:
     all: Section
     scales: dict[str, Section]
     road: Section
-    weights: Suite | None
-    ablation: Suite | None
+    suites: dict[str, Suite]
     evidence: Evidence | None
     variants: dict[str, Variant]
 
@@ -156,12 +157,12 @@ def _params(text: str) -> Params:
         found = one_line(error).replace('in "<unicode string>", ', "at ")
         raise SettingsError(f"{found}; write valid YAML with plain values") from None
     top = mapping(raw, "the file")
-    known(top, TOP, "")
+    known(top, (*TOP, *SUITES), "")
     for key in ("scale", "grid", "methods", "envs", "scales"):
         if top.get(key) is None:
             raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
     methods = {name: check_method(section, name) for name, section in _named(top, "methods")}
-    variants = _variants(top.get("ablation"), methods)
+    variants = _variants(top.get(ABLATION), methods)
     entries = [*methods, *variants]
     envs = {
         check_env(check_name(name, "envs")): _section(section, f"envs.{name}") for name, section in _named(top, "envs")
@@ -178,8 +179,13 @@ def _params(text: str) -> Params:
         all=_section(top.get("all"), "all"),
         scales=scales,
         road=_road(top.get("road"), entries),
-        weights=None if top.get("weights") is None else _weights(top["weights"], entries, envs, scales),
-        ablation=_ablation(top["ablation"], variants, envs, scales) if variants else None,
+        suites={
+            name: _ablation(top[name], variants, envs, scales)
+            if name == ABLATION
+            else _in_one_piece(top[name], name, entries, envs, scales)
+            for name in SUITES
+            if top.get(name) is not None
+        },
         evidence=None if top.get("evidence") is None else _evidence(top["evidence"], entries, envs, scales),
         variants=variants,
     )
@@ -227,13 +233,13 @@ def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[st
     return replace(_suite(section, "ablation", [base, *origins], envs, scales), origins=origins)
 
 
-def _weights(given: Any, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
-    if UNTIL in mapping(given, "weights"):
+def _in_one_piece(given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+    if UNTIL in mapping(given, name):
         raise SettingsError(
-            f"weights.{UNTIL}={given[UNTIL]} cannot be, since a data set ends with the last policy of SAC's whole run; "
-            "nearest valid choice: another total_env_steps below weights.scales"
+            f"{name}.{UNTIL}={given[UNTIL]} cannot be, since a cell of this suite is made in one piece; "
+            f"nearest valid choice: another total_env_steps below {name}.scales"
         )
-    return _suite(given, "weights", methods, envs, scales)
+    return _suite(given, name, methods, envs, scales)
 
 
 def _suite(given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:

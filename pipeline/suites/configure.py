@@ -1,8 +1,8 @@
 """DVC stage `configure`: what every other stage depends on, made of params.yaml, checked whole, and of the code.
 
 `python -m pipeline.suites.configure` writes reports/cells/<scale>/<method>/<env>.json for the grid,
-reports/cells/road.json for Figure 2, and reports/code/<stage> with the digest of the code of every stage. A stage
-depends on its own file, so an edit makes exactly those stages stale whose values or source files changed.
+reports/cells/road.json for Figure 2, and reports/code/<module> with the digest of the code of each module that a stage
+runs. A stage depends on its own file, so an edit makes exactly those stages stale whose values or code changed.
 """
 
 import sys

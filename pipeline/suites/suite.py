@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml  # type: ignore[import-untyped]
+
 from pipeline.config.digests import source_digest
-from pipeline.config.params import Params, Suite, load_params
+from pipeline.config.params import SUITES, Params, Suite, load_params
 from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.local import Batch, until_of
 from pipeline.files import ROOT, replaced_folder, sha256, write_json
@@ -72,8 +75,10 @@ class SuiteKind:
 
     @property
     def recording(self) -> list[list[str]]:
-        """What DVC has to reproduce to record the cells, and to make tables and figures of them."""
-        return [[self.stages], [f"{self.name}_tables", f"{self.name}_plot"]]
+        """What DVC reproduces to record the cells, and the stages <name>_... of the root that make things of them."""
+        root = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        made = [stage for stage in root if stage.startswith(f"{self.name}_")]
+        return [[self.stages], made] if made else [[self.stages]]
 
     @property
     def stages(self) -> str:
@@ -87,7 +92,7 @@ class SuiteKind:
 
     def section(self, params: Params) -> Suite:
         """The suite in params.yaml; SettingsError if there is none."""
-        suite: Suite | None = getattr(params, self.name)
+        suite = params.suites.get(self.name)
         if suite is None:
             raise SettingsError(
                 f"params.yaml: {self.name} is missing; write `{self.name}:` with {', '.join(self.keys)}"
@@ -207,3 +212,8 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
+
+
+def kinds() -> dict[str, SuiteKind]:
+    """What each suite that has a folder here, and a dvc.yaml below suites/, calls SUITE in its cells.py."""
+    return {name: import_module(f"pipeline.suites.{name}.cells").SUITE for name in SUITES}

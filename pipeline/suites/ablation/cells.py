@@ -74,7 +74,7 @@ def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
     ]
 
 
-ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources, stop, members)
+SUITE = ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources, stop, members)
 ROAD_CELL = ABLATION.folder / "road.json"
 
 

@@ -70,7 +70,7 @@ def launch(params: Params, jobs: int, place: IO[str]) -> int:
     os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
     with Interruptions() as asked:
         tree = checkout(evidence.commit)
-        if dvc("repro", "-q", STAGES):
+        if dvc("repro", STAGES):
             return 128 + asked.number if asked.number else 1
         cells = read_cells(evidence)
         record(cells)
@@ -115,7 +115,7 @@ def is_done(cell: Trained) -> bool:
 def record(cells: Sequence[Trained]) -> None:
     """Has DVC record what is finished and not recorded; where it cannot now, it is done with the next run."""
     waiting = any(not is_recorded(cell) and is_done(cell) for cell in cells)
-    if waiting and dvc("repro", "-q", "--force", "--single-item", f"{STAGES}:records"):
+    if waiting and dvc("repro", "--force", "--single-item", f"{STAGES}:records"):
         print("not recorded now, but with the next run, or by the same command", file=sys.stderr, flush=True)
 
 

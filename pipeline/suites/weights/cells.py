@@ -73,7 +73,7 @@ def _overrides(params: Params, suite: Suite, method: str, env: str) -> Iterator[
             yield from (f"{kind}.{key}={value}" for key, value in section.items())
 
 
-WEIGHTS = SuiteKind("weights", ("scale", *GRID), (CHUNKS, NUMBERS, RETURNS), resolved, sources)
+SUITE = WEIGHTS = SuiteKind("weights", ("scale", *GRID), (CHUNKS, NUMBERS, RETURNS), resolved, sources)
 
 if __name__ == "__main__":
     sys.exit(configure(WEIGHTS))
