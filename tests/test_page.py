@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from pipeline.checks.report import report_problems
-from pipeline.claims.__main__ import main as terminal
-from pipeline.report.page import LIMIT_BYTES, deviations, inline, render, write
+from pipeline.report.page import LIMIT_BYTES, REGISTER, deviations, inline, render, write
 from pipeline.report.pictures import pictures
+from tests.commands import complaint, typed
 
 ROOT = Path(__file__).resolve().parents[1]
 VOID = {"meta", "link", "img", "br"}
@@ -99,12 +99,12 @@ def test_every_claim_and_every_run_is_on_the_page(html: str, page: Reader) -> No
 def test_same_files_same_bytes_wherever_they_are(tmp_path: Path, html: str) -> None:
     for part in ("reports/paper", "reports/tables", "reports/figures"):
         shutil.copytree(ROOT / part, tmp_path / part)
-    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    shutil.copy(ROOT / REGISTER, tmp_path / REGISTER)
     assert write(tmp_path).read_text(encoding="utf-8") == html
     (tmp_path / "reports/figures/report/profiles.png").unlink()
     assert "Performance profiles: no data at this scale" in write(tmp_path).read_text(encoding="utf-8")
-    (tmp_path / "README.md").write_text("# nothing\n")
-    with pytest.raises(ValueError, match="has no section"):
+    (tmp_path / REGISTER).write_text("# nothing\n")
+    with pytest.raises(ValueError, match="has no table"):
         write(tmp_path)
 
 
@@ -121,7 +121,7 @@ def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path) -> None:
     for part in ("paper", "tables", "figures"):
         shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
     (tmp_path / "reports/results").symlink_to(ROOT / "reports/results")
-    for name in ("README.md", "reports/claims.yaml", "reports/index.html"):
+    for name in (REGISTER, "reports/claims.yaml", "reports/index.html"):
         shutil.copy(ROOT / name, tmp_path / name)
     write(tmp_path)
     assert list(report_problems(tmp_path)) == []
@@ -136,23 +136,18 @@ def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path) -> None:
 
 def test_register_keeps_code_and_escapes_the_rest() -> None:
     assert inline("a < b, `x|y` and `<z>`") == "a &lt; b, <code>x|y</code> and <code>&lt;z&gt;</code>"
-    rows = deviations(ROOT / "README.md")
+    rows = deviations(ROOT / REGISTER)
     assert [str(cell) for cell in rows[0]] == ["what", "paper or released code", "here", "why"]
     assert len(rows) > 40
     assert {len(row) for row in rows} == {4}
 
 
-def test_terminal_shows_every_claim_within_its_width(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_terminal_shows_every_claim_within_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "80")
-    assert terminal([]) == 0
-    shown = capsys.readouterr().out
+    shown = typed("report").stdout
     for name in pd.read_csv(ROOT / "reports/tables/claims/claims.csv")["id"]:
         assert f"({name})" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    assert terminal(["humanoid_60"]) == 0
-    assert "only from about 122 k to 238 k env steps" in " ".join(capsys.readouterr().out.split())
-    assert terminal(["humanoid_6"]) == 2
-    assert "nearest valid choice: humanoid_60" in capsys.readouterr().err
+    assert "only from about 122 k to 238 k env steps" in " ".join(typed("report", "humanoid_60").stdout.split())
+    assert "nearest valid choice: humanoid_60" in complaint(typed("report", "humanoid_6"))

@@ -31,7 +31,6 @@ def report_problems(root: Path) -> Iterator[str]:
 
 def _same_inputs(root: Path, fresh: Path) -> None:
     """Links in `fresh` to everything that the report is made of: all of reports/ but what is to be made."""
-    (fresh / "README.md").symlink_to((root / "README.md").absolute())
     for folder in ("reports", "reports/tables", "reports/figures"):
         (fresh / folder).mkdir()
         for path in (root / folder).iterdir():
