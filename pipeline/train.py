@@ -1,10 +1,10 @@
 """One run by hand, or many with --multirun: Hydra's command line over params.yaml.
 
-    python -m pipeline.train method=tom env=hopper seed=1 scale=smoke weighting.clip=5
-    python -m pipeline.train --multirun method=tom,mbpo env=hopper seed=0,1 tracking=off
-    python -m pipeline.train method=tom env=hopper seeds=[0,1,2,3]     four seeds as one batch, for a GPU
-    python -m pipeline.train method=tom env=hopper until=40000         stops there for now; without it, goes on
-    python -m pipeline.train --help method=tom          every setting of the method
+    tom train method=tom env=hopper seed=1 scale=smoke weighting.clip=5
+    tom train --multirun method=tom,mbpo env=hopper seed=0,1 tracking=off
+    tom train method=tom env=hopper seeds=[0,1,2,3]     four seeds as one batch, for a GPU
+    tom train method=tom env=hopper until=40000         stops there for now; without it, goes on
+    tom train --help method=tom          every setting of the method
 
 Trains in runs/<cell>/<fingerprint> (or run_dir=...); `dvc repro` finds the run there. Nothing is recorded in reports/.
 """

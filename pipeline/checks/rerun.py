@@ -1,4 +1,4 @@
-"""Trains recorded results again and compares the bytes: a part of `python -m pipeline.verify`."""
+"""Trains recorded results again and compares the bytes: a part of `tom verify`."""
 
 import csv
 import random

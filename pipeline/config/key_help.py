@@ -1,4 +1,4 @@
-"""The text of `python -m pipeline.train --help`: every key of the chosen method, from the settings themselves."""
+"""The text of `tom train --help`: every key of the chosen method, from the settings themselves."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from pipeline.config.params import TRACKING, Params
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 
-HEAD = """python -m pipeline.train method=M env=E [seed=N] [key=value ...] [--multirun] [--cfg job]
+HEAD = """tom train method=M env=E [seed=N] [key=value ...] [--multirun] [--cfg job]
 
 method    {methods}
           one switch of params.yaml's ablation: {variants}
