@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
-SPAN = re.compile(r"`([^`\n]+)`")
+SPAN = re.compile(r"`([^`]+)`")
 COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
@@ -29,14 +29,19 @@ class Page(NamedTuple):
         return [COMMENT.sub("", line).strip() for line, is_code in _lines(self.text) if is_code]
 
     @property
+    def paragraphs(self) -> list[str]:
+        """Its prose between empty lines."""
+        return re.split(r"\n\s*\n", "\n".join(self.prose))
+
+    @property
     def spans(self) -> list[str]:
-        """What stands in backticks in its prose."""
-        return SPAN.findall("\n".join(self.prose))
+        """What stands in backticks in its prose, each in one line."""
+        return [" ".join(span.split()) for paragraph in self.paragraphs for span in SPAN.findall(paragraph)]
 
     @property
     def links(self) -> list[str]:
         """Where its links and images lead."""
-        return LINK.findall(SPAN.sub("", "\n".join(self.prose)))
+        return [link for paragraph in self.paragraphs for link in LINK.findall(SPAN.sub("", paragraph))]
 
     @property
     def anchors(self) -> set[str]:
@@ -47,7 +52,7 @@ class Page(NamedTuple):
     @property
     def said(self) -> Iterator[str]:
         """Its paragraphs, list items and table rows, each in one line; headings, a table's too, and code are none."""
-        for paragraph in re.split(r"\n\s*\n", "\n".join(self.prose)):
+        for paragraph in self.paragraphs:
             parts = re.split(r"\n(?=\||\* |\d+\. )", paragraph.strip())
             for part in parts[2:] if paragraph.lstrip().startswith("|") else parts:
                 if not part.startswith("#"):
