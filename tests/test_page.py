@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.checks.remade import made_problems
-from pipeline.report.page import LIMIT_BYTES, deviations, inline, render
+from pipeline.report.page import LIMIT_BYTES, REGISTER, deviations, inline, render
 from pipeline.report.page import make as write
 from pipeline.report.pictures import pictures
 from tests.commands import complaint, typed
@@ -100,12 +100,12 @@ def test_every_claim_and_every_run_is_on_the_page(html: str, page: Reader) -> No
 def test_same_files_same_bytes_wherever_they_are(tmp_path: Path, html: str) -> None:
     for part in ("reports/paper", "reports/tables", "reports/figures"):
         shutil.copytree(ROOT / part, tmp_path / part)
-    shutil.copy(ROOT / "README.md", tmp_path / "README.md")
+    shutil.copy(ROOT / REGISTER, tmp_path / REGISTER)
     assert write(tmp_path).read_text(encoding="utf-8") == html
     (tmp_path / "reports/figures/report/profiles.png").unlink()
     assert "Performance profiles: no data at this scale" in write(tmp_path).read_text(encoding="utf-8")
-    (tmp_path / "README.md").write_text("# nothing\n")
-    with pytest.raises(ValueError, match="has no section"):
+    (tmp_path / REGISTER).write_text("# nothing\n")
+    with pytest.raises(ValueError, match="has no table"):
         write(tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path) -> None:
     for part in ("paper", "tables", "figures"):
         shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
     (tmp_path / "reports/results").symlink_to(ROOT / "reports/results")
-    for name in ("README.md", "reports/claims.yaml", "reports/index.html"):
+    for name in (REGISTER, "reports/claims.yaml", "reports/index.html"):
         shutil.copy(ROOT / name, tmp_path / name)
     write(tmp_path)
 
@@ -142,13 +142,14 @@ def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path) -> None:
 
 def test_register_keeps_code_and_escapes_the_rest() -> None:
     assert inline("a < b, `x|y` and `<z>`") == "a &lt; b, <code>x|y</code> and <code>&lt;z&gt;</code>"
-    rows = deviations(ROOT / "README.md")
+    rows = deviations(ROOT / REGISTER)
     assert [str(cell) for cell in rows[0]] == ["what", "paper or released code", "here", "why"]
     assert len(rows) > 40
     assert {len(row) for row in rows} == {4}
 
 
 def test_terminal_shows_every_claim_within_its_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "80")
     shown = typed("report").stdout
     for name in pd.read_csv(ROOT / "reports/tables/claims/claims.csv")["id"]:

@@ -103,9 +103,13 @@ def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: C
     assert (clone.folder / "reports/figures/returns/learning_curves.png").is_file()
     assert clone.repro() == set()
 
-    with (clone.folder / "README.md").open("a") as readme:
-        readme.write("another text\n")
-    assert clone.repro() == {"page"}  # it shows the register of deviations
+    for page in ("README.md", "pipeline/runs/README.md", "tom/README.md"):
+        with (clone.folder / page).open("a") as readme:
+            readme.write("another text\n")
+    assert clone.repro() == set()
+    with (clone.folder / "reports/deviations.md").open("a") as register:
+        register.write("another text\n")
+    assert clone.repro() == {"page"}  # it shows the register
 
     clone.write(
         clone.params.replace("weighting:\n      name: tom\n", "weighting:\n      name: tom\n      clip: 7.0\n", 1)

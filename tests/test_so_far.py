@@ -277,7 +277,7 @@ def test_a_collapse_is_seen_beside_the_maximum_on_the_published_clock(copy: Path
 def test_the_page_and_the_terminal_show_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part in ("paper", "tables", "figures"):
         shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
-    for name in ("README.md", "reports/claims.yaml"):
+    for name in ("reports/deviations.md", "reports/claims.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     pairs(tmp_path, [0.5, 0.4], **{"model/bias_newest": 0.2})
     tables.make(tmp_path)

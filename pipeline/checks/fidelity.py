@@ -1,4 +1,4 @@
-"""Does it do what the papers say? Numbers whose answer is known.
+"""Does it do what the papers say? `tom check fidelity`: numbers whose answer is known.
 
 Calibration of TOM's discriminator on Gaussian data, its weights round after round on one buffer, where VaGraM's loss
 puts scarce capacity, and MBPO's return on InvertedPendulum within 10,000 environment steps. Exit code 1 if a number is

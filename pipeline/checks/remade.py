@@ -15,7 +15,7 @@ from pipeline.files import ROOT
 
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError, OmegaConfBaseException)
 ALWAYS = ("aggregate", "plot")  # the others where any of what they make is there
-INPUTS = ("params.yaml", "README.md", "suites")  # beside reports/
+INPUTS = ("params.yaml", "suites")  # beside reports/
 
 
 def stages() -> dict[str, tuple[str, list[str]]]:

@@ -26,17 +26,15 @@ from pipeline.suites.returns.page import HEADINGS
 PLACE = Path("reports") / "index.html"
 LIMIT_BYTES = 3_000_000
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
-REGISTER = "## Where this departs from the paper or its released code"
+REGISTER = Path("reports") / "deviations.md"
 
 
-def deviations(readme: Path) -> list[list[Markup]]:
-    """The rows of README's register of deviations, header first; ValueError if README has none."""
-    lines = readme.read_text(encoding="utf-8").splitlines()
-    if REGISTER not in lines:
-        raise ValueError(f"{readme} has no section `{REGISTER}`")
-    after = lines[lines.index(REGISTER) + 1 :]
-    end = next((place for place, line in enumerate(after) if line.startswith("## ")), len(after))
-    rows = [line.strip().strip("|").split(" | ") for line in after[:end] if line.startswith("|")]
+def deviations(register: Path) -> list[list[Markup]]:
+    """The rows of the register of deviations, header first; ValueError if the file has no table."""
+    lines = register.read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("|").split(" | ") for line in map(str.strip, lines) if line.startswith("|")]
+    if not rows:
+        raise ValueError(f"{register} has no table")
     return [[inline(cell) for cell in row] for row in rows if not row[0].strip().startswith("---")]
 
 
@@ -160,7 +158,7 @@ def render(root: Path) -> str:
         aggregate=rows_of(pd.read_csv(tables / "returns" / "aggregate.csv")),
         coverage=coverage(pd.read_csv(tables / "coverage" / "coverage.csv")),
         settings=rows_of(pd.read_csv(tables / "report" / "settings.csv", dtype=str)),
-        deviations=deviations(root / "README.md"),
+        deviations=deviations(root / REGISTER),
         provenance=provenance(runs),
         reading_error=reading_error(reports / "paper" / "fig3_final.csv"),
         runs=rows_of(runs),

@@ -33,7 +33,7 @@ def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
     """One environment as its spec describes it; actions are scaled from [-1, 1] to its own range."""
     check_simulator()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # -v4 is the paper's closest kin, see the README
+        warnings.simplefilter("ignore", DeprecationWarning)  # -v4 is the paper's closest kin, see reports/deviations.md
         env: Any = gymnasium.make(spec.id, **options)
     data, size, cost = env.unwrapped.data, spec.observation_dim, spec.contact_cost
     space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64)
