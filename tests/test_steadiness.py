@@ -5,8 +5,8 @@ from itertools import islice
 import pytest
 import torch
 
+from pipeline.checks import steadiness
 from pipeline.config.compose import compose_cell
-from pipeline.config.refusals import steadiness
 from tom.curated import Weigher, offline_rounds, offline_weights
 from tom.settings.agent import agent_settings
 

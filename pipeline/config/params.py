@@ -41,7 +41,11 @@ STAND_IN = "stand_in"  # beside them, where some switches have no meaning for th
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
 EVIDENCE_KEYS = ("scale", "commit", "grids")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "evidence", "scales")
-SUITES = tuple(sorted(path.parent.name for path in ROOT.glob("suites/*/dvc.yaml") if path.parent.name != "evidence"))
+SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; each may have a section of its name
+    path.parent.name
+    for path in sorted(ROOT.glob("pipeline/suites/*/cells.py"))
+    if "\nSUITE = " in path.read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True)

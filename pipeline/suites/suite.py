@@ -215,5 +215,5 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def kinds() -> dict[str, SuiteKind]:
-    """What each suite that has a folder here, and a dvc.yaml below suites/, calls SUITE in its cells.py."""
+    """What each suite calls SUITE in its cells.py, by name."""
     return {name: import_module(f"pipeline.suites.{name}.cells").SUITE for name in SUITES}
