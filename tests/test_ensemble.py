@@ -11,17 +11,17 @@ from torch import Tensor
 
 from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
-from tom.context import Context, build
+from tom.core.context import Context, build
+from tom.core.replay import Transitions
+from tom.core.streams import Stream, streams
 from tom.dynamics.descent import epochs
 from tom.dynamics.ensemble import Ensemble, soft_clamp
 from tom.dynamics.fit import fit, samples_of
 from tom.dynamics.patience import Patience
-from tom.replay import Transitions
 from tom.settings.agent import agent_settings
 from tom.settings.dynamics.ensemble import Settings
 from tom.settings.fields import problems
 from tom.settings.losses.nll import Settings as NllSettings
-from tom.streams import Stream, streams
 from tom.train import Trainer
 
 CPU = torch.device("cpu")

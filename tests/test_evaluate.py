@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from pipeline.evaluate import main, read_run, replay
-from tom.networks import Policy
+from tom.core.networks import Policy
+from tom.core.streams import streams
 from tom.settings.fields import SettingsError
-from tom.streams import streams
 
 ROOT = Path(__file__).parents[1]
 

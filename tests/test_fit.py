@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.context import Context, build
+from tom.core.adam import ReplicaAdam
+from tom.core.context import Context, build
+from tom.core.networks import Policy, TwinCritic
+from tom.core.replay import Transitions, draw, take
+from tom.core.streams import Stream, streams
 from tom.dynamics.base import Dynamics, targets_of
 from tom.dynamics.fit import fit
 from tom.dynamics.patience import Patience
-from tom.networks import Policy, TwinCritic
-from tom.replay import Transitions, draw, take
 from tom.settings.dynamics.mdn import Settings as MdnSettings
 from tom.settings.fields import problems
 from tom.settings.fit import FitSettings
 from tom.settings.losses.nll import Settings as NllSettings
-from tom.streams import Stream, streams
 
 CPU = torch.device("cpu")
 ROWS = 4_000

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tom.context import Context, View
-from tom.replay import Replay
+from tom.core.context import Context, View
+from tom.core.replay import Replay
+from tom.core.streams import streams
 from tom.settings.weightings.tom import Settings
-from tom.streams import streams
 from tom.weightings.tom import TransitionOccupancyMatching
 
 OBS, ACT, ROWS, OWN = 3, 1, 2_000, 400

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
-from tom.adam import ReplicaAdam
-from tom.checkpoint import join, split
-from tom.networks import descend
+from tom.core.adam import ReplicaAdam
+from tom.core.networks import descend
 from tom.settings.agent import AgentSettings, agent_settings
+from tom.states import join, split
 from tom.train import Diverged, Evaluation, Final, Record, Round, Step, Trainer, train
 
 PARAMS = load_params()

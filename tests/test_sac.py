@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tom.backbones.mbpo import ModelBasedPolicyOptimisation
-from tom.context import Context, build
+from tom.core.context import Context, build
+from tom.core.replay import Replay, Transitions
+from tom.core.streams import streams
 from tom.envs.hopper import SPEC as HOPPER
-from tom.replay import Replay, Transitions
 from tom.sac import NUMBERS, SoftActorCritic
 from tom.settings.backbones.mbpo import Settings
 from tom.settings.dynamics.mdn import Settings as MdnSettings
-from tom.streams import streams
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.config.compose import compose_cell
 from pipeline.config.refusals import steadiness
-from tom.curated import Weigher, offline_rounds, offline_weights
+from tom.experiments.curated_buffer import Weigher, offline_rounds, offline_weights
 from tom.settings.agent import agent_settings
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.adam import fused_adam
-from tom.context import Context
-from tom.graphs import Captured
-from tom.networks import Policy, TwinCritic, descend
-from tom.replay import Transitions
+from tom.core.adam import fused_adam
+from tom.core.context import Context
+from tom.core.graphs import Captured
+from tom.core.networks import Policy, TwinCritic, descend
+from tom.core.replay import Transitions
 from tom.settings.backbones.sac import Settings
 
 STATEFUL = ("policy", "critic", "target", "actor_optimizer", "critic_optimizer")

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tom.checkpoint import restore, state_of
-from tom.context import Context, View, build
+from tom.core.context import Context, View, build
+from tom.core.replay import Replay, rows_of
+from tom.core.streams import streams
 from tom.dynamics.diagnostics import errors_on, model_errors
 from tom.dynamics.fit import fit
 from tom.envs import spec_of
 from tom.envs.simulator import Lockstep
 from tom.evaluate import evaluate
 from tom.fresh import Fresh
-from tom.replay import Replay, rows_of
 from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
-from tom.streams import streams
+from tom.states import restore, state_of
 from tom.weightings.base import summary
 
 SUM = "sum of "  # what must be finite is summed up, and looked at when a round's numbers reach the host anyway

@@ -67,7 +67,7 @@ class Run:
 
     def save(self, env_steps: int, state: Mapping[str, Any]) -> bool:
         """A checkpoint, unless the state has diverged or the disk is full."""
-        from tom.checkpoint import is_finite
+        from tom.states import is_finite
 
         return is_finite(state) and self.checkpoints.save(env_steps, state, self.clocks.wall_s, self.clocks.cpu_s)
 
@@ -141,7 +141,7 @@ class Batch:
         number = self.interruptions.number
         if number is None and env_steps != self.until and not self.runs[0].checkpoints.due(env_steps):
             return
-        from tom.checkpoint import split
+        from tom.states import split
 
         states = split(state(), len(self.runs))
         saved = [run.save(env_steps, part) for run, part in zip(self.runs, states, strict=True)]

@@ -139,7 +139,7 @@ def _together(begun: Sequence[_Begun], options: Options) -> list[list[_Begun]]:
 def _train(group: Sequence[_Begun], options: Options, device: str, threads: int) -> dict[Path, str]:
     """Trains one group; returns the line about each job, by its folder."""
     from pipeline.runs.checkpoints import Checkpoint, latest_of_all
-    from tom.checkpoint import join
+    from tom.states import join
 
     cell, together = group[0].job.cell, len(group)
     with Interruptions() as interruptions, ExitStack() as stack:
@@ -222,7 +222,7 @@ def _device(options: Options) -> Iterator[tuple[str, int]]:
     """Yields 'cpu' or 'cuda', and how many threads step environments; on a CPU one, since cells run side by side."""
     import torch
 
-    from tom.graphs import use_graphs
+    from tom.core.graphs import use_graphs
 
     word = options.device
     if word == "cuda" and not torch.cuda.is_available():

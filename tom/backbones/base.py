@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.context import Context
-from tom.networks import HostPolicy
-from tom.replay import Replay
+from tom.core.context import Context
+from tom.core.networks import HostPolicy
+from tom.core.replay import Replay
+from tom.core.streams import Stream
 from tom.sac import NUMBERS, SoftActorCritic
 from tom.settings.backbones.sac import Settings
-from tom.streams import Stream
 
 
 class Backbone:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from tom.backbones.base import Backbone
-from tom.context import Context
+from tom.core.context import Context
+from tom.core.replay import Replay, Ring, Transitions, draw
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics
 from tom.envs.spec import EnvSpec
-from tom.replay import Replay, Ring, Transitions, draw
 from tom.settings.backbones.mbpo import Settings
-from tom.streams import Stream
 
 ROWS_PER_CHUNK = 2_000  # rollout rows computed together: fits the cache, changes no result
 

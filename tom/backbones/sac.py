@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from tom.backbones.base import Backbone
-from tom.context import Context
-from tom.replay import Replay
+from tom.core.context import Context
+from tom.core.replay import Replay
+from tom.core.streams import Stream
 from tom.settings.backbones.sac import Settings
-from tom.streams import Stream
 
 
 class ModelFree(Backbone):

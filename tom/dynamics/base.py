@@ -6,13 +6,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
+from tom.core.adam import ReplicaAdam
+from tom.core.graphs import Captured
+from tom.core.networks import Normaliser
+from tom.core.replay import Transitions
+from tom.core.streams import Stream
 from tom.dynamics.descent import by_descent, minibatch
 from tom.dynamics.samples import Samples
-from tom.graphs import Captured
-from tom.networks import Normaliser
-from tom.replay import Transitions
-from tom.streams import Stream
 
 PerSampleLoss: TypeAlias = Callable[["Dynamics", Tensor, Tensor, Tensor], Tensor]  # a Loss, or a function like one
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tom.core.networks import descend
+from tom.core.replay import draw, take
+from tom.core.streams import Stream
 from tom.dynamics.average import TailAverage
 from tom.dynamics.patience import Patience
 from tom.dynamics.samples import Samples
-from tom.networks import descend
-from tom.replay import draw, take
-from tom.streams import Stream
 
 if TYPE_CHECKING:  # the base class calls this module
     from tom.dynamics.base import Dynamics, PerSampleLoss

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from tom.core.replay import Replay, Transitions, take
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, targets_of
-from tom.replay import Replay, Transitions, take
-from tom.streams import Stream
 
 ROWS = 2_000  # drawn for the errors
 NEWEST = 1_000  # transitions whose bias is reported

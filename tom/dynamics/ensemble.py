@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.context import Context
+from tom.core.adam import ReplicaAdam
+from tom.core.context import Context
+from tom.core.networks import StackedMLP, xavier
+from tom.core.replay import Transitions
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, PerSampleLoss
 from tom.dynamics.descent import mean_loss
 from tom.dynamics.samples import Samples
-from tom.networks import StackedMLP, xavier
-from tom.replay import Transitions
 from tom.settings.dynamics.ensemble import Settings
-from tom.streams import Stream
 
 
 def soft_clamp(x: Tensor, low: Tensor, high: Tensor) -> Tensor:

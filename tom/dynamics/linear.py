@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tom.context import Context
+from tom.core.context import Context
+from tom.core.replay import draw, take
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, PerSampleLoss
 from tom.dynamics.descent import mean_loss
 from tom.dynamics.samples import Samples
-from tom.replay import draw, take
 from tom.settings.dynamics.linear import Settings
-from tom.streams import Stream
 
 
 def weighted_least_squares(x: Tensor, y: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.context import Context
+from tom.core.adam import ReplicaAdam
+from tom.core.context import Context
+from tom.core.networks import StackedMLP
 from tom.dynamics.base import Dynamics
-from tom.networks import StackedMLP
 from tom.settings.dynamics.mdn import Settings
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.context import View
-from tom.replay import Replay
+from tom.core.context import View
+from tom.core.replay import Replay
 
 AGE_BINS = 10
 

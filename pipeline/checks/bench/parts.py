@@ -14,12 +14,12 @@ from pipeline.checks.bench.products import (
     training,
     weight_gradients,
 )
-from tom import dual
 from tom.backbones import mbpo
-from tom.discriminator import Discriminator
+from tom.core.replay import take
 from tom.dynamics.descent import HOLDOUT_CHUNK, epoch, epochs, mean_loss
 from tom.dynamics.fit import samples_of
-from tom.replay import take
+from tom.occupancy import dual
+from tom.occupancy.discriminator import Discriminator
 from tom.settings.agent import agent_settings
 from tom.train import Trainer
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tom.adam import fused_adam
-from tom.graphs import Captured
-from tom.networks import Normaliser, StackedMLP, descend
-from tom.replay import Transitions, take
+from tom.core.adam import fused_adam
+from tom.core.graphs import Captured
+from tom.core.networks import Normaliser, StackedMLP, descend
+from tom.core.replay import Transitions, take
+from tom.core.streams import Stream
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 
 UPDATES_PER_DRAW = 50  # bounds memory, changes no result
 ROWS_PER_CHUNK = 4_096

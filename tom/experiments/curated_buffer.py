@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tom.context import Context, View, build
-from tom.networks import Policy
-from tom.replay import Replay, Transitions
+from tom.core.context import Context, View, build
+from tom.core.networks import Policy
+from tom.core.replay import Replay, Transitions
+from tom.core.streams import streams
 from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
-from tom.streams import streams
 from tom.train import Trainer
 from tom.weightings.base import summary
 

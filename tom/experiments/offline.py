@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tom.context import Context, View, build
+from tom.core.context import Context, View, build
+from tom.core.replay import Replay
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics
 from tom.dynamics.fit import fit
-from tom.replay import Replay
 from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
-from tom.streams import Stream
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from tom.networks import Policy, TwinCritic
-from tom.replay import Replay
+from tom.core.networks import Policy, TwinCritic
+from tom.core.replay import Replay
+from tom.core.streams import Stream
 from tom.settings import KINDS
-from tom.streams import Stream
 
 
 @dataclass(frozen=True)
