@@ -138,7 +138,7 @@ def test_elites_are_the_best_on_the_weighted_hold_out() -> None:
 def test_members_keep_their_own_best_epochs_and_stop_together() -> None:
     """By hand: member 0 is best in epoch 1 and member 1 in epoch 3; two epochs without either end it."""
     model = ensemble(replace(SMALL, members=2))
-    patience, stops = Patience(model, patience=1, min_improvement=0.01), []
+    patience, stops = Patience(model.parameters(), model.lead, patience=1, min_improvement=0.01), []
     for number, losses in enumerate([(5.0, 9.0), (4.0, 8.0), (4.5, 7.0), (4.5, 6.0), (3.99, 6.5), (3.98, 7.0)]):
         with torch.no_grad():
             for parameter in model.parameters():

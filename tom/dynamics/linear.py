@@ -9,7 +9,6 @@ from tom.core.context import Context
 from tom.core.replay import draw, take
 from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, PerSampleLoss
-from tom.dynamics.descent import mean_loss
 from tom.dynamics.samples import Samples
 from tom.settings.dynamics.linear import Settings
 
@@ -66,8 +65,8 @@ class LinearGaussian(Dynamics):
         self.log_variances.copy_(variances.clamp(min=self.settings.variance_floor).log())
         return {
             "epochs": torch.ones_like(weights[:, 0]),
-            "train_loss": mean_loss(self, training, loss),
-            "holdout_loss": mean_loss(self, holdout, loss),
+            "train_loss": self.mean_loss(training, loss),
+            "holdout_loss": self.mean_loss(holdout, loss),
         }
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tom.core.adam import ReplicaAdam
 from tom.core.context import Context
 from tom.core.networks import StackedMLP
-from tom.dynamics.base import Dynamics
+from tom.dynamics.descent import FittedByDescent
 from tom.settings.dynamics.mdn import Settings
 
 
@@ -60,7 +60,7 @@ def softmax_and_total(x: Tensor) -> tuple[Tensor, Tensor]:
     return exponentials.div_(total), (most + total.log())[..., 0]
 
 
-class MixtureDensityNetwork(Dynamics):
+class MixtureDensityNetwork(FittedByDescent):
     """SiLU MLP with 3 (1 + O) K outputs: mixture logits, means and raw variances."""
 
     def __init__(self, settings: Settings, context: Context):

@@ -16,7 +16,8 @@ from pipeline.checks.bench.products import (
 )
 from tom.backbones import mbpo
 from tom.core.replay import take
-from tom.dynamics.descent import HOLDOUT_CHUNK, epoch, epochs, mean_loss
+from tom.dynamics.base import ROWS_PER_CHUNK
+from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
 from tom.occupancy import dual
 from tom.occupancy.discriminator import Discriminator
@@ -135,8 +136,8 @@ def fit_parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
     held = min(int(settings.holdout_fraction * len(made.replay)), settings.holdout_max_rows)
     if held:
         holdout = samples.like(samples.data[:, :held])
-        judge = lambda: mean_loss(model, holdout, made.loss)  # noqa: E731
-        chunk = min(held, HOLDOUT_CHUNK)
+        judge = lambda: model.mean_loss(holdout, model.criterion(made.loss))  # noqa: E731
+        chunk = min(held, ROWS_PER_CHUNK)
         yield Part(f"hold-out loss, {held:,} rows", judge, 1, forward(chunk, sizes, stack), fits, held / chunk)
 
 
