@@ -158,7 +158,7 @@ def test_updates_keep_up_within_a_burst(name: str, per_step: float, burst: int) 
     backbone.sac.update = lambda rows, *noise: torch.ones(2, 5)
     replay, draws, counts = situation().replay, streams([0, 1], CPU)["replay"], []
     for step in range(-3, 41):
-        backbone.improve(step, replay, draws)
+        backbone.improve(per_step * step, replay, draws)
         counts.append(backbone.updates)
     assert counts[:4] == [0] * 4  # none is owed to warm-up
     assert counts[3:] == [int(per_step * step) // burst * burst for step in range(41)]

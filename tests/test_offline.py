@@ -78,8 +78,8 @@ def test_no_real_row_is_learned_from_and_imagined_rewards_are_the_task_s() -> No
     learner.fit_model()
     batches = learner.backbone.batches(learner.replay, learner.streams["replay"])
     rows = learner.replay.all().like(batches)
-    torch.testing.assert_close(rows.reward, learner.task.reward(rows.next_obs))
-    torch.testing.assert_close(rows.terminated, learner.task.terminated(rows.next_obs).float())
+    torch.testing.assert_close(rows.reward, learner.world.reward(rows.next_obs))
+    torch.testing.assert_close(rows.terminated, learner.world.terminated(rows.next_obs).float())
     imagined = learner.backbone.model_buffer.all().data[0]
     assert all((imagined == row).all(-1).any() for row in batches[0].flatten(0, 1)[:20])
 
@@ -88,9 +88,9 @@ def test_a_known_reward_changes_nothing_else() -> None:
     learner = made("uniform")
     learner.fit_model()
     inputs, uniform, normal = torch.rand(2, 5, 4), torch.rand(2, 5, 3), torch.randn(2, 5, 3)
-    reward, next_obs = KnownReward(learner.model, learner.task).sample(inputs, uniform, normal)
+    reward, next_obs = KnownReward(learner.model, learner.world).sample(inputs, uniform, normal)
     torch.testing.assert_close(next_obs, learner.model.sample(inputs, uniform, normal)[1])
-    torch.testing.assert_close(reward, learner.task.reward(next_obs))
+    torch.testing.assert_close(reward, learner.world.reward(next_obs))
 
 
 @pytest.mark.parametrize("weighting", ["uniform", "tom"])

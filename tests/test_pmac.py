@@ -103,7 +103,7 @@ def test_bursts_are_counted_as_the_backbone_does_them(per_step: float, burst: in
     steps, replay = torch.arange(-30, 100), Replay(2, 1, OBS, ACT, CPU)
     for step in steps.tolist():
         counts.append(done)  # of the policy that acts now
-        backbone.improve(step + 1, replay, stream())
+        backbone.improve(per_step * (step + 1), replay, stream())
     assert bursts_before(steps, backbone.burst_env_steps).tolist() == counts
 
 

@@ -1,33 +1,13 @@
-"""Everything a run needs to go on as if nothing had happened, as tensors and plain numbers.
+"""States of replicas, as nested tensors and plain numbers: whether they are finite, taken apart, put together.
 
 A tensor with axes has a row, or several, for each of the R replicas; whatever else is there is true of all of them. So
 the states of replicas that trained together can be taken apart, and those of replicas that did not be put together.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-
-if TYPE_CHECKING:  # the loop offers its state
-    from tom.train import Trainer
-
-PARTS = ("replay", "backbone", "model", "weighting")  # a loss keeps nothing from round to round
-
-
-def state_of(trainer: "Trainer") -> dict[str, Any]:
-    """The state between two environment steps; its tensors are those in use, so it is to be saved before the next."""
-    optimizer = getattr(trainer.model, "optimizer", None)
-    return {
-        "env_steps": trainer.env_steps,
-        "rounds": trainer.rounds,
-        "episode_steps": torch.tensor(trainer.episode_steps),
-        "episode_seeds": torch.tensor(trainer.episode_seeds),
-        "observations": trainer.observations,
-        "streams": {purpose: stream.state_dict() for purpose, stream in trainer.streams.items()},
-        "model_optimizer": None if optimizer is None else optimizer.state_dict(),
-        **{part: getattr(trainer, part).state_dict() for part in PARTS},
-    }
 
 
 def is_finite(state: Any) -> bool:
@@ -65,27 +45,3 @@ def join(states: Sequence[Any]) -> Any:
     if any(state != first for state in states):
         raise ValueError(f"the replicas have not come equally far: {', '.join(map(str, states))}")
     return first
-
-
-def restore(trainer: "Trainer", state: dict[str, Any]) -> None:
-    """Puts a fresh trainer where `state_of` was taken; RuntimeError if the simulator does not repeat the episode.
-
-    The state is used up: what the trainer does next changes its tensors.
-    """
-    trainer.env_steps, trainer.rounds = state["env_steps"], state["rounds"]
-    trainer.episode_steps = state["episode_steps"].numpy()
-    trainer.episode_seeds = state["episode_seeds"].tolist()
-    for purpose, stream in state["streams"].items():  # one that was not there then has drawn nothing
-        trainer.streams[purpose].load_state_dict(stream)
-    for part in PARTS:
-        getattr(trainer, part).load_state_dict(state[part])
-    if state["model_optimizer"] is not None:
-        trainer.model.optimizer.load_state_dict(state["model_optimizer"])
-    for replica, (seed, steps) in enumerate(zip(trainer.episode_seeds, trainer.episode_steps, strict=True)):
-        actions = trainer.replay.actions_since(replica, int(steps)).cpu().numpy()
-        observation = trainer.envs.replay(replica, seed, actions)
-        trainer.observations[replica] = torch.as_tensor(observation, dtype=torch.float32)
-    if not torch.equal(trainer.observations.cpu(), state["observations"].cpu()):
-        raise RuntimeError(
-            "the simulator does not repeat the episode that was saved; nearest valid choice: resume=false"
-        )

@@ -17,6 +17,7 @@ from pipeline.runs.interruptions import Interruptions
 from pipeline.runs.provenance import machine, names_of, other_machine, write_provenance
 from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
+from tom.finite import Diverged
 
 if TYPE_CHECKING:
     from pipeline.runs.checkpoints import Checkpoint, Checkpoints
@@ -87,8 +88,8 @@ def _train_those_that_can(jobs: Sequence[Job], options: Options) -> dict[Path, s
                     for each in group:
                         stack.enter_context(new_run(each.job.folder))
                     summaries |= _train(group, options, device, threads)
-            except ArithmeticError as error:
-                lost = [group[replica] for replica in getattr(error, "replicas", range(len(group)))]
+            except Diverged as error:
+                lost = [group[replica] for replica in error.replicas]
                 failures.append(error)
                 left, options = [each for each in group if each not in lost], replace(options, resume=True)
                 if left:

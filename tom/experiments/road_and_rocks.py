@@ -51,8 +51,8 @@ def experiment(
     test = Test(world, settings, draws["eval"])
     yield Measurement(0, episode_returns(agent.policy, world, len(seeds)), *torch.full((3, len(seeds)), torch.nan))
     for count in range(1, settings.rounds + 1):
-        weights = agent.fit_model()
-        agent.improve(settings.updates_per_round)
+        weights, _ = agent.fit_model()
+        agent.improve_policy(count * settings.updates_per_round)
         returns = episode_returns(agent.policy, world, len(seeds))
         yield Measurement(count * settings.updates_per_round, returns, *test.errors(agent))
     yield Weights(replay.all().obs, weights)

@@ -55,7 +55,6 @@ def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = 
     made.replay.add(rows)
     made.replay.resets.normal_()
     made.replay.reset_count = [made.replay.resets.shape[1]] * len(seeds)
-    made.env_steps = replay_rows
     return made
 
 
