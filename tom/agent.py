@@ -18,7 +18,7 @@ from tom.weightings.base import summary
 
 
 class Agent:
-    """One part of each kind, and the replay they learn from."""
+    """R replicas of an agent: one part of each kind, and the replay that they learn from."""
 
     warmup_env_steps = 0  # how many of the first rows are of no learned policy
     burst_env_steps = 1.0  # rows from one change of the policy to the next
@@ -42,7 +42,10 @@ class Agent:
         return self.replay.added
 
     def fit_model(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """A round, but for the policy; returns the weights [R, N], and numbers to log, [R] each."""
+        """Weighs the stored rows, refits the model to them and branches rollouts in it: a round, but for the policy.
+
+        Returns the weights of the rows in slot order, [R, N], and numbers to log, [R] each.
+        """
         view, rows = self.view(), self.replay.all()
         weighed = self.weighting.prepare(view)  # the log-ratio r, and Q of Eq. 16
         weights = self.weighting.weights(view)  # Eq. 17
@@ -53,11 +56,11 @@ class Agent:
         return weights, {f"{part}/{name}": value for part, found in numbers.items() for name, value in found.items()}
 
     def improve_policy(self, due: float) -> None:
-        """Updates of the policy on real and imagined rows, in bursts, until more than `due` in all would be done."""
+        """Improves the policy on real and imagined rows: bursts of updates, no more than `due` since the beginning."""
         self.backbone.improve(due, self.replay, self.streams["replay"])
 
     def view(self) -> View:
-        """What weightings and losses may look at."""
+        """The agent as a weighting or a loss sees it at the start of a round."""
         return View(
             self.replay,
             self.backbone.policy,

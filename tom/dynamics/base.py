@@ -43,7 +43,7 @@ class Dynamics(nn.Module):
         self.targets = Normaliser(replicas, 1 + observation_dim, device)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """The same rows for every member: [R, B, W] -> a view [*lead, B, W]."""
+        """Rows [R, B, W] for every member alike, as a view [*lead, B, W]."""
         apart = rows.view(len(rows), *[1] * len(self.lead[1:]), *rows.shape[1:])
         return apart.expand(*self.lead, *rows.shape[1:])
 

@@ -92,7 +92,7 @@ def epochs(model: FittedByDescent, training: Samples, stream: Stream) -> Iterato
     """
     settings, members, count = model.settings, model.lead[1:], training.data.shape[1]
 
-    def drawn(rows: int) -> Tensor:
+    def pick(rows: int) -> Tensor:
         if settings.weights_by == "multiply":
             return stream.below(count, *members, rows)
         return draw(training.weights, rows, stream, members)
@@ -100,8 +100,8 @@ def epochs(model: FittedByDescent, training: Samples, stream: Stream) -> Iterato
     most = settings.batches_per_epoch * settings.batch
     whole = min(most, max(settings.batch, count // settings.batch * settings.batch))
     while not model.bootstrap:
-        yield stream.uniform(*members, count).argsort(-1)[..., :whole] if settings.epoch_passes else drawn(most)
-    own = drawn(count)
+        yield stream.uniform(*members, count).argsort(-1)[..., :whole] if settings.epoch_passes else pick(most)
+    own = pick(count)
     while True:
         yield own
         own = own.gather(-1, stream.uniform(*members, count).argsort(-1))

@@ -35,7 +35,7 @@ def model_errors(model: Dynamics, replay: Replay, weights: Tensor, stream: Strea
 
 @torch.no_grad()
 def errors_on(model: Dynamics, rows: Transitions) -> dict[str, Tensor]:
-    """The same errors on any rows [R, B], all alike, [R] each.
+    """Errors on rows [R, B] in the model's normalised units, members averaged, every row alike, [R] each.
 
     bias: root mean square over outputs of the mean error; rmse: that over rows and outputs; nll: mean -log p of a row.
     """

@@ -83,7 +83,7 @@ class MixtureDensityNetwork(FittedByDescent):
         return logits, mean, raw
 
     def parameters_of(self, inputs: Tensor) -> Tensor:
-        """The same as one tensor [R, B, 3, 1 + O, K]."""
+        """Logits, means and raw variances as one tensor [R, B, 3, 1 + O, K]."""
         return self.net(inputs).view(*inputs.shape[:-1], 3, self.outputs, self.components)
 
     def mean(self, inputs: Tensor) -> Tensor:

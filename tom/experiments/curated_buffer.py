@@ -86,7 +86,7 @@ def random_transitions(settings: AgentSettings, seed: int) -> Recording:
 def footprint(
     settings: AgentSettings, parameters: Mapping[str, np.ndarray], seed: int, env_steps: int
 ) -> tuple[Recording, Policy]:
-    """So many transitions of the stochastic policy with these parameters, with episodes as in training; the policy."""
+    """`env_steps` transitions of the stochastic policy with these parameters, episodes as in training; the policy."""
     draws, discount = streams([seed_for(2, seed)], CPU), settings.backbone.discount
     episodes = _episodes(settings, draws["env"], env_steps)
     sizes = episodes.replay.observation_dim, episodes.replay.action_dim
@@ -120,7 +120,10 @@ def offline_weights(weigher: Weigher, replay: Replay, policy: Any, seed: int) ->
 def offline_rounds(
     weigher: Weigher, replay: Replay, policy: Any, seed: int
 ) -> Iterator[tuple[Tensor, dict[str, float]]]:
-    """The same, round after round of one weighting on the same data: what it keeps and what it draws may differ."""
+    """What `offline_weights` gives, round after round of one weighting on the same data.
+
+    Rounds may differ in what the weighting keeps of the ones before, and in what it draws.
+    """
     refuse(weigher, len(replay))
     draws = streams([seed_for(3, seed)], CPU)
     sizes = replay.observation_dim, replay.action_dim
@@ -171,7 +174,7 @@ def _episodes(settings: AgentSettings, stream: Stream, env_steps: int) -> Episod
 
 
 def _recorded(episodes: Episodes, env_steps: int, act: Callable[[Tensor], Tensor]) -> Recording:
-    """So many steps by the actions act(obs [1, O]) [1, A]."""
+    """What `env_steps` steps by the actions act(obs [1, O]), [1, A], lead to."""
     for _ in range(env_steps):
         episodes.step(act(episodes.observations))
     replay = episodes.replay

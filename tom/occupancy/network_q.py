@@ -50,7 +50,7 @@ class NetworkQ(OccupancyQ):
         return error, {"dual": dual, "mass_residual": residual, "dual_at_zero": at_zero}
 
     def untrained(self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream) -> Tensor:
-        """That of the network as it was initialised."""
+        """e of every stored row [R, N] before any round was solved: that of the network as it was initialised."""
         self.observe(replay)
         error = self.errors(replay, log_ratio, policy, stream)
         return self.centre(error, replay.all().terminated) if self.settings.exact_constant else error

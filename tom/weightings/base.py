@@ -37,7 +37,7 @@ class Weighting:
 
 
 def uniform_weights(replay: Replay) -> Tensor:
-    """Ones [R, N]."""
+    """Weights that count every stored row once, [R, N]."""
     return replay.data.new_ones(replay.data.shape[0], len(replay))
 
 
