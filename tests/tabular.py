@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.functional import hessian
 
-from tom.divergences import weight
-from tom.dual import bellman_error, dual_loss
+from tom.occupancy.divergences import weight
+from tom.occupancy.dual import bellman_error, dual_loss
 from tom.settings.fields import problems
 from tom.settings.weightings.tom import Settings
 

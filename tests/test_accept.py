@@ -47,9 +47,9 @@ def known(code: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("path", "stale"),
     [
-        ("tom/dual.py", {"tom", "ablation", "weights", "road", "ablation/road"}),
+        ("tom/occupancy/dual.py", {"tom", "ablation", "weights", "road", "ablation/road"}),
         ("tom/dynamics/mdn.py", {"tom", "mbpo", "ablation", "weights"}),  # weights: settings of the data set's run
-        ("tom/curated.py", {"weights"}),
+        ("tom/experiments/curated_buffer.py", {"weights"}),
         ("pipeline/suites/weights/work.py", {"weights"}),
         ("pipeline/suites/ablation/work.py", {"ablation"}),
         ("pipeline/suites/road/work.py", {"road", "ablation/road"}),
@@ -120,6 +120,6 @@ def write(folder: Path, files: dict[str, str]) -> None:
 def test_a_tree_that_does_not_run_is_refused_with_its_last_line(tmp_path: Path) -> None:
     code = tree(tmp_path / "tree")
     shutil.copy(ROOT / "params.yaml", code)
-    (code / "tom/replay.py").write_text("raise RuntimeError('gone')\n")
+    (code / "tom/core/replay.py").write_text("raise RuntimeError('gone')\n")
     with pytest.raises(Refused, match=r"the new code does not run: .*gone"):
         accept.heard({tmp_path / "new": code}, ["hopper"])

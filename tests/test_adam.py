@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.context import Context, build
+from tom.core.adam import ReplicaAdam
+from tom.core.context import Context, build
+from tom.core.networks import descend
+from tom.core.replay import Transitions
+from tom.core.streams import streams
 from tom.dynamics.base import Dynamics
 from tom.dynamics.fit import fit
-from tom.networks import descend
-from tom.replay import Transitions
 from tom.settings.dynamics.ensemble import Settings as EnsembleSettings
 from tom.settings.dynamics.mdn import Settings as MdnSettings
 from tom.settings.losses.nll import Settings as NllSettings
-from tom.streams import streams
 
 CPU = torch.device("cpu")
 

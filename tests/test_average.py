@@ -11,11 +11,11 @@ from tom.settings.fit import FitSettings
 
 def test_without_sharpness_it_is_the_plain_mean_of_the_steps() -> None:
     model = Linear(FitSettings(), 2)
-    average, path = TailAverage(model, 0.0), []
+    average, path = TailAverage(model.parameters(), 2, 0.0), []
     for _ in range(7):
         with torch.no_grad():
             model.slope.add_(torch.randn(model.slope.shape, generator=torch.Generator().manual_seed(len(path))))
-        average.add()
+        average.add([0, 1])
         path.append(model.slope.detach().clone())
     torch.testing.assert_close(average.mean[0], torch.stack(path).mean(0))
 
@@ -25,12 +25,12 @@ def test_the_weights_of_the_steps_sum_to_one_and_lie_in_the_last_part(sharpness:
     """The mean age of a step, as a share of the fit, is 1 / (2 + sharpness): steps weigh like t^sharpness."""
     steps = 2_000
     model = Linear(FitSettings(), 1)
-    average = TailAverage(model, sharpness)
+    average = TailAverage(model.parameters(), 1, sharpness)
     for step in range(1, steps + 1):
         with torch.no_grad():
             model.slope.fill_(step)
             model.offset.fill_(1.0)
-        average.add()
+        average.add([0])
     torch.testing.assert_close(average.mean[1], torch.ones(1, 1, 2))
     age = 1.0 - float(average.mean[0][0, 0, 0]) / steps
     assert age == pytest.approx(1.0 / (2.0 + sharpness), rel=0.01)
@@ -38,11 +38,10 @@ def test_the_weights_of_the_steps_sum_to_one_and_lie_in_the_last_part(sharpness:
 
 def test_a_replica_that_rests_keeps_its_average() -> None:
     model = Linear(FitSettings(), 2)
-    average = TailAverage(model, 4.0)
-    model.optimizer.awake = [1]
+    average = TailAverage(model.parameters(), 2, 4.0)
     with torch.no_grad():
         model.slope.add_(1.0)
-    average.add()
+    average.add([1])
     assert average.mean[0].flatten(1).mean(1).tolist() == [0.0, 1.0]
 
 

@@ -9,15 +9,15 @@ import torch
 from pipeline.config.compose import compose_cell
 from tests.test_contract import ACT, OBS, context, situation
 from tom.backbones.mbpo import ModelBasedPolicyOptimisation, rollout_length
-from tom.context import Context, build
+from tom.core.context import Context, build
+from tom.core.replay import Replay
+from tom.core.streams import streams
 from tom.envs.hopper import SPEC as HOPPER
-from tom.replay import Replay
 from tom.settings import settings_class
 from tom.settings.agent import agent_settings
 from tom.settings.backbones.mbpo import Settings
 from tom.settings.backbones.sac import Settings as SacSettings
 from tom.settings.dynamics.mdn import Settings as MdnSettings
-from tom.streams import streams
 from tom.train import Final, Round, Trainer, train
 
 CPU = torch.device("cpu")
@@ -158,7 +158,7 @@ def test_updates_keep_up_within_a_burst(name: str, per_step: float, burst: int) 
     backbone.sac.update = lambda rows, *noise: torch.ones(2, 5)
     replay, draws, counts = situation().replay, streams([0, 1], CPU)["replay"], []
     for step in range(-3, 41):
-        backbone.improve(step, replay, draws)
+        backbone.improve(per_step * step, replay, draws)
         counts.append(backbone.updates)
     assert counts[:4] == [0] * 4  # none is owed to warm-up
     assert counts[3:] == [int(per_step * step) // burst * burst for step in range(41)]

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tom.context import Context, View, build
+from tom.backbones.sac import SoftActorCritic
+from tom.core.context import Context, View, build
+from tom.core.replay import Replay
+from tom.core.streams import streams
 from tom.dynamics.base import Dynamics, targets_of
 from tom.dynamics.fit import fit
-from tom.replay import Replay
-from tom.sac import SoftActorCritic
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.backbones.mbpo import Settings as BackboneSettings
 from tom.settings.fields import ORIGINS, problems
-from tom.streams import streams
 from tom.weightings.base import AGE_BINS, summary, uniform_weights
 from tom.weightings.tom import clip, normalised
 

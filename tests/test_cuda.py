@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from pipeline.config.compose import compose_cell
+from tom.core.graphs import WARM_UP, Captured, use_graphs
 from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
-from tom.graphs import WARM_UP, Captured, use_graphs
 from tom.settings.agent import agent_settings
 from tom.train import Evaluation, Final, Round, Trainer, train
 

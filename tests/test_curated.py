@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from pipeline.analysis.ordered import spearman
 from pipeline.config.compose import compose_cell
-from tom.curated import Recording, Weigher, chunk_means, curated, footprint, offline_weights, random_transitions
+from tom.experiments.curated_buffer import (
+    Recording,
+    Weigher,
+    chunk_means,
+    curated,
+    footprint,
+    offline_weights,
+    random_transitions,
+)
 from tom.settings.agent import agent_settings
 from tom.settings.fields import SettingsError
 from tom.settings.weightings.pmac import Settings as Pmac

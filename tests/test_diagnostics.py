@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from tests.test_contract import ACT, OBS, context, small
-from tom.context import build
+from tom.core.context import build
+from tom.core.replay import Replay
+from tom.core.streams import streams
 from tom.dynamics.base import Dynamics
 from tom.dynamics.diagnostics import NEWEST, ROWS, errors_on, model_errors
-from tom.replay import Replay
-from tom.streams import streams
 
 CPU = torch.device("cpu")
 COUNT = 20

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from pipeline.checks.calibration import ACT, CPU, CURRENT, OBS, gaussian_rows
-from tom.discriminator import Discriminator, cross_entropy, features
-from tom.replay import Transitions
+from tom.core.replay import Transitions
+from tom.core.streams import Stream, streams
+from tom.occupancy.discriminator import Discriminator, cross_entropy, features
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream, streams
 
 WIDTH = 2 * OBS + ACT
 SPREADS = torch.logspace(-2.0, 1.0, WIDTH)  # radians beside velocities

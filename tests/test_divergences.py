@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tom.divergences import conjugate, weight
+from tom.occupancy.divergences import conjugate, weight
 
 ONE = torch.ones(1, dtype=torch.float64)
 GRID = torch.linspace(0.0, 25.0, 250_001, dtype=torch.float64)  # x >= 0, steps of 1e-4

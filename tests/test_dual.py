@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from tests.tabular import MDP, Array, dual_weights, golden_mdp, minimise, occupancy
-from tom.context import Context
-from tom.divergences import weight
-from tom.dual import bellman_error, best_constant, constant_direction, dual_loss, mass_residual
-from tom.network_q import NetworkQ
-from tom.networks import Policy
-from tom.replay import Replay
+from tom.core.context import Context
+from tom.core.networks import Policy
+from tom.core.replay import Replay
+from tom.core.streams import Stream
+from tom.occupancy.divergences import weight
+from tom.occupancy.dual import bellman_error, best_constant, constant_direction, dual_loss, mass_residual
+from tom.occupancy.network_q import NetworkQ
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 
 DIVERGENCES = ("chi2", "kl", "kl_simplex")
 TRUE_RATIO = [[1.24271, 1.65695], [0.94087, 1.88173], [1.12865, 0.45146], [0.86231, 1.07789]]

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tom.context import Context, build
+from tom.core.context import Context, build
+from tom.core.streams import streams
 from tom.dynamics.base import Dynamics
 from tom.settings import names, settings_class
-from tom.streams import streams
 
 CPU = torch.device("cpu")
 OBS, ACT, ROWS = 2, 1, 6

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
-from tom.context import Context, build
+from tom.core.context import Context, build
+from tom.core.replay import Transitions
+from tom.core.streams import Stream, streams
 from tom.dynamics.descent import epochs
 from tom.dynamics.ensemble import Ensemble, soft_clamp
 from tom.dynamics.fit import fit, samples_of
 from tom.dynamics.patience import Patience
-from tom.replay import Transitions
 from tom.settings.agent import agent_settings
 from tom.settings.dynamics.ensemble import Settings
 from tom.settings.fields import problems
 from tom.settings.losses.nll import Settings as NllSettings
-from tom.streams import Stream, streams
 from tom.train import Trainer
 
 CPU = torch.device("cpu")
@@ -138,7 +138,7 @@ def test_elites_are_the_best_on_the_weighted_hold_out() -> None:
 def test_members_keep_their_own_best_epochs_and_stop_together() -> None:
     """By hand: member 0 is best in epoch 1 and member 1 in epoch 3; two epochs without either end it."""
     model = ensemble(replace(SMALL, members=2))
-    patience, stops = Patience(model, patience=1, min_improvement=0.01), []
+    patience, stops = Patience(model.parameters(), model.lead, patience=1, min_improvement=0.01), []
     for number, losses in enumerate([(5.0, 9.0), (4.0, 8.0), (4.5, 7.0), (4.5, 6.0), (3.99, 6.5), (3.98, 7.0)]):
         with torch.no_grad():
             for parameter in model.parameters():

@@ -142,7 +142,7 @@ def test_the_switch_reaches_training_and_its_evaluation(contact_cost: bool) -> N
     loop = {"total_env_steps": 2, "warmup_env_steps": 1, "eval_episodes": 1, "contact_cost": contact_cost}
     config["backbone"]["rollout_starts"] = 1
     trainer = Trainer(agent_settings({"env": "ant", "train": loop, **config}), [0], torch.device("cpu"))
-    assert {bool(envs.spec.contact_cost) for envs in (trainer.envs, trainer.eval_envs)} == {contact_cost}
+    assert {bool(envs.spec.contact_cost) for envs in (trainer.episodes.envs, trainer.eval_envs)} == {contact_cost}
 
 
 @pytest.mark.parametrize("name", ENVS)

@@ -13,9 +13,9 @@ import torch
 
 from pipeline.runs.policy import read_run, replay
 from tests.commands import complaint, typed
-from tom.networks import Policy
+from tom.core.networks import Policy
+from tom.core.streams import streams
 from tom.settings.fields import SettingsError
-from tom.streams import streams
 
 ROOT = Path(__file__).parents[1]
 

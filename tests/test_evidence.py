@@ -298,9 +298,9 @@ def test_a_commit_that_cannot_train_is_refused(repository: Repository, tmp_path:
 def test_a_worktree_that_is_not_as_committed_is_made_again(repository: Repository) -> None:
     tree = checkout(repository.commit, repository.folder)
     (tree / "tom/train.py").write_text("")
-    (tree / "tom/sac.py").unlink()
+    (tree / "tom/states.py").unlink()
     assert checkout(repository.commit, repository.folder) == tree
-    assert (tree / "tom/sac.py").read_bytes() == (repository.folder / "tom/sac.py").read_bytes()
+    assert (tree / "tom/states.py").read_bytes() == (repository.folder / "tom/states.py").read_bytes()
     assert (tree / "tom/train.py").stat().st_size
 
 

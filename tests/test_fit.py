@@ -9,18 +9,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.context import Context, build
+from tom.core.adam import ReplicaAdam
+from tom.core.context import Context, build
+from tom.core.networks import Policy, TwinCritic
+from tom.core.replay import Transitions, draw, take
+from tom.core.streams import Stream, streams
 from tom.dynamics.base import Dynamics, targets_of
+from tom.dynamics.descent import FittedByDescent
 from tom.dynamics.fit import fit
 from tom.dynamics.patience import Patience
-from tom.networks import Policy, TwinCritic
-from tom.replay import Transitions, draw, take
 from tom.settings.dynamics.mdn import Settings as MdnSettings
 from tom.settings.fields import problems
 from tom.settings.fit import FitSettings
 from tom.settings.losses.nll import Settings as NllSettings
-from tom.streams import Stream, streams
 
 CPU = torch.device("cpu")
 ROWS = 4_000
@@ -30,7 +31,7 @@ def stream(*seeds: int) -> Stream:
     return streams(seeds, CPU)["model"]
 
 
-class Linear(Dynamics):
+class Linear(FittedByDescent):
     """Unit-variance Gaussians whose mean is linear in the inputs: its weighted maximum likelihood is least squares."""
 
     def __init__(self, settings: FitSettings, replicas: int, start: float = 0.0):
@@ -301,7 +302,7 @@ def test_without_restore_the_last_epoch_is_kept() -> None:
 def test_patience_by_hand() -> None:
     """Improvement means more than a tenth of |best|; two epochs without are allowed, the third ends it."""
     model = Linear(FitSettings(), 2)
-    patience = Patience(model, patience=2, min_improvement=0.1)
+    patience = Patience(model.parameters(), model.lead, patience=2, min_improvement=0.1)
     epochs = [(10.0, -10.0), (9.5, -10.5), (8.0, -12.0), (7.9, -12.5), (7.8, -12.6), (7.5, -20.0), (1.0, -21.0)]
     stops = []
     for number, losses in enumerate(epochs):

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
-from tom.context import Context, build
+from tom.core.context import Context, build
+from tom.core.replay import Transitions
+from tom.core.streams import streams
 from tom.dynamics.base import targets_of
 from tom.dynamics.fit import fit
 from tom.dynamics.linear import LinearGaussian, weighted_least_squares
-from tom.replay import Transitions
 from tom.settings.dynamics.linear import Settings
 from tom.settings.fields import SettingsError
 from tom.settings.losses.nll import Settings as NllSettings
-from tom.streams import streams
 
 CPU = torch.device("cpu")
 ROWS = 20_000

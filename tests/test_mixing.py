@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from tom.backbones.mbpo import ModelBasedPolicyOptimisation
-from tom.context import Context
-from tom.replay import Replay, Transitions
+from tom.core.context import Context
+from tom.core.replay import Replay, Transitions
+from tom.core.streams import streams
 from tom.settings.backbones.mbpo import Settings as BackboneSettings
 from tom.settings.fields import problems
-from tom.streams import streams
 
 CPU = torch.device("cpu")
 OBS, ACT = 4, 1

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tom.networks import LOG_STD_RANGE, Normaliser, Policy, StackedMLP, TwinCritic, descend, xavier
-from tom.streams import Stream, streams
+from tom.core.networks import LOG_STD_RANGE, Normaliser, Policy, StackedMLP, TwinCritic, descend, xavier
+from tom.core.streams import Stream, streams
 
 CPU = torch.device("cpu")
 

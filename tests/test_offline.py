@@ -7,16 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from tom.core.streams import streams
 from tom.envs.road_and_rocks import START, dynamics, on_road, turn
-from tom.offline import KnownReward, OfflineAgent
-from tom.road import CPU, EXPERT, FOOTPRINT, Measurement, Weights, dataset, experiment, task_of
+from tom.experiments.offline import KnownReward, OfflineAgent
+from tom.experiments.road_and_rocks import CPU, EXPERT, FOOTPRINT, Measurement, Weights, dataset, experiment, task_of
 from tom.settings.agent import AgentSettings, agent_settings
+from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
-from tom.settings.offline import Settings
-from tom.settings.road_and_rocks import Settings as World
-from tom.streams import streams
 
-WORLD, DATA = World(), Settings(random_transitions=400, experts=3, rounds=2, updates_per_round=20, test_rows=200)
+WORLD, DATA = World(), Offline(random_transitions=400, experts=3, rounds=2, updates_per_round=20, test_rows=200)
 SAC = dict(hidden=8, batch=16, updates_per_burst=10, real_fraction=0.0, rollout_starts=50)
 TOM = dict(
     pool_env_steps=DATA.expert_transitions,
@@ -37,7 +36,7 @@ def agent(weighting: str = "tom", **sac: Any) -> AgentSettings:
     return agent_settings({"env": "road_and_rocks", **parts})
 
 
-def made(weighting: str = "tom", data: Settings = DATA, footprint: int | None = None, **sac: Any) -> OfflineAgent:
+def made(weighting: str = "tom", data: Offline = DATA, footprint: int | None = None, **sac: Any) -> OfflineAgent:
     draws = streams(SEEDS, CPU)
     own = data.expert_transitions if footprint is None else footprint
     return OfflineAgent(agent(weighting, **sac), task_of(WORLD), dataset(WORLD, data, draws["env"]), own, draws)
@@ -79,8 +78,8 @@ def test_no_real_row_is_learned_from_and_imagined_rewards_are_the_task_s() -> No
     learner.fit_model()
     batches = learner.backbone.batches(learner.replay, learner.streams["replay"])
     rows = learner.replay.all().like(batches)
-    torch.testing.assert_close(rows.reward, learner.task.reward(rows.next_obs))
-    torch.testing.assert_close(rows.terminated, learner.task.terminated(rows.next_obs).float())
+    torch.testing.assert_close(rows.reward, learner.world.reward(rows.next_obs))
+    torch.testing.assert_close(rows.terminated, learner.world.terminated(rows.next_obs).float())
     imagined = learner.backbone.model_buffer.all().data[0]
     assert all((imagined == row).all(-1).any() for row in batches[0].flatten(0, 1)[:20])
 
@@ -89,9 +88,9 @@ def test_a_known_reward_changes_nothing_else() -> None:
     learner = made("uniform")
     learner.fit_model()
     inputs, uniform, normal = torch.rand(2, 5, 4), torch.rand(2, 5, 3), torch.randn(2, 5, 3)
-    reward, next_obs = KnownReward(learner.model, learner.task).sample(inputs, uniform, normal)
+    reward, next_obs = KnownReward(learner.model, learner.world).sample(inputs, uniform, normal)
     torch.testing.assert_close(next_obs, learner.model.sample(inputs, uniform, normal)[1])
-    torch.testing.assert_close(reward, learner.task.reward(next_obs))
+    torch.testing.assert_close(reward, learner.world.reward(next_obs))
 
 
 @pytest.mark.parametrize("weighting", ["uniform", "tom"])

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tom.context import Context, View, build
-from tom.networks import Policy
-from tom.replay import Replay, draw
+from tom.core.context import Context, View, build
+from tom.core.networks import Policy
+from tom.core.replay import Replay, draw
+from tom.core.streams import streams
 from tom.settings.weightings.pdml import Settings
-from tom.streams import streams
 from tom.weightings.pdml import (
     PolicyDistance,
     gaussian_kl,

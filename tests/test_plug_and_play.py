@@ -1,13 +1,26 @@
-"""TOM's weights on somebody else's replay: plain arrays and a policy of their own, nothing of the pipeline."""
+"""TOM's weights on somebody else's replay and policy, and a backbone of somebody else's: nothing of the pipeline."""
+
+import copy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
-from tom.context import Context, View
-from tom.replay import Replay
+import tom.backbones
+import tom.settings.backbones
+from tom.core.context import Context, View
+from tom.core.replay import Replay
+from tom.core.streams import streams
+from tom.settings import names
+from tom.settings.agent import AgentSettings, agent_settings
+from tom.settings.fields import SettingsError
 from tom.settings.weightings.tom import Settings
-from tom.streams import streams
+from tom.train import Final, Round, Step, Trainer, train
 from tom.weightings.tom import TransitionOccupancyMatching
 
 OBS, ACT, ROWS, OWN = 3, 1, 2_000, 400
@@ -61,3 +74,113 @@ def test_a_replay_from_arrays_holds_them() -> None:
     np.testing.assert_array_equal(replay.resets[0, :50].numpy(), arrays["resets"].astype(np.float32))
     assert len(replay) == ROWS and replay.resets_kept() == [50]
     assert replay.env_step.tolist() == list(range(ROWS))
+
+
+THEIR_BACKBONE = '''
+import torch
+
+from tom.backbones.base import Backbone
+from tom.core.networks import Policy, descend
+
+
+class Imitation(Backbone):
+    """Imagined actions are imitated the more, the more reward they brought (Peters and Schaal, 2007)."""
+
+    uses_model = True
+
+    def __init__(self, settings, context):
+        policy = Policy(context.replicas, context.observation_dim, context.action_dim, 8, context.init)
+        super().__init__(context, policy, updates_per_env_step=0.5, updates_per_burst=5)
+        self.parameters = list(policy.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, settings.learning_rate)
+        self.obs = self.actions = self.rewards = torch.zeros(context.replicas, 0, 1)
+
+    @torch.no_grad()
+    def rollout(self, model, replay, world, stream, weights=None):
+        draws, outputs = stream.fork(), 1 + world.observation_dim
+        self.obs = replay.rows(draws.below(len(replay), 30)).obs
+        self.actions = self.policy.sample(self.obs, draws.normal(30, world.action_dim))
+        obs_action = torch.cat([self.obs, self.actions], -1)
+        self.rewards = model.sample(obs_action, draws.uniform(30, outputs), draws.normal(30, outputs))[0]
+
+    def learn(self, replay, stream):
+        weights = self.rewards.softmax(-1)[..., None]
+        for _ in range(self.updates_per_burst):
+            loss = (weights * (self.policy.mode(self.obs) - self.actions).square()).sum((1, 2))
+            descend(self.optimizer, loss, self.parameters)
+
+    def state_dict(self):
+        rows = {"obs": self.obs, "actions": self.actions, "rewards": self.rewards}
+        return super().state_dict() | rows | {"policy": self.policy.state_dict(), "adam": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.obs, self.actions, self.rewards = state["obs"], state["actions"], state["rewards"]
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["adam"])
+
+
+def build(settings, context):
+    return Imitation(settings, context)
+'''
+THEIR_SETTINGS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tom.settings.fields import number, part
+
+
+@dataclass
+class Settings:
+    uses_model: ClassVar[bool] = True
+
+    name: str = part("imitation", origin="ours")
+    discount: float = number(0.9, low=0.0, high=0.9999, origin="ours", help="gamma of the weighting")
+    learning_rate: float = number(1e-2, low=1e-8, high=1.0, origin="ours", help="Adam step size")
+"""
+
+
+@pytest.fixture
+def imitation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a backbone without SAC: two new files, where those of the house are looked for."""
+    name = "imitation"
+    for package, text in ((tom.backbones, THEIR_BACKBONE), (tom.settings.backbones, THEIR_SETTINGS)):
+        folder = tmp_path / package.__name__
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(text)
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    yield name
+    for package in (tom.backbones, tom.settings.backbones):
+        sys.modules.pop(f"{package.__name__}.{name}", None)
+
+
+def with_backbone(name: str, loss: str = "nll") -> AgentSettings:
+    loop = {"total_env_steps": 90, "warmup_env_steps": 40, "round_env_steps": 20, "eval_every_env_steps": 90}
+    weighting = {"name": "tom", "pool_env_steps": 20, "discriminator_updates": 5, "discriminator_batch": 16}
+    dynamics = {"name": "mdn", "hidden": 4, "layers": 1, "components": 1, "max_epochs": 2, "batch": 16}
+    parts: dict[str, Any] = {"weighting": weighting, "dynamics": dynamics, "loss": {"name": loss}}
+    return agent_settings({"env": "hopper", "train": {**loop, "eval_episodes": 1}, "backbone": {"name": name}, **parts})
+
+
+def test_a_backbone_without_sac_is_two_new_files(imitation: str) -> None:
+    """It trains in model rounds with TOM's weights, goes on from a state in the middle, and has no critic to ask."""
+    assert imitation in names("backbone")
+    records, state = list[Any](), dict[str, Any]()
+    for record in train(with_backbone(imitation), (0, 1), "cpu"):
+        records.append(record)
+        if isinstance(record, Step) and record.env_steps == 70:
+            state = copy.deepcopy(record.state())
+    rounds = [record for record in records if isinstance(record, Round)]
+    assert [record.env_steps for record in rounds] == [40, 60, 80]
+    assert all(np.isfinite(record.numbers["model/train_loss"]).all() for record in rounds)
+    assert np.isfinite(rounds[-1].numbers["weighting/dual"]).all()
+    assert rounds[-1].numbers["updates_per_env_step"].tolist() == [0.5, 0.5]
+    untrained = Trainer(with_backbone(imitation), (0, 1), torch.device("cpu")).backbone.policy.state_dict()
+    *_, last = records
+    assert isinstance(last, Final)
+    assert all(not np.array_equal(last.policy[name], value.numpy()) for name, value in untrained.items())
+    *_, resumed = train(with_backbone(imitation), (0, 1), "cpu", state)
+    assert isinstance(resumed, Final)
+    assert all(np.array_equal(last.policy[name], value) for name, value in resumed.policy.items())
+    with pytest.raises(SettingsError, match=r"^vagram needs a critic; imitation has none$"):
+        next(train(with_backbone(imitation, "vagram"), (0, 1), "cpu"))

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tom.backbones.mbpo import ModelBasedPolicyOptimisation
-from tom.context import Context, View, build
-from tom.networks import Policy
-from tom.replay import Replay, draw
+from tom.core.context import Context, View, build
+from tom.core.networks import Policy
+from tom.core.replay import Replay, draw
+from tom.core.streams import Stream, streams
 from tom.settings.agent import agent_settings
 from tom.settings.backbones.mbpo import Settings as BackboneSettings
 from tom.settings.weightings.pmac import Settings
-from tom.streams import Stream, streams
 from tom.train import Trainer
 from tom.weightings.base import summary
 from tom.weightings.pmac import bursts_before, policy_shares, row_weights
@@ -103,7 +103,7 @@ def test_bursts_are_counted_as_the_backbone_does_them(per_step: float, burst: in
     steps, replay = torch.arange(-30, 100), Replay(2, 1, OBS, ACT, CPU)
     for step in steps.tolist():
         counts.append(done)  # of the policy that acts now
-        backbone.improve(step + 1, replay, stream())
+        backbone.improve(per_step * (step + 1), replay, stream())
     assert bursts_before(steps, backbone.burst_env_steps).tolist() == counts
 
 

@@ -21,13 +21,13 @@ from pipeline.runs.interruptions import Stopped
 from pipeline.runs.records import PROBE, rows_so_far
 from pipeline.verify import result_problems
 from tests.test_until import CONFIG, OPTIONS, SHORT, interrupted_at
+from tom.core.networks import Policy
+from tom.core.replay import Transitions
+from tom.core.streams import streams
 from tom.envs import spec_of
 from tom.fresh import Fresh
-from tom.networks import Policy
-from tom.replay import Transitions
 from tom.settings.agent import agent_settings
 from tom.settings.train import Settings
-from tom.streams import streams
 from tom.train import Probe, Trainer, train
 
 PROBED = {**CONFIG, "train": {**CONFIG["train"], "probe_every_env_steps": 100, "probe_rows": 60}}

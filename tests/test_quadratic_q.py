@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from tests.tabular import continuation, dual_weights, golden_mdp
-from tom.context import Context
-from tom.divergences import weight
-from tom.dual import bellman_error, constant_direction, dual_loss
-from tom.networks import Policy
-from tom.quadratic_q import QuadraticQ, minimise
-from tom.replay import Replay
+from tom.core.context import Context
+from tom.core.networks import Policy
+from tom.core.replay import Replay
+from tom.core.streams import Stream
+from tom.occupancy.divergences import weight
+from tom.occupancy.dual import bellman_error, constant_direction, dual_loss
+from tom.occupancy.quadratic_q import QuadraticQ, minimise
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 
 CPU = torch.device("cpu")
 QUADRATIC = Settings(q="quadratic", action_samples=16)

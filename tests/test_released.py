@@ -16,18 +16,18 @@ from tests.tabular import dual_weights, golden_mdp, minimise
 from tests.test_contract import ACT, OBS, ROWS, WARMUP, context, situation, small
 from tests.test_discriminator import gaussian_task
 from tests.test_dual import buffer_of, flow_of
-from tom.context import Context, build
-from tom.discriminator import Discriminator, cross_entropy
-from tom.dual import best_constant, dual_loss
-from tom.network_q import NetworkQ
-from tom.networks import descend
-from tom.projection import project
-from tom.replay import Replay, Transitions
+from tom.core.context import Context, build
+from tom.core.networks import descend
+from tom.core.replay import Replay, Transitions
+from tom.core.streams import Stream, streams
+from tom.occupancy.discriminator import Discriminator, cross_entropy
+from tom.occupancy.dual import best_constant, dual_loss
+from tom.occupancy.network_q import NetworkQ
+from tom.occupancy.projection import project
+from tom.occupancy.released import bootstrap, multiplicity, recency_log_ratio
 from tom.settings.agent import agent_settings
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream, streams
 from tom.train import Trainer
-from tom.weightings.released import bootstrap, multiplicity, recency_log_ratio
 from tom.weightings.tom import clip, normalised
 
 CPU = torch.device("cpu")

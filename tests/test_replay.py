@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tom.replay import RESETS_KEPT, Replay, Ring, Transitions, take
+from tom.core.replay import RESETS_KEPT, Replay, Ring, Transitions, take
 
 CPU = torch.device("cpu")
 O, A = 3, 2  # noqa: E741

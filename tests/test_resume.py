@@ -14,11 +14,12 @@ from torch import Tensor
 
 from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
-from tom.adam import ReplicaAdam
-from tom.checkpoint import join, split
-from tom.networks import descend
+from tom.core.adam import ReplicaAdam
+from tom.core.networks import descend
+from tom.finite import Diverged
 from tom.settings.agent import AgentSettings, agent_settings
-from tom.train import Diverged, Evaluation, Final, Record, Round, Step, Trainer, train
+from tom.states import join, split
+from tom.train import Evaluation, Final, Record, Round, Step, Trainer, train
 
 PARAMS = load_params()
 CPU = torch.device("cpu")
@@ -247,7 +248,7 @@ PLACES: dict[str, Callable[[Trainer], Tensor]] = {
     "critics": lambda trainer: trainer.backbone.sac.critic.net.weights,
     "model": lambda trainer: trainer.model.net.biases,
     "temperature": lambda trainer: trainer.backbone.sac.log_temperature,
-    "observations": lambda trainer: trainer.observations,
+    "observations": lambda trainer: trainer.episodes.observations,
     "model outputs": lambda trainer: trainer.backbone.model_buffer.data,
 }
 ALONE = ("critics", "temperature", "observations", "model outputs")  # nothing else is computed from them in a round

@@ -23,7 +23,7 @@ from pipeline.suites.road.tables import make as write
 from pipeline.suites.road.work import make, on_and_off, on_grid
 from pipeline.verify import made_problems
 from tests.results_on_disk import contents
-from tom.road import Weights
+from tom.experiments.road_and_rocks import Weights
 from tom.settings.fields import SettingsError
 
 PAPER = ROOT / "reports/paper"

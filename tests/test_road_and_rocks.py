@@ -25,11 +25,11 @@ from tom.envs.road_and_rocks import (
     terminated,
     turn,
 )
-from tom.road import episode_returns
+from tom.experiments.road_and_rocks import episode_returns
+from tom.settings.experiments.road_and_rocks import World
 from tom.settings.fields import SettingsError
-from tom.settings.road_and_rocks import Settings
 
-WORLD = Settings()
+WORLD = World()
 UNIT = st.floats(-1.0, 1.0, width=32)
 RIGHT = torch.tensor([1.0, 0.0])
 
@@ -73,7 +73,7 @@ def test_rocks_turn_an_action_and_keep_its_length(x: float, y: float, ax: float,
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.5])
 def test_the_angle_covers_what_the_strength_says(strength: float) -> None:
-    angles = turn(Settings(strength=strength), grid(401))
+    angles = turn(World(strength=strength), grid(401))
     assert float(angles.min()) == 0.0
     assert float(angles.max()) == pytest.approx(strength * math.pi, abs=1e-3)
     assert (angles[on_road(grid(401))] == 0.0).all()
@@ -87,7 +87,7 @@ def test_by_hand_a_quarter_turn_where_a_sine_is_zero() -> None:
 
 
 def test_the_border_stops_the_car() -> None:
-    world = Settings(strength=0.0)
+    world = World(strength=0.0)
     assert dynamics(world, torch.tensor([0.99, 0.9]), RIGHT).tolist() == pytest.approx([1.0, 0.9])
 
 

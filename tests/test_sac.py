@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tom.backbones.mbpo import ModelBasedPolicyOptimisation
-from tom.context import Context, build
+from tom.backbones.sac import NUMBERS, SoftActorCritic
+from tom.core.context import Context, build
+from tom.core.replay import Replay, Transitions
+from tom.core.streams import streams
 from tom.envs.hopper import SPEC as HOPPER
-from tom.replay import Replay, Transitions
-from tom.sac import NUMBERS, SoftActorCritic
 from tom.settings.backbones.mbpo import Settings
 from tom.settings.dynamics.mdn import Settings as MdnSettings
-from tom.streams import streams
 
 CPU = torch.device("cpu")
 
@@ -150,7 +150,7 @@ def test_updates_follow_the_environment_steps_within_a_burst(per_step: float, bu
     backbone.sac.update = lambda rows, *noise: torch.zeros(2, 5)  # type: ignore[method-assign]
     replay, draws = filled_replay(10), streams([0, 1], CPU)["replay"]
     for step in range(-5, steps + 1):
-        backbone.improve(step, replay, draws)
+        backbone.improve(per_step * step, replay, draws)
         due = per_step * max(step, 0)
         assert due - burst < backbone.updates <= due + 1e-9
         assert backbone.updates % burst == 0

@@ -54,10 +54,16 @@ def append(root: Path, path: str, text: str) -> None:
 
 def test_the_closure_holds_what_the_cell_uses_and_nothing_else(configs: dict[str, dict[str, Any]]) -> None:
     tom, mbpo = (set(source_digests(configs[method], ROOT)) for method in ("tom", "mbpo"))
-    assert {"tom/train.py", "pipeline/runs/records.py", "tom/envs/hopper.py", "tom/replay.py", "tom/dual.py"} <= tom
+    assert {
+        "tom/train.py",
+        "pipeline/runs/records.py",
+        "tom/envs/hopper.py",
+        "tom/core/replay.py",
+        "tom/occupancy/dual.py",
+    } <= tom
     assert "tom/weightings/tom.py" in tom - mbpo
     assert "tom/weightings/uniform.py" in mbpo - tom
-    assert "tom/dual.py" not in mbpo
+    assert "tom/occupancy/dual.py" not in mbpo
     assert "tom/envs/halfcheetah.py" not in tom | mbpo
     assert {path for path in tom | mbpo if not path.startswith("tom/")} == {"pipeline/runs/records.py"}
 
@@ -82,7 +88,7 @@ def test_a_digest_is_the_same_under_every_version_of_python(tmp_path: Path) -> N
     assert module_digests(["tom.words"], tmp_path) == {"tom/words.py": STORED}
 
 
-@pytest.mark.parametrize("path", ["tom/train.py", "tom/replay.py", "tom/dual.py", "tom/envs/hopper.py"])
+@pytest.mark.parametrize("path", ["tom/train.py", "tom/core/replay.py", "tom/occupancy/dual.py", "tom/envs/hopper.py"])
 def test_code_counts(path: str, configs: dict[str, dict[str, Any]], copy: Path) -> None:
     before = digest(configs["tom"], copy)
     append(copy, path, "\nNEW = 1\n")
@@ -107,8 +113,8 @@ def test_relative_and_late_imports_are_followed(configs: dict[str, dict[str, Any
 
 
 def test_a_missing_or_broken_file_is_refused(configs: dict[str, dict[str, Any]], copy: Path) -> None:
-    append(copy, "tom/replay.py", "\ndef (:\n")
-    with pytest.raises(SettingsError, match=r"^tom/replay\.py:\d+: invalid syntax"):
+    append(copy, "tom/core/replay.py", "\ndef (:\n")
+    with pytest.raises(SettingsError, match=r"^tom/core/replay\.py:\d+: invalid syntax"):
         source_digests(configs["mbpo"], copy)
     (copy / "tom/envs/hopper.py").unlink()
     with pytest.raises(SettingsError, match=r"^tom/envs/hopper\.py is missing"):

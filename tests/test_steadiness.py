@@ -7,7 +7,7 @@ import torch
 
 from pipeline.checks import steadiness
 from pipeline.config.compose import compose_cell
-from tom.curated import Weigher, offline_rounds, offline_weights
+from tom.experiments.curated_buffer import Weigher, offline_rounds, offline_weights
 from tom.settings.agent import agent_settings
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tom.streams import PURPOSES, Stream, streams
+from tom.core.streams import PURPOSES, Stream, streams
 
 CPU = torch.device("cpu")
 

@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.checks.capacity import fitted
-from tom.context import Context, View, build
+from tom.backbones.sac import SoftActorCritic
+from tom.core.context import Context, View, build
+from tom.core.networks import Policy, TwinCritic
+from tom.core.replay import Replay
+from tom.core.streams import streams
 from tom.dynamics.base import Dynamics
 from tom.losses.vagram import ValueGradientWeighted, clipped, first_order, value_gradients
-from tom.networks import Policy, TwinCritic
-from tom.replay import Replay
-from tom.sac import SoftActorCritic
 from tom.settings.agent import agent_settings
 from tom.settings.backbones.mbpo import Settings as BackboneSettings
 from tom.settings.dynamics.ensemble import Settings as EnsembleSettings
 from tom.settings.fields import SettingsError, problems
 from tom.settings.losses.vagram import Settings
-from tom.streams import streams
 from tom.train import Trainer, train
 
 CPU = torch.device("cpu")

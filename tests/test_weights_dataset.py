@@ -186,7 +186,9 @@ def test_the_method_s_own_settings_and_the_suite_s_meet_in_a_cell() -> None:
     assert {values["weighting"]["q_updates"] for values in methods.values()} == {quick["q_updates"]}
     assert methods["tom_official"]["time_limits"] == "terminal" and methods["tom"]["time_limits"] == "bootstrap"
     assert methods["tom_official_kl"]["weighting"] == methods["tom_official"]["weighting"] | {"divergence": "kl"}
-    assert {"tom/curated.py", "tom/weightings/tom.py", "tom/backbones/sac.py"} <= set(sources(config))
+    assert {"tom/experiments/curated_buffer.py", "tom/weightings/tom.py", "tom/backbones/sac.py"} <= set(
+        sources(config)
+    )
 
 
 def test_the_scale_of_the_suite_is_written_where_it_stands(tmp_path: Path) -> None:

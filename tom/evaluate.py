@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from tom.core.networks import Policy
 from tom.envs.simulator import Lockstep
-from tom.networks import Policy
 
 
 @torch.no_grad()

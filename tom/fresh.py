@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tom.core.networks import Policy
+from tom.core.replay import rows_of
+from tom.core.streams import Stream
 from tom.envs.simulator import Lockstep
 from tom.envs.spec import EnvSpec
-from tom.networks import Policy
-from tom.replay import rows_of
 from tom.settings.train import Settings
-from tom.streams import Stream
 
 
 class Fresh:

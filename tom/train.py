@@ -1,29 +1,26 @@
-"""The training loop: a generator of records, and the only place where the parts of an agent meet."""
+"""Training with the world at hand: a loop that yields records, and the agent that it steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tom.checkpoint import restore, state_of
-from tom.context import Context, View, build
+from tom.agent import Agent
+from tom.core.replay import Replay
+from tom.core.streams import streams
 from tom.dynamics.diagnostics import errors_on, model_errors
-from tom.dynamics.fit import fit
 from tom.envs import spec_of
+from tom.envs.episodes import Episodes, uniform_actions
 from tom.envs.simulator import Lockstep
 from tom.evaluate import evaluate
+from tom.finite import Diverged, check_finite
 from tom.fresh import Fresh
-from tom.replay import Replay, rows_of
 from tom.settings.agent import AgentSettings
-from tom.settings.fields import SettingsError
-from tom.streams import streams
-from tom.weightings.base import summary
 
-SUM = "sum of "  # what must be finite is summed up, and looked at when a round's numbers reach the host anyway
+PARTS = ("replay", "backbone", "model", "weighting")  # a loss keeps nothing from round to round
 
 
 @dataclass(frozen=True)
@@ -70,16 +67,6 @@ class Step:
 Record = Evaluation | Probe | Round | Step | Final
 
 
-class Diverged(ArithmeticError):
-    """Numbers of some replicas that are not finite: the message says where; `numbers` are those of the round, [R]."""
-
-    def __init__(self, env_steps: int, where: dict[str, np.ndarray], numbers: dict[str, np.ndarray]):
-        """`where` tells for each name at fault which replicas are, bool [R]."""
-        super().__init__(f"diverged: {', '.join(where)} not finite at env step {env_steps}")
-        self.env_steps, self.where, self.numbers = env_steps, list(where), numbers
-        self.replicas = np.flatnonzero(np.any(list(where.values()), 0)).tolist()
-
-
 def pick_device(word: str) -> torch.device:
     """auto: CUDA where there is one."""
     return torch.device("cuda" if word == "auto" and torch.cuda.is_available() else "cpu" if word == "auto" else word)
@@ -101,163 +88,83 @@ def train(
     SettingsError if a part needs what the backbone does not have; Diverged.
     """
     torch.set_flush_denormal(True)  # products with denormal numbers are several times slower on a CPU
-    trainer = Trainer(settings, seeds, pick_device(device), threads)
-    loop = settings.train
+    trainer, loop = Trainer(settings, seeds, pick_device(device), threads), settings.train
     end = loop.total_env_steps if until is None else min(until, loop.total_env_steps)
     if state is None:
         yield trainer.evaluation()
     else:
-        restore(trainer, state)
+        trainer.load_state_dict(state)
     while trainer.env_steps < end:
-        since_warmup = trainer.env_steps - loop.warmup_env_steps
-        if since_warmup >= 0 and since_warmup % loop.round_env_steps == 0:
+        if trainer.since_warmup >= 0 and trainer.since_warmup % loop.round_env_steps == 0:
             yield trainer.round()
-        trainer.step(explore=since_warmup < 0)
+        trainer.step(explore=trainer.since_warmup < 0)
         trainer.improve()
         if trainer.env_steps % loop.eval_every_env_steps == 0 or trainer.env_steps == loop.total_env_steps:
             yield trainer.evaluation()
         if trainer.is_probed:
             yield trainer.probe()
-        yield Step(trainer.env_steps, partial(state_of, trainer))
+        yield Step(trainer.env_steps, trainer.state_dict)
     yield trainer.final()
 
 
-def _diverged(name: str, values: np.ndarray) -> np.ndarray:
-    """Which replicas' value is at fault, [R]: a sum must be finite; a number may be unknown (NaN), not infinite."""
-    return ~np.isfinite(values) if name.startswith(SUM) else np.isinf(values)
-
-
-class Trainer:
-    """R replicas in the middle of a run."""
+class Trainer(Agent):
+    """R replicas in the middle of a run: an agent that collects its data as it goes."""
 
     def __init__(self, settings: AgentSettings, seeds: Sequence[int], device: torch.device, threads: int = 1):
-        self.settings, self.device, self.replicas = settings, device, len(seeds)
-        self.spec = spec_of(settings.env, settings.train.contact_cost)
-        self.streams = streams(seeds, device)
-        context = Context(
-            self.replicas,
-            self.spec.observation_dim,
-            self.spec.action_dim,
-            settings.backbone.discount,
-            device,
-            self.streams["init"],
-        )
-        self.backbone = build("backbone", settings.backbone, context)
-        self.model = build("dynamics", settings.dynamics, context)
-        self.weighting = build("weighting", settings.weighting, context)
-        self.loss = build("loss", settings.loss, context)
-        self.replay = Replay(
-            self.replicas, settings.train.total_env_steps, self.spec.observation_dim, self.spec.action_dim, device
-        )
-        self.envs = Lockstep(self.spec, self.replicas, threads)
-        self.eval_envs = Lockstep(self.spec, self.replicas * settings.train.eval_episodes, threads)
-        self.fresh = Fresh(self.spec, self.replicas, settings.train, threads)
-        self.observations = torch.zeros(self.replicas, self.spec.observation_dim)
-        self.episode_seeds, self.episode_steps = [0] * self.replicas, np.zeros(self.replicas, dtype=np.int64)
-        self.env_steps = self.rounds = 0
-        self._check_needs()
-        for replica in range(self.replicas):
-            self._reset(replica)
+        loop, replicas = settings.train, len(seeds)
+        self.spec = spec = spec_of(settings.env, loop.contact_cost)
+        replay = Replay(replicas, loop.total_env_steps, spec.observation_dim, spec.action_dim, device)
+        super().__init__(settings, spec, replay, streams(seeds, device))
+        self.warmup_env_steps, self.burst_env_steps = loop.warmup_env_steps, self.backbone.burst_env_steps
+        self.episodes = Episodes(spec, loop, replay, self.streams["env"], threads)
+        self.eval_envs = Lockstep(spec, replicas * loop.eval_episodes, threads)
+        self.fresh = Fresh(spec, replicas, loop, threads)
+        self.rounds = 0
 
-    def _check_needs(self) -> None:
-        """SettingsError, before the first step, if a part needs what the backbone does not have."""
-        view = self.view()
-        for part, settings in ((self.weighting, self.settings.weighting), (self.loss, self.settings.loss)):
-            for need in sorted(part.needs):
-                if getattr(view, need) is None:
-                    raise SettingsError(f"{settings.name} needs a {need}; {self.settings.backbone.name} has none")
-
-    def _reset(self, replica: int) -> None:
-        stream = self.streams["env"]
-        seed = int(torch.randint(2**31, (), generator=stream.generators[replica]))
-        self.episode_seeds[replica] = seed
-        self.observations[replica] = torch.as_tensor(self.envs.reset(replica, seed), dtype=torch.float32)
-        self.replay.push_reset(replica, self.observations[replica].to(self.device, non_blocking=True))
-        self.episode_steps[replica] = 0
+    @property
+    def since_warmup(self) -> int:
+        """Environment steps since the warm-up; negative within it."""
+        return self.env_steps - self.warmup_env_steps
 
     def step(self, explore: bool) -> None:
         """One environment step of every replica, into the replay."""
         stream = self.streams["policy"]
         if explore and self.settings.train.warmup_actions == "uniform":
-            actions = 2.0 * stream.uniform(self.spec.action_dim) - 1.0
+            actions = uniform_actions(stream, self.spec.action_dim)
         else:
-            actions = self.backbone.act(self.observations, stream)
-        stepped, rewards, terminated, truncated = self.envs.step(actions.numpy(), range(self.replicas))
-        self.episode_steps += 1
-        truncated |= (self.episode_steps >= self.settings.train.episode_env_steps) & ~terminated
-        next_obs = torch.as_tensor(stepped, dtype=torch.float32)
-        if self.settings.train.time_limits == "terminal":
-            terminated |= truncated
-        row = rows_of(self.observations, actions, next_obs, rewards, terminated, truncated)
-        self.replay.push(row.to(self.device, non_blocking=True), self.env_steps, self.rounds)
-        self.observations = next_obs
-        self.env_steps += 1
-        for replica in np.flatnonzero(terminated | truncated):
-            self._reset(int(replica))
+            actions = self.backbone.act(self.episodes.observations, stream)
+        self.episodes.step(actions, self.rounds)
 
     def improve(self) -> None:
         """The policy updates that are due."""
-        since_warmup = self.env_steps - self.settings.train.warmup_env_steps
-        self.backbone.improve(since_warmup, self.replay, self.streams["replay"])
+        self.improve_policy(self.backbone.updates_per_env_step * self.since_warmup)
 
     def round(self) -> Round:
-        """One model round, where there is a model; reports what the last one led to."""
-        numbers = self.fit_model() if self.backbone.uses_model else {}
+        """One model round, where there is a model; reports what the last one led to, or Diverged."""
+        numbers: dict[str, Tensor] = {}
+        if self.backbone.uses_model:
+            weights, numbers = self.fit_model()
+            errors = model_errors(self.model, self.replay, weights, self.streams["model"])
+            numbers |= {f"model/{name}": value for name, value in errors.items()}
         numbers |= {f"policy/{name}": value for name, value in self.backbone.report().items()}
-        numbers["updates_per_env_step"] = self._updates_per_env_step()
+        updates_per_env_step = self.backbone.updates / max(1, self.since_warmup)
+        numbers["updates_per_env_step"] = torch.full((self.replicas,), updates_per_env_step)
         self.rounds += 1
-        found = {name: value.double().cpu().numpy() for name, value in (numbers | self._sums()).items()}
-        faults = {name.removeprefix(SUM): _diverged(name, values) for name, values in found.items()}
-        where = {name: fault for name, fault in faults.items() if fault.any()}
-        kept = {name: found[name] for name in numbers}
-        if where:
-            raise Diverged(self.env_steps, where, kept)
-        return Round(self.env_steps, kept)
+        found, sums = on_host(numbers), on_host(self._sums())
+        check_finite(self.env_steps, found, sums)
+        return Round(self.env_steps, found)
 
     def _sums(self) -> dict[str, Tensor]:
-        """The sum of everything that must be finite, [R] each."""
-        sac, model = self.backbone.sac, self.model
-        parts = {"policy": sac.policy.parameters(), "critics": sac.critic.parameters(), "model": model.parameters()}
-        parts |= {"temperature": [sac.log_temperature], "observations": [self.observations]}
-        if self.backbone.uses_model:
-            parts["model outputs"] = [self.backbone.model_buffer.all().data]
+        """Sums of all that must be finite, [R] each: they reach the host with a round's numbers."""
+        parts = self.backbone.tensors() | {"model": self.model.parameters()}
+        parts |= {"observations": [self.episodes.observations]}
         return {
-            SUM + name: sum(tensor.detach().reshape(self.replicas, -1).sum(1) for tensor in tensors)
+            name: torch.stack([tensor.detach().reshape(self.replicas, -1).sum(1) for tensor in tensors]).sum(0)
             for name, tensors in parts.items()
         }
 
-    def fit_model(self) -> dict[str, Tensor]:
-        """Weighs the data, refits the model and branches new rollouts from it (Ma et al., 2023, Algorithm 1)."""
-        view, stream = self.view(), self.streams["model"]
-        numbers = {f"weighting/{name}": value for name, value in self.weighting.prepare(view).items()}
-        weights = self.weighting.weights(view)
-        numbers |= {f"weights/{name}": value for name, value in summary(weights, self.replay).items()}
-        fitted = fit(self.model, self.replay.all(), weights, self.loss.columns(view), self.loss, stream)
-        fitted |= model_errors(self.model, self.replay, weights, stream)
-        numbers |= {f"model/{name}": value for name, value in fitted.items()}
-        starts = self.weighting.rollout_weights(view)
-        self.backbone.rollout(self.model, self.replay, self.spec, self.streams["rollout"], starts)
-        return numbers
-
-    def view(self) -> View:
-        """What weightings and losses may look at."""
-        return View(
-            self.replay,
-            self.backbone.sac.policy,
-            self.backbone.sac.critic,
-            self.env_steps,
-            self.settings.train.warmup_env_steps,
-            self.streams["weighting"],
-            self.backbone.sac.target,
-            self.backbone.burst_env_steps,
-        )
-
-    def _updates_per_env_step(self) -> Tensor:
-        steps = max(1, self.env_steps - self.settings.train.warmup_env_steps)
-        return torch.full((self.replicas,), self.backbone.updates / steps)
-
     def evaluation(self) -> Evaluation:
-        """Deterministic episodes of the current policies."""
+        """Deterministic episodes of the current policies; Diverged if a return is not finite."""
         seeds = self.streams["eval"].seeds(self.settings.train.eval_episodes)
         returns, lengths = evaluate(self.backbone.acting.policy, self.eval_envs, seeds)
         lost = ~np.isfinite(returns).all(1)
@@ -269,16 +176,48 @@ class Trainer:
     def is_probed(self) -> bool:
         """Whether the model is to be tried on fresh rows here; one that has never been fitted is not."""
         every = self.settings.train.probe_every_env_steps if self.backbone.uses_model else 0
-        since_warmup = self.env_steps - self.settings.train.warmup_env_steps
-        return every > 0 and since_warmup > 0 and since_warmup % every == 0
+        return every > 0 and self.since_warmup > 0 and self.since_warmup % every == 0
 
     def probe(self) -> Probe:
         """The errors of the model, as the last round left it, where the policy goes now."""
         rows = self.fresh.rows(self.backbone.acting.policy, self.streams["probe"]).to(self.device)
-        errors = errors_on(self.model, self.replay.all().like(rows))
-        return Probe(self.env_steps, {name: value.double().cpu().numpy() for name, value in errors.items()})
+        return Probe(self.env_steps, on_host(errors_on(self.model, self.replay.all().like(rows))))
 
     def final(self) -> Final:
         """The policies as they are now."""
-        policy = self.backbone.sac.policy.state_dict()
+        policy = self.backbone.policy.state_dict()
         return Final(self.env_steps, {name: value.cpu().numpy() for name, value in policy.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state between two environment steps; its tensors are those in use, so it is to be saved before the next.
+
+        So a run goes on as if nothing had happened. What is in it of tensors and numbers: tom/states.py.
+        """
+        optimizer = self.model.optimizer
+        return {
+            "env_steps": self.env_steps,
+            "rounds": self.rounds,
+            **self.episodes.state_dict(),
+            "streams": {purpose: stream.state_dict() for purpose, stream in self.streams.items()},
+            "model_optimizer": None if optimizer is None else optimizer.state_dict(),
+            **{part: getattr(self, part).state_dict() for part in PARTS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts a fresh trainer where `state_dict` was taken; RuntimeError if the simulator does not repeat an episode.
+
+        The state is used up: what the trainer does next changes its tensors.
+        """
+        self.rounds = state["rounds"]
+        for purpose, stream in state["streams"].items():  # one that was not there then has drawn nothing
+            self.streams[purpose].load_state_dict(stream)
+        for part in PARTS:
+            getattr(self, part).load_state_dict(state[part])
+        if state["model_optimizer"] is not None:
+            self.model.optimizer.load_state_dict(state["model_optimizer"])
+        self.episodes.load_state_dict(state)
+
+
+def on_host(numbers: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Numbers [R] in double precision, off the device."""
+    return {name: value.double().cpu().numpy() for name, value in numbers.items()}

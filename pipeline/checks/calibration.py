@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tom.context import Context, View
-from tom.networks import Policy
-from tom.replay import Replay
+from tom.core.context import Context, View
+from tom.core.networks import Policy
+from tom.core.replay import Replay
+from tom.core.streams import streams
+from tom.occupancy.released import bootstrap
 from tom.settings.weightings.tom import Settings
-from tom.streams import streams
-from tom.weightings.released import bootstrap
 from tom.weightings.tom import TransitionOccupancyMatching, normalised
 
 CPU = torch.device("cpu")

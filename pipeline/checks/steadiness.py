@@ -16,8 +16,8 @@ from scipy.stats import spearmanr
 from pipeline.config.compose import compose_cell
 from pipeline.files import ROOT
 from pipeline.runs.policy import read_run
-from tom.curated import Weigher, curated, footprint, offline_rounds, random_transitions
-from tom.replay import Replay
+from tom.core.replay import Replay
+from tom.experiments.curated_buffer import Weigher, curated, footprint, offline_rounds, random_transitions
 from tom.settings.agent import agent_settings
 
 RECORDED = ("mbpo/{}/0", "mbpo/{}/1", "tom/{}/0", "tom/{}/1")  # at scale quick; the policy of interest is the last

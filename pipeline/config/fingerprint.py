@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tom.settings import KINDS, names, offline, road_and_rocks, settings_class
+from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
+from tom.settings.experiments.road_and_rocks import Offline, World
 
-SECTIONS = {"train": train_settings.Settings, "world": road_and_rocks.Settings, "offline": offline.Settings}
+SECTIONS = {"train": train_settings.Settings, "world": World, "offline": Offline}
 
 
 def fingerprint(config: Mapping[str, Any], seed: int) -> str:

@@ -27,12 +27,13 @@ from pipeline.config.refusals import (
     one_of,
 )
 from pipeline.files import ROOT
-from tom.settings import KINDS, names, offline, road_and_rocks, settings_class
+from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
+from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
 
 TRACKING = ("off", "wandb")
-ROAD = {"world": road_and_rocks.Settings, "offline": offline.Settings}  # sections of `road` besides those of the parts
+ROAD = {"world": World, "offline": Offline}  # sections of `road` besides those of the parts
 GRID = ("methods", "envs", "seeds")
 UNTIL = "until"  # beside them, if the runs are to stop before their end for now
 ABLATION = "ablation"  # the suite that makes methods of its own
@@ -323,7 +324,7 @@ def _road(given: Any, methods: Iterable[str]) -> Section:
     for seed in grid.get("seeds", []):
         check_whole(seed, "road.seeds")
     for strength in grid.get("strengths", []):
-        check_value("road.strengths", road_and_rocks.Settings, "strength", strength)
+        check_value("road.strengths", World, "strength", strength)
     for key, settings in ROAD.items():
         check_values(section.get(key), settings, f"road.{key}")
     _section({key: value for key, value in section.items() if key not in (*grid, *ROAD)}, "road")

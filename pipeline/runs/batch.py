@@ -12,6 +12,7 @@ from pipeline.runs.interruptions import Interruptions, Stopped
 from pipeline.runs.progress import Progress
 from pipeline.runs.records import EVAL, FRESH, Writer
 from pipeline.runs.repetition import Repetition
+from tom.finite import Diverged
 
 
 class Clocks:
@@ -67,14 +68,14 @@ class Run:
 
     def save(self, env_steps: int, state: Mapping[str, Any]) -> bool:
         """A checkpoint, unless the state has diverged or the disk is full."""
-        from tom.checkpoint import is_finite
+        from tom.states import is_finite
 
         return is_finite(state) and self.checkpoints.save(env_steps, state, self.clocks.wall_s, self.clocks.cpu_s)
 
-    def note_failure(self, error: ArithmeticError, replica: int) -> None:
+    def note_failure(self, error: Diverged, replica: int) -> None:
         """Leaves what is known of numbers that are not finite beside the last good checkpoint."""
-        numbers = {name: [str(values[replica])] for name, values in getattr(error, "numbers", {}).items()}
-        known = {"env_steps": getattr(error, "env_steps", None), "not_finite": getattr(error, "where", [])}
+        numbers = {name: [str(values[replica])] for name, values in error.numbers.items()}
+        known = {"env_steps": error.env_steps, "not_finite": error.where}
         found = {"failure": str(error), **known, "numbers": numbers}
         (self.folder / FAILURE).write_text(as_json(found), encoding="utf-8")
 
@@ -96,7 +97,7 @@ class Batch:
     def train(self, device: str, state: dict[str, Any] | None, threads: int) -> dict[str, Any]:
         """Runs the science, from the state if there is one; returns the state at the end.
 
-        Stopped, with everything saved, after a signal; ArithmeticError, with the numbers of the replicas it names in
+        Stopped, with everything saved, after a signal; Diverged, with the numbers of the replicas it names in
         their failure.json.
         """
         from tom.settings.agent import agent_settings
@@ -110,8 +111,8 @@ class Batch:
             try:
                 for record in records:
                     self.record(record, progress)
-            except ArithmeticError as error:
-                for replica in getattr(error, "replicas", range(len(self.runs))):
+            except Diverged as error:
+                for replica in error.replicas:
                     self.runs[replica].note_failure(error, replica)
                 raise
         return self.last.state() if self.last else state or {}  # resumed at its very end, it takes no step
@@ -141,7 +142,7 @@ class Batch:
         number = self.interruptions.number
         if number is None and env_steps != self.until and not self.runs[0].checkpoints.due(env_steps):
             return
-        from tom.checkpoint import split
+        from tom.states import split
 
         states = split(state(), len(self.runs))
         saved = [run.save(env_steps, part) for run, part in zip(self.runs, states, strict=True)]

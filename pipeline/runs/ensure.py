@@ -17,6 +17,7 @@ from pipeline.runs.interruptions import Interruptions
 from pipeline.runs.provenance import machine, names_of, other_machine, write_provenance
 from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
+from tom.finite import Diverged
 
 if TYPE_CHECKING:
     from pipeline.runs.checkpoints import Checkpoint, Checkpoints
@@ -87,8 +88,8 @@ def _train_those_that_can(jobs: Sequence[Job], options: Options) -> dict[Path, s
                     for each in group:
                         stack.enter_context(new_run(each.job.folder))
                     summaries |= _train(group, options, device, threads)
-            except ArithmeticError as error:
-                lost = [group[replica] for replica in getattr(error, "replicas", range(len(group)))]
+            except Diverged as error:
+                lost = [group[replica] for replica in error.replicas]
                 failures.append(error)
                 left, options = [each for each in group if each not in lost], replace(options, resume=True)
                 if left:
@@ -139,7 +140,7 @@ def _together(begun: Sequence[_Begun], options: Options) -> list[list[_Begun]]:
 def _train(group: Sequence[_Begun], options: Options, device: str, threads: int) -> dict[Path, str]:
     """Trains one group; returns the line about each job, by its folder."""
     from pipeline.runs.checkpoints import Checkpoint, latest_of_all
-    from tom.checkpoint import join
+    from tom.states import join
 
     cell, together = group[0].job.cell, len(group)
     with Interruptions() as interruptions, ExitStack() as stack:
@@ -222,7 +223,7 @@ def _device(options: Options) -> Iterator[tuple[str, int]]:
     """Yields 'cpu' or 'cuda', and how many threads step environments; on a CPU one, since cells run side by side."""
     import torch
 
-    from tom.graphs import use_graphs
+    from tom.core.graphs import use_graphs
 
     word = options.device
     if word == "cuda" and not torch.cuda.is_available():

@@ -66,8 +66,8 @@ def replay(saved: Saved, episodes: int, seed: int, video: Path | None = None) ->
 def _policy(spec: Any, saved: Saved) -> Any:
     import torch
 
-    from tom.networks import Policy
-    from tom.streams import streams
+    from tom.core.networks import Policy
+    from tom.core.streams import streams
 
     try:
         unused = streams([0], torch.device("cpu"))["init"]  # every parameter is replaced

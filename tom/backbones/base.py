@@ -1,35 +1,54 @@
-"""What every backbone offers: an agent that acts, and improves by bursts of SAC updates that keep up with the steps."""
+"""What every backbone offers: a policy that acts, and improves in bursts of updates.
+
+A new one is two files: `tom/backbones/<name>.py` with a subclass and `build(settings, context)`, and
+`tom/settings/backbones/<name>.py` with the dataclass `Settings`, with a `discount` and whether it `uses_model`.
+"""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tom.context import Context
-from tom.networks import HostPolicy
-from tom.replay import Replay
-from tom.sac import NUMBERS, SoftActorCritic
-from tom.settings.backbones.sac import Settings
-from tom.streams import Stream
+from tom.core.context import Context, World, WorldModel
+from tom.core.networks import HostPolicy, Policy, TwinCritic
+from tom.core.replay import Replay
+from tom.core.streams import Stream
 
 
 class Backbone:
-    """SAC and its updates; what its batches are made of is up to the backbone."""
+    """R policies, with critics or without; what is learned from is up to the backbone."""
 
     uses_model = False  # whether a dynamics model is fitted and rolled out each round
+    critic: TwinCritic | None = None
+    target: TwinCritic | None = None  # the critics' slow copies
 
-    def __init__(self, settings: Settings, context: Context):
-        self.context, self.sac = context, SoftActorCritic(settings, context)
-        self.updates_per_env_step, self.updates_per_burst = settings.updates_per_env_step, settings.updates_per_burst
-        self.batch, self.updates = settings.batch, 0
-        self.totals = torch.zeros(context.replicas, len(NUMBERS), device=context.device)
-        self.since_report = 0
-        self.acting = HostPolicy(self.sac.policy)
+    def __init__(self, context: Context, policy: Policy, updates_per_env_step: float, updates_per_burst: int):
+        self.context, self.policy, self.acting = context, policy, HostPolicy(policy)
+        self.updates_per_env_step, self.updates_per_burst, self.updates = updates_per_env_step, updates_per_burst, 0
 
-    def batches(self, replay: Replay, stream: Stream) -> Tensor:
-        """Rows for one burst: [R, updates_per_burst, batch, W]."""
+    def learn(self, replay: Replay, stream: Stream) -> None:
+        """Updates everything that learns `updates_per_burst` times."""
         raise NotImplementedError
+
+    def rollout(
+        self, model: WorldModel, replay: Replay, world: World, stream: Stream, weights: Tensor | None = None
+    ) -> None:
+        """Imagines rows in the model, from stored states drawn evenly or in proportion to weights [R, N].
+
+        Nobody asks it of a backbone that uses no model.
+        """
+        raise NotImplementedError
+
+    def tensors(self) -> dict[str, Iterable[Tensor]]:
+        """What must stay finite, by the name of the fault; leading axes are multiples of R."""
+        critics = {} if self.critic is None else {"critics": self.critic.parameters()}
+        return {"policy": self.policy.parameters(), **critics}
+
+    def report(self) -> dict[str, Tensor]:
+        """Numbers since the last report, [R] each, the same names every time; NaN for what is not known."""
+        return {}
 
     @property
     def burst_env_steps(self) -> float:
@@ -42,35 +61,22 @@ class Backbone:
         noise = stream.normal(1, self.context.action_dim)
         return self.acting.policy.sample(observations[:, None], noise)[:, 0]
 
-    def improve(self, steps_since_warmup: int, replay: Replay, stream: Stream) -> None:
-        """Does the bursts of SAC updates that are due after so many environment steps."""
-        while self.updates + self.updates_per_burst <= self.updates_per_env_step * steps_since_warmup + 1e-9:
+    def improve(self, due: float, replay: Replay, stream: Stream) -> None:
+        """Bursts of updates, as long as no more than `due` are done in all."""
+        while self.updates + self.updates_per_burst <= due + 1e-9:
             self.burst(replay, stream)
 
     def burst(self, replay: Replay, stream: Stream) -> None:
         """`updates_per_burst` updates."""
-        batches, actions = self.batches(replay, stream), self.context.action_dim
-        noise = stream.normal(2, self.updates_per_burst, self.batch, actions)
-        for update in range(self.updates_per_burst):
-            self.totals += self.sac.update(batches[:, update], noise[:, 0, update], noise[:, 1, update])
+        self.learn(replay, stream)
         self.acting.changed()
         self.updates += self.updates_per_burst
-        self.since_report += self.updates_per_burst
 
     def state_dict(self) -> dict[str, Any]:
         """What the next burst depends on."""
-        counts = {"updates": self.updates, "since_report": self.since_report, "totals": self.totals.clone()}
-        return counts | {"sac": self.sac.state_dict()}
+        return {"updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` gave."""
-        self.updates, self.since_report = state["updates"], state["since_report"]
-        self.totals = state["totals"].to(self.totals.device)
-        self.sac.load_state_dict(state["sac"])
+        self.updates = state["updates"]
         self.acting.changed()
-
-    def report(self) -> dict[str, Tensor]:
-        """Means since the last report, [R] each; NaN when there was no update."""
-        means = self.totals / self.since_report if self.since_report else torch.full_like(self.totals, torch.nan)
-        self.totals, self.since_report = torch.zeros_like(self.totals), 0
-        return dict(zip(NUMBERS, means.unbind(-1), strict=True))

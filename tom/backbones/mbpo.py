@@ -1,22 +1,21 @@
 """MBPO (Janner et al., 2019, Algorithm 2): SAC on short model rollouts that branch from real states."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tom.backbones.base import Backbone
-from tom.context import Context
-from tom.dynamics.base import Dynamics
-from tom.envs.spec import EnvSpec
-from tom.replay import Replay, Ring, Transitions, draw
+from tom.backbones.sac import SacBackbone
+from tom.core.context import Context, World, WorldModel
+from tom.core.replay import Replay, Ring, Transitions, draw
+from tom.core.streams import Stream
 from tom.settings.backbones.mbpo import Settings
-from tom.streams import Stream
 
 ROWS_PER_CHUNK = 2_000  # rollout rows computed together: fits the cache, changes no result
 
 
-class ModelBasedPolicyOptimisation(Backbone):
+class ModelBasedPolicyOptimisation(SacBackbone):
     """SAC, and the buffer of model transitions it mostly learns from."""
 
     uses_model = True
@@ -36,14 +35,14 @@ class ModelBasedPolicyOptimisation(Backbone):
 
     @torch.no_grad()
     def rollout(
-        self, model: Dynamics, replay: Replay, spec: EnvSpec, stream: Stream, weights: Tensor | None = None
+        self, model: WorldModel, replay: Replay, world: World, stream: Stream, weights: Tensor | None = None
     ) -> None:
         """Branches `rollout_starts` rollouts from stored states into the model buffer.
 
         The states are drawn evenly, or in proportion to weights [R, N].
         """
         starts, stream = self.settings.rollout_starts, stream.fork()
-        outputs, actions = 1 + spec.observation_dim, spec.action_dim
+        outputs, actions = 1 + world.observation_dim, world.action_dim
         index = stream.below(len(replay), starts) if weights is None else draw(weights, starts, stream)
         obs = replay.rows(index).obs
         self.length = rollout_length(self.settings, replay.added)
@@ -51,20 +50,20 @@ class ModelBasedPolicyOptimisation(Backbone):
             noise = stream.normal(starts, outputs + actions).split(ROWS_PER_CHUNK, 1)
             uniform = stream.uniform(starts, outputs).split(ROWS_PER_CHUNK, 1)
             steps = [
-                self._model_step(model, spec, *chunk)
+                self._model_step(model, world, *chunk)
                 for chunk in zip(obs.split(ROWS_PER_CHUNK, 1), noise, uniform, strict=True)
             ]
-            rows = Transitions(torch.cat(steps, 1), spec.observation_dim, spec.action_dim)
+            rows = Transitions(torch.cat(steps, 1), world.observation_dim, world.action_dim)
             self.model_buffer.add(rows.data)
             # A rollout that ended starts again from where it branched, so that the batch stays rectangular.
             obs = torch.where(rows.terminated[..., None] > 0, obs, rows.next_obs)
 
-    def _model_step(self, model: Dynamics, spec: EnvSpec, obs: Tensor, noise: Tensor, uniform: Tensor) -> Tensor:
+    def _model_step(self, model: WorldModel, world: World, obs: Tensor, noise: Tensor, uniform: Tensor) -> Tensor:
         """Rows [R, B, W] of one imagined step from obs [R, B, O]."""
-        action_noise, normal = noise.split([spec.action_dim, noise.shape[-1] - spec.action_dim], -1)
-        obs_action = torch.cat([obs, self.sac.policy.sample(obs, action_noise)], -1)
+        action_noise, normal = noise.split([world.action_dim, noise.shape[-1] - world.action_dim], -1)
+        obs_action = torch.cat([obs, self.policy.sample(obs, action_noise)], -1)
         reward, next_obs = model.sample(obs_action, uniform, normal)
-        terminated = spec.terminated(next_obs).to(reward.dtype)
+        terminated = world.terminated(next_obs).to(reward.dtype)
         ends = torch.stack([reward, terminated, torch.zeros_like(reward)], -1)
         return torch.cat([obs_action, next_obs, ends], -1)
 
@@ -88,6 +87,9 @@ class ModelBasedPolicyOptimisation(Backbone):
         buffer, settings = self.model_buffer, self.settings
         retained = min(len(buffer), settings.rollout_starts * self.length * settings.rounds_retained)
         return (buffer.added - 1 - stream.below(retained, count, rows)) % buffer.capacity
+
+    def tensors(self) -> dict[str, Iterable[Tensor]]:
+        return super().tensors() | {"model outputs": [self.model_buffer.all().data]}
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"model_buffer": self.model_buffer.state_dict(), "length": self.length}

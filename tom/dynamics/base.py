@@ -1,4 +1,4 @@
-"""What every dynamics model offers: a conditional density of (reward, s' - s) given (s, a), and how it is fitted."""
+"""What every dynamics model offers: a density of (reward, s' - s) given (s, a), and a fit to weighted rows."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -6,15 +6,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.dynamics.descent import by_descent, minibatch
+from tom.core.networks import Normaliser
+from tom.core.replay import Transitions
+from tom.core.streams import Stream
 from tom.dynamics.samples import Samples
-from tom.graphs import Captured
-from tom.networks import Normaliser
-from tom.replay import Transitions
-from tom.streams import Stream
 
 PerSampleLoss: TypeAlias = Callable[["Dynamics", Tensor, Tensor, Tensor], Tensor]  # a Loss, or a function like one
+ROWS_PER_CHUNK = 1_000  # rows whose loss is computed together; changes no more than a sum's rounding
 
 
 def targets_of(rows: Transitions) -> Tensor:
@@ -29,8 +27,7 @@ class Dynamics(nn.Module):
     """
 
     settings: Any  # the dataclass of the model in tom.settings.dynamics
-    optimizer: ReplicaAdam  # of a model that is fitted by descent
-    bootstrap = False  # whether each member keeps one bootstrap of the rows for a fit; otherwise epochs draw afresh
+    optimizer: torch.optim.Optimizer | None = None  # whose state lasts from one fit to the next, where there is one
 
     def __init__(
         self,
@@ -44,10 +41,9 @@ class Dynamics(nn.Module):
         self.lead = (replicas, *members)
         self.inputs = Normaliser(replicas, observation_dim + action_dim, device)
         self.targets = Normaliser(replicas, 1 + observation_dim, device)
-        self.update = Captured(self._update, device)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """The same rows for every member: [R, B, W] -> a view [*lead, B, W]."""
+        """Rows [R, B, W] for every member alike, as a view [*lead, B, W]."""
         apart = rows.view(len(rows), *[1] * len(self.lead[1:]), *rows.shape[1:])
         return apart.expand(*self.lead, *rows.shape[1:])
 
@@ -70,19 +66,16 @@ class Dynamics(nn.Module):
 
     def refit(self, training: Samples, holdout: Samples, loss: PerSampleLoss, stream: Stream) -> dict[str, Tensor]:
         """Fits the weighted loss on samples [R, N, W]; returns epochs, train_loss and holdout_loss, [R] each."""
-        return by_descent(self, training, holdout, loss, stream)
+        raise NotImplementedError
 
-    def _update(self, rows: Tensor, loss: PerSampleLoss, layout: tuple[int, int], awake: tuple[int, ...]) -> Tensor:
-        """One minibatch of a fit by descent; who is `awake` is part of what a graph repeats."""
-        return minibatch(self, rows, loss, layout)
-
-    def regulariser(self) -> Tensor:
-        """What is added to the members' summed mean training loss: [R]."""
-        return self.inputs.mean.new_zeros(self.lead[0])
-
-    def holdout_losses(self, samples: Samples, loss: PerSampleLoss) -> Tensor:
-        """What epochs are judged by, on samples [*lead, B, W]: the loss, unless a model has a criterion of its own."""
-        return loss(self, samples.inputs, samples.targets, samples.columns)
+    @torch.no_grad()
+    def mean_loss(self, samples: Samples, loss: PerSampleLoss) -> Tensor:
+        """The weighted mean of a loss over samples [R, N, W]: [*lead]; 0 where there are none."""
+        spread = samples.like(self.spread(samples.data))
+        parts = [samples.like(part) for part in spread.data.split(ROWS_PER_CHUNK, -2)]
+        losses = torch.cat([loss(self, part.inputs, part.targets, part.columns) for part in parts], -1)
+        weights = spread.weights.contiguous()
+        return (losses * weights).sum(-1) / weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
 
     @torch.no_grad()
     def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from tom.core.replay import Replay, Transitions, take
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, targets_of
-from tom.replay import Replay, Transitions, take
-from tom.streams import Stream
 
 ROWS = 2_000  # drawn for the errors
 NEWEST = 1_000  # transitions whose bias is reported
@@ -35,7 +35,7 @@ def model_errors(model: Dynamics, replay: Replay, weights: Tensor, stream: Strea
 
 @torch.no_grad()
 def errors_on(model: Dynamics, rows: Transitions) -> dict[str, Tensor]:
-    """The same errors on any rows [R, B], all alike, [R] each.
+    """Errors on rows [R, B] in the model's normalised units, members averaged, every row alike, [R] each.
 
     bias: root mean square over outputs of the mean error; rmse: that over rows and outputs; nll: mean -log p of a row.
     """

@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.context import Context
+from tom.core.adam import ReplicaAdam
+from tom.core.context import Context
+from tom.core.networks import StackedMLP, xavier
+from tom.core.replay import Transitions
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, PerSampleLoss
-from tom.dynamics.descent import mean_loss
+from tom.dynamics.descent import FittedByDescent
 from tom.dynamics.samples import Samples
-from tom.networks import StackedMLP, xavier
-from tom.replay import Transitions
 from tom.settings.dynamics.ensemble import Settings
-from tom.streams import Stream
 
 
 def soft_clamp(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -31,7 +31,12 @@ def truncate_(net: StackedMLP) -> None:
             weights.copy_(math.sqrt(2.0) * torch.erfinv(quantile) / (2.0 * math.sqrt(weights.shape[1])))
 
 
-class Ensemble(Dynamics):
+def squared_error(model: Dynamics, inputs: Tensor, targets: Tensor, columns: Tensor) -> Tensor:
+    """Of the mean, averaged over outputs (bnn.py, mse_loss): [R, E, B]."""
+    return (model.mean(inputs) - targets).square().mean(-1)
+
+
+class Ensemble(FittedByDescent):
     """E SiLU MLPs per replica, each a Gaussian per output dimension, with bounds on log-variance that they share."""
 
     elites: Tensor
@@ -92,16 +97,15 @@ class Ensemble(Dynamics):
         decay = 0.5 * (self.decays * self.net.weights.square()).view(self.lead[0], -1).sum(1)
         return 0.5 * self.outputs * (bounds + decay)
 
-    def holdout_losses(self, samples: Samples, loss: PerSampleLoss) -> Tensor:
-        """Squared error of the mean, averaged over outputs (bnn.py, mse_loss), or the loss: [R, E, B]."""
-        if self.settings.holdout_by == "loss":
-            return super().holdout_losses(samples, loss)
-        return (self.mean(samples.inputs) - samples.targets).square().mean(-1)
+    def criterion(self, loss: PerSampleLoss) -> PerSampleLoss:
+        """The squared error of the mean, or the loss."""
+        return loss if self.settings.holdout_by == "loss" else squared_error
 
     def refit(self, training: Samples, holdout: Samples, loss: PerSampleLoss, stream: Stream) -> dict[str, Tensor]:
         """Fits, and picks each replica's elites by their weighted hold-out loss."""
         numbers = super().refit(training, holdout, loss, stream)
-        self.elites.copy_(mean_loss(self, holdout, loss).argsort(dim=-1, stable=True)[:, : self.elites.shape[1]])
+        ranked = self.mean_loss(holdout, self.criterion(loss)).argsort(dim=-1, stable=True)
+        self.elites.copy_(ranked[:, : self.elites.shape[1]])
         return numbers
 
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from tom.core.replay import Transitions, take
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, PerSampleLoss, targets_of
 from tom.dynamics.samples import Samples
-from tom.replay import Transitions, take
-from tom.streams import Stream
 
 
 def fit(

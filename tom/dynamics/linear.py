@@ -5,13 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tom.context import Context
+from tom.core.context import Context
+from tom.core.replay import draw, take
+from tom.core.streams import Stream
 from tom.dynamics.base import Dynamics, PerSampleLoss
-from tom.dynamics.descent import mean_loss
 from tom.dynamics.samples import Samples
-from tom.replay import draw, take
 from tom.settings.dynamics.linear import Settings
-from tom.streams import Stream
 
 
 def weighted_least_squares(x: Tensor, y: Tensor, weights: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,8 +65,8 @@ class LinearGaussian(Dynamics):
         self.log_variances.copy_(variances.clamp(min=self.settings.variance_floor).log())
         return {
             "epochs": torch.ones_like(weights[:, 0]),
-            "train_loss": mean_loss(self, training, loss),
-            "holdout_loss": mean_loss(self, holdout, loss),
+            "train_loss": self.mean_loss(training, loss),
+            "holdout_loss": self.mean_loss(holdout, loss),
         }
 
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tom.adam import ReplicaAdam
-from tom.context import Context
-from tom.dynamics.base import Dynamics
-from tom.networks import StackedMLP
+from tom.core.adam import ReplicaAdam
+from tom.core.context import Context
+from tom.core.networks import StackedMLP
+from tom.dynamics.descent import FittedByDescent
 from tom.settings.dynamics.mdn import Settings
 
 
@@ -60,7 +60,7 @@ def softmax_and_total(x: Tensor) -> tuple[Tensor, Tensor]:
     return exponentials.div_(total), (most + total.log())[..., 0]
 
 
-class MixtureDensityNetwork(Dynamics):
+class MixtureDensityNetwork(FittedByDescent):
     """SiLU MLP with 3 (1 + O) K outputs: mixture logits, means and raw variances."""
 
     def __init__(self, settings: Settings, context: Context):
@@ -83,7 +83,7 @@ class MixtureDensityNetwork(Dynamics):
         return logits, mean, raw
 
     def parameters_of(self, inputs: Tensor) -> Tensor:
-        """The same as one tensor [R, B, 3, 1 + O, K]."""
+        """Logits, means and raw variances as one tensor [R, B, 3, 1 + O, K]."""
         return self.net(inputs).view(*inputs.shape[:-1], 3, self.outputs, self.components)
 
     def mean(self, inputs: Tensor) -> Tensor:

@@ -1,12 +1,9 @@
 """Early stopping, each replica by its own rule: it ends as its best epochs left it, whatever the others do."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from tom.dynamics.base import Dynamics
 
 
 class Patience:
@@ -16,13 +13,14 @@ class Patience:
     _save_best). Parameters that members share belong to no member's best epoch: they stay as the last epoch left them.
     """
 
-    def __init__(self, model: "Dynamics", patience: int, min_improvement: float):
-        self.model, self.patience, self.min_improvement = model, patience, min_improvement
-        replicas, device = model.lead[0], model.inputs.mean.device
-        self.best = torch.full(model.lead, torch.inf, device=device)
-        self.best_parameters = [p.detach().clone() for p in model.parameters()]
-        self.since_best = torch.zeros(replicas, dtype=torch.int64, device=device)
-        self.epochs = torch.zeros(replicas, device=device)
+    def __init__(self, parameters: Iterable[Tensor], lead: tuple[int, ...], patience: int, min_improvement: float):
+        """Of models whose parameters have as many rows as there are replicas times members, lead = (R, *members)."""
+        self.parameters, self.patience, self.min_improvement = list(parameters), patience, min_improvement
+        device = self.parameters[0].device
+        self.best = torch.full(lead, torch.inf, device=device)
+        self.best_parameters = [parameter.detach().clone() for parameter in self.parameters]
+        self.since_best = torch.zeros(lead[0], dtype=torch.int64, device=device)
+        self.epochs = torch.zeros(lead[0], device=device)
 
     @property
     def active(self) -> Tensor:
@@ -35,17 +33,17 @@ class Patience:
         gain = self.best - holdout_loss
         better = (gain > self.min_improvement * self.best.abs()) | (torch.isinf(self.best) & ~torch.isnan(gain))
         improved = better & active.view(-1, *[1] * (better.dim() - 1))
-        self._copy(self.best_parameters, list(self.model.parameters()), improved)
+        self._copy(self.best_parameters, self.parameters, improved)
         self.best = torch.where(improved, holdout_loss, self.best)
         self.since_best = torch.where(improved.view(len(active), -1).any(1), 0, self.since_best + active)
         self.epochs += active
         return not bool(self.active.any())
 
     def finish(self, restore_best: bool) -> None:
-        """Puts the best epochs' parameters back into the model."""
+        """Puts the best epochs' parameters back, if they are wanted."""
         if restore_best:
             everyone = torch.ones_like(self.best, dtype=torch.bool)
-            self._copy(list(self.model.parameters()), self.best_parameters, everyone)
+            self._copy(self.parameters, self.best_parameters, everyone)
 
     @staticmethod
     @torch.no_grad()

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tom.settings.experiments.road_and_rocks import World
 from tom.settings.fields import SettingsError, problems
-from tom.settings.road_and_rocks import Settings
 
 ROAD = (0.75, 0.25)  # |x| and |y| at most, map units (paper, Fig. 2)
 START, GOAL = (-0.5, 0.0), (0.5, 0.0)  # (paper, Fig. 2)
@@ -33,13 +33,13 @@ def on_road(obs: Tensor) -> Tensor:
     return (obs[..., 0].abs() <= ROAD[0]) & (obs[..., 1].abs() <= ROAD[1])
 
 
-def turn(world: Settings, obs: Tensor) -> Tensor:
+def turn(world: World, obs: Tensor) -> Tensor:
     """theta(s), radians, [...]."""
     waves = torch.sin(math.pi * world.waves * obs).prod(-1)
     return torch.where(on_road(obs), torch.zeros_like(waves), world.strength * math.pi * (1.0 + waves) / 2.0)
 
 
-def displacement(world: Settings, obs: Tensor, action: Tensor) -> Tensor:
+def displacement(world: World, obs: Tensor, action: Tensor) -> Tensor:
     """step * R(theta(s)) a for positions and actions [..., 2], map units."""
     theta = turn(world, obs)
     sine, cosine = theta.sin(), theta.cos()
@@ -47,7 +47,7 @@ def displacement(world: Settings, obs: Tensor, action: Tensor) -> Tensor:
     return world.step * torch.stack([cosine * x - sine * y, sine * x + cosine * y], -1)
 
 
-def dynamics(world: Settings, obs: Tensor, action: Tensor) -> Tensor:
+def dynamics(world: World, obs: Tensor, action: Tensor) -> Tensor:
     """The next position [..., 2]; the map's border stops the car."""
     return (obs + displacement(world, obs, action)).clamp(-1.0, 1.0)
 
@@ -57,12 +57,12 @@ def distance(next_obs: Tensor) -> Tensor:
     return (next_obs - next_obs.new_tensor(GOAL)).norm(dim=-1)
 
 
-def terminated(world: Settings, next_obs: Tensor) -> Tensor:
+def terminated(world: World, next_obs: Tensor) -> Tensor:
     """Whether a step that led to [..., 2] arrived: bool [...]."""
     return distance(next_obs) <= world.goal_radius
 
 
-def reward(world: Settings, next_obs: Tensor) -> Tensor:
+def reward(world: World, next_obs: Tensor) -> Tensor:
     """Of a step that led to [..., 2]: [...]."""
     away = distance(next_obs)
     return world.goal_bonus * (away <= world.goal_radius) - away
@@ -74,8 +74,8 @@ class RoadAndRocks(gymnasium.Env[np.ndarray, np.ndarray]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (as gymnasium declares it)
 
     def __init__(self, render_mode: str | None = None, **changes: Any):
-        """`changes` are fields of tom.settings.road_and_rocks.Settings; SettingsError for a value out of range."""
-        self.world, self.render_mode = Settings(**changes), render_mode
+        """`changes` are fields of the settings class World; SettingsError for a value out of range."""
+        self.world, self.render_mode = World(**changes), render_mode
         if found := list(problems(self.world, "road_and_rocks")):
             raise SettingsError("; ".join(found))
         self.observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)

@@ -86,5 +86,5 @@ class Lockstep:
 
 
 def interleaved(groups: Sequence[Sequence[Any]], count: int) -> list[Any]:
-    """What was dealt out in turn to the groups, in its order before."""
+    """`count` items in the order in which they were dealt out, one to each of the groups in turn."""
     return [groups[place % len(groups)][place // len(groups)] for place in range(count)]

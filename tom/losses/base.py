@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from tom.context import View
+from tom.core.context import View
 from tom.dynamics.base import Dynamics
 
 

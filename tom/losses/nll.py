@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from tom.context import Context
+from tom.core.context import Context
 from tom.dynamics.base import Dynamics
 from tom.losses.base import Loss
 from tom.settings.losses.nll import Settings

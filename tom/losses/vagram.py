@@ -12,10 +12,10 @@ NLL of a Gaussian of unit variance up to a constant, is then half the term above
 import torch
 from torch import Tensor
 
-from tom.context import Context, View
+from tom.core.context import Context, View
+from tom.core.networks import Policy, TwinCritic
 from tom.dynamics.base import Dynamics
 from tom.losses.base import Loss
-from tom.networks import Policy, TwinCritic
 from tom.settings.losses.vagram import Settings
 
 ROWS_PER_CHUNK = 4_096

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.context import View
-from tom.replay import Replay
+from tom.core.context import View
+from tom.core.replay import Replay
 
 AGE_BINS = 10
 
@@ -37,7 +37,7 @@ class Weighting:
 
 
 def uniform_weights(replay: Replay) -> Tensor:
-    """Ones [R, N]."""
+    """Weights that count every stored row once, [R, N]."""
     return replay.data.new_ones(replay.data.shape[0], len(replay))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from tom.context import Context, View
+from tom.core.context import Context, View
 from tom.settings.weightings.pdml import Settings
 from tom.weightings.base import Weighting, uniform_weights
 

@@ -7,7 +7,7 @@ shares by a and gives 1 - a to the newcomer, so that after K switches w_0 = a^K 
 import torch
 from torch import Tensor
 
-from tom.context import Context, View
+from tom.core.context import Context, View
 from tom.settings.weightings.pmac import Settings
 from tom.weightings.base import Weighting
 

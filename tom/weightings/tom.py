@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.context import Context, View
-from tom.discriminator import Discriminator
-from tom.divergences import weight
-from tom.dual import DUAL, OccupancyQ
-from tom.network_q import NetworkQ
-from tom.projection import project
-from tom.quadratic_q import QuadraticQ
-from tom.replay import take
+from tom.core.context import Context, View
+from tom.core.replay import take
+from tom.core.streams import Stream
+from tom.occupancy.discriminator import Discriminator
+from tom.occupancy.divergences import weight
+from tom.occupancy.dual import DUAL, OccupancyQ
+from tom.occupancy.network_q import NetworkQ
+from tom.occupancy.projection import project
+from tom.occupancy.quadratic_q import QuadraticQ
+from tom.occupancy.released import bootstrap, bootstrapped, multiplicity, recency_log_ratio
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 from tom.weightings.base import Weighting, uniform_weights
-from tom.weightings.released import bootstrap, bootstrapped, multiplicity, recency_log_ratio
 
 
 class TransitionOccupancyMatching(Weighting):

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from tom.context import Context, View
+from tom.core.context import Context, View
 from tom.settings.weightings.uniform import Settings
 from tom.weightings.base import Weighting, uniform_weights
 

@@ -14,12 +14,13 @@ from pipeline.checks.bench.products import (
     training,
     weight_gradients,
 )
-from tom import dual
 from tom.backbones import mbpo
-from tom.discriminator import Discriminator
-from tom.dynamics.descent import HOLDOUT_CHUNK, epoch, epochs, mean_loss
+from tom.core.replay import take
+from tom.dynamics.base import ROWS_PER_CHUNK
+from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
-from tom.replay import take
+from tom.occupancy import dual
+from tom.occupancy.discriminator import Discriminator
 from tom.settings.agent import agent_settings
 from tom.train import Trainer
 
@@ -54,7 +55,6 @@ def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = 
     made.replay.add(rows)
     made.replay.resets.normal_()
     made.replay.reset_count = [made.replay.resets.shape[1]] * len(seeds)
-    made.env_steps = replay_rows
     return made
 
 
@@ -135,8 +135,8 @@ def fit_parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
     held = min(int(settings.holdout_fraction * len(made.replay)), settings.holdout_max_rows)
     if held:
         holdout = samples.like(samples.data[:, :held])
-        judge = lambda: mean_loss(model, holdout, made.loss)  # noqa: E731
-        chunk = min(held, HOLDOUT_CHUNK)
+        judge = lambda: model.mean_loss(holdout, model.criterion(made.loss))  # noqa: E731
+        chunk = min(held, ROWS_PER_CHUNK)
         yield Part(f"hold-out loss, {held:,} rows", judge, 1, forward(chunk, sizes, stack), fits, held / chunk)
 
 

@@ -12,7 +12,7 @@ from pipeline.suites.road.jobs import Job
 from tom.settings import KINDS
 
 CELL = Path("reports/cells/road.json")
-WORK = ("pipeline.suites.road.work", "tom.road")
+WORK = ("pipeline.suites.road.work", "tom.experiments.road_and_rocks")
 
 
 def content(wanted: Sequence[Job], work: Sequence[str] = WORK, root: Path = ROOT) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from pipeline.config.methods import DEFAULT_PARTS
 from pipeline.config.params import Params, at
 from pipeline.config.refusals import Section
-from tom.settings import offline, road_and_rocks, settings_class
+from tom.settings import settings_class
 from tom.settings.agent import AgentSettings, agent_settings
+from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError, problems
 
 PARTS = {"dynamics": "linear", "backbone": "mbpo"}  # of every method here: the paper's Figure 2 has a linear model
@@ -22,8 +23,8 @@ class Job:
     """One method at one strength of the rocks, all seeds at once."""
 
     method: str
-    world: road_and_rocks.Settings
-    offline: offline.Settings
+    world: World
+    offline: Offline
     agent: AgentSettings
     seeds: tuple[int, ...]
 
@@ -39,7 +40,7 @@ def jobs(params: Params) -> list[Job]:
 def jobs_of(params: Params, pairs: Sequence[tuple[float, str]]) -> list[Job]:
     """The methods, each at a strength of the rocks; SettingsError for a fault."""
     seeds, world = tuple(checked(params)["seeds"]), world_of(params)
-    data = offline.Settings(**at(params.road, "offline"))
+    data = Offline(**at(params.road, "offline"))
     found = [*problems(world, "road.world"), *problems(data, "road.offline")]
     if found:
         raise SettingsError(f"params.yaml: {'; '.join(found)}")
@@ -58,12 +59,12 @@ def checked(params: Params) -> Section:
     return params.road
 
 
-def world_of(params: Params) -> road_and_rocks.Settings:
+def world_of(params: Params) -> World:
     """The world of the figure."""
-    return road_and_rocks.Settings(**at(params.road, "world"))
+    return World(**at(params.road, "world"))
 
 
-def agent_of(params: Params, method: str, data: offline.Settings) -> AgentSettings:
+def agent_of(params: Params, method: str, data: Offline) -> AgentSettings:
     """The method's weighting and loss with a linear model inside MBPO; what `road` says, then what the method says."""
     if (backbone := params.part(method, "backbone")) != DEFAULT_PARTS["backbone"]:
         raise SettingsError(f"params.yaml: road.methods: {method} has no model to learn in (backbone {backbone})")

@@ -33,7 +33,7 @@ from pipeline.suites.road.cells import CELL, content, described
 from pipeline.suites.road.jobs import Job, jobs
 from pipeline.suites.road.tables import MEASURED, RAW
 from tom.envs import road_and_rocks
-from tom.road import Measurement, Weights, experiment
+from tom.experiments.road_and_rocks import Measurement, Weights, experiment
 from tom.settings.fields import SettingsError
 
 PACKAGES = ("torch", "numpy", "gymnasium")

@@ -20,7 +20,7 @@ from tom.settings.fields import SettingsError
 
 COLLECTOR = "sac"  # the method of params.yaml whose training gives the replay and the policy
 COLLECTION = ("pipeline.suites.weights.dataset",)  # what SAC's part of the numbers comes from, beside SAC
-SOURCES = (*COLLECTION, "pipeline.suites.weights.work", "tom.curated")
+SOURCES = (*COLLECTION, "pipeline.suites.weights.work", "tom.experiments.curated_buffer")
 CHUNKS, NUMBERS, RETURNS = "chunks.csv", "numbers.csv", "returns.csv"
 
 

@@ -30,7 +30,7 @@ from pipeline.runs.provenance import PACKAGES, names_of
 from pipeline.suites.weights.cells import WEIGHTS, collector
 
 if TYPE_CHECKING:
-    from tom.curated import Recording
+    from tom.experiments.curated_buffer import Recording
 
 FORMAT = 1
 TRANSITIONS, POLICY, MANIFEST = "transitions.npz", "policy.npz", "manifest.json"
@@ -62,7 +62,7 @@ def dataset_folder(cell: Cell, root: Path = ROOT) -> Path:
 
 def load(folder: Path, env: str | None = None) -> Dataset:
     """The data set in a folder; Refused, in one sentence, if it is not whole, or not of this environment."""
-    from tom.curated import Recording
+    from tom.experiments.curated_buffer import Recording
 
     manifest = read_manifest(folder)
     if env is not None and manifest["env"] != env:
@@ -113,8 +113,8 @@ def _make(cell: Cell, folder: Path) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from tom.curated import Recording
-    from tom.replay import Transitions
+    from tom.core.replay import Transitions
+    from tom.experiments.curated_buffer import Recording
 
     torch.set_num_threads(1)
     replay = _train(cell, folder)

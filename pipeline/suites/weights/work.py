@@ -39,7 +39,7 @@ def weigh(cell: Cell, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str
     """The rows of chunks.csv and numbers.csv; SettingsError before any compute for a buffer that is too small."""
     import torch
 
-    from tom import curated
+    from tom.experiments import curated_buffer as curated
     from tom.settings import settings_class
     from tom.settings.agent import agent_settings
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tom.streams import Stream
+from tom.core.streams import Stream
 
 STAMPS = ("env_step", "policy_round")
 RESETS_KEPT = 1_000  # reset states kept per replica (ours; a few hundred describe the initial distribution)

@@ -16,9 +16,12 @@ import math
 import torch
 from torch import Tensor
 
-from tom.context import Context
-from tom.divergences import conjugate, curvature, slope
-from tom.dual import (
+from tom.core.context import Context
+from tom.core.networks import Policy
+from tom.core.replay import RESETS_KEPT, Replay, take
+from tom.core.streams import Stream
+from tom.occupancy.divergences import conjugate, curvature, slope
+from tom.occupancy.dual import (
     ROWS_PER_CHUNK,
     OccupancyQ,
     bellman_error,
@@ -28,10 +31,7 @@ from tom.dual import (
     dual_loss,
     policy_inputs,
 )
-from tom.networks import Policy
-from tom.replay import RESETS_KEPT, Replay, take
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 
 NEWTON_STEPS, HALVINGS = 100, 40
 DECREMENT = 1e-9  # nats that another Newton step would gain: where it stops

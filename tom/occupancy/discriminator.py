@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tom.adam import fused_adam
-from tom.graphs import Captured
-from tom.networks import Normaliser, StackedMLP, descend
-from tom.replay import Transitions, take
+from tom.core.adam import fused_adam
+from tom.core.graphs import Captured
+from tom.core.networks import Normaliser, StackedMLP, descend
+from tom.core.replay import Transitions, take
+from tom.core.streams import Stream
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 
 UPDATES_PER_DRAW = 50  # bounds memory, changes no result
 ROWS_PER_CHUNK = 4_096
@@ -83,16 +83,16 @@ class Discriminator(nn.Module):
         for start in range(0, settings.discriminator_updates, UPDATES_PER_DRAW):
             updates = min(UPDATES_PER_DRAW, settings.discriminator_updates - start)
             current_rows = take(positives, stream.below(positives.shape[1], updates, batch)).unbind(1)
-            negatives = self.drawn(buffer, stream.below(count, updates, batch).flatten(1))
+            negatives = self.inputs(buffer, stream.below(count, updates, batch).flatten(1))
             buffer_rows = negatives.unflatten(1, (updates, batch)).unbind(1)
             mixtures = stream.uniform(updates, batch, 1).unbind(1)
             for drawn in zip(current_rows, buffer_rows, mixtures, strict=True):
                 update(*drawn)
-        others = self.drawn(buffer, stream.below(count, held))
+        others = self.inputs(buffer, stream.below(count, held))
         with torch.no_grad():
             return cross_entropy(self(held_out), self(others), settings.negative_label)
 
-    def drawn(self, rows: Transitions, index: Tensor) -> Tensor:
+    def inputs(self, rows: Transitions, index: Tensor) -> Tensor:
         """The normalised features of the rows index [R, B]: [R, B, 2 O + A]."""
         return self.normalise(features(rows.like(take(rows.data, index))))
 

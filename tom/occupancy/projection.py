@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tom.networks import Normaliser, StackedMLP, descend
-from tom.replay import Transitions, take
-from tom.streams import Stream
+from tom.core.networks import Normaliser, StackedMLP, descend
+from tom.core.replay import Transitions, take
+from tom.core.streams import Stream
 
 HIDDEN, UPDATES, BATCH, LEARNING_RATE = 64, 300, 256, 1e-3  # ours
 

@@ -7,14 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tom.core.replay import Replay
+from tom.core.streams import Stream, streams
 from tom.envs import road_and_rocks
 from tom.envs.road_and_rocks import GOAL, ROAD, START, distance, dynamics, on_road
-from tom.offline import OfflineAgent, Task
-from tom.replay import Replay
+from tom.experiments.offline import OfflineAgent, Task
 from tom.settings.agent import AgentSettings
-from tom.settings.offline import Settings
-from tom.settings.road_and_rocks import Settings as World
-from tom.streams import Stream, streams
+from tom.settings.experiments.road_and_rocks import Offline, World
 
 CPU = torch.device("cpu")  # the networks are small
 EXPERT, FOOTPRINT = 1, 2  # policy rounds of the experts' rows; random rows are round 0
@@ -40,7 +39,7 @@ class Weights:
 
 
 def experiment(
-    parts: AgentSettings, world: World, settings: Settings, seeds: Sequence[int]
+    parts: AgentSettings, world: World, settings: Offline, seeds: Sequence[int]
 ) -> Iterator[Measurement | Weights]:
     """Trains R = len(seeds) replicas, each on data of its own; measured before and after every round, then Weights.
 
@@ -52,8 +51,8 @@ def experiment(
     test = Test(world, settings, draws["eval"])
     yield Measurement(0, episode_returns(agent.policy, world, len(seeds)), *torch.full((3, len(seeds)), torch.nan))
     for count in range(1, settings.rounds + 1):
-        weights = agent.fit_model()
-        agent.improve(settings.updates_per_round)
+        weights, _ = agent.fit_model()
+        agent.improve_policy(count * settings.updates_per_round)
         returns = episode_returns(agent.policy, world, len(seeds))
         yield Measurement(count * settings.updates_per_round, returns, *test.errors(agent))
     yield Weights(replay.all().obs, weights)
@@ -64,7 +63,7 @@ def task_of(world: World) -> Task:
     return Task(2, 2, partial(road_and_rocks.reward, world), partial(road_and_rocks.terminated, world))
 
 
-def dataset(world: World, settings: Settings, stream: Stream) -> Replay:
+def dataset(world: World, settings: Offline, stream: Stream) -> Replay:
     """Random transitions from all over the map, then those of the experts, the last one's newest."""
     shape = (settings.random_transitions, 2)
     obs, action = 2.0 * stream.uniform(*shape) - 1.0, 2.0 * stream.uniform(*shape) - 1.0
@@ -80,7 +79,7 @@ def dataset(world: World, settings: Settings, stream: Stream) -> Replay:
     return replay
 
 
-def drive(world: World, settings: Settings, stream: Stream) -> Tensor:
+def drive(world: World, settings: Offline, stream: Stream) -> Tensor:
     """Rows [R, n, W] of a car that heads for the goal at full throttle, with noise; who arrives starts again."""
     noise = settings.expert_noise * stream.normal(settings.expert_transitions, 2)
     start = noise.new_tensor(START)
@@ -122,7 +121,7 @@ def episode_returns(policy: Callable[[Tensor], Tensor], world: World, replicas: 
 class Test:
     """Fresh transitions: what the expert does on the road, and uniform actions on the road and all over the map."""
 
-    def __init__(self, world: World, settings: Settings, stream: Stream):
+    def __init__(self, world: World, settings: Offline, stream: Stream):
         count, self.world = settings.test_rows, world
         road = torch.tensor(ROAD) * (2.0 * stream.uniform(count, 2) - 1.0)
         everywhere = 2.0 * stream.uniform(count, 2) - 1.0

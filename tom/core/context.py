@@ -1,15 +1,17 @@
 """What the parts of an agent are built from, and what they see of one another while it trains."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from tom.networks import Policy, TwinCritic
-from tom.replay import Replay
+from tom.core.networks import Policy, TwinCritic
+from tom.core.replay import Replay
+from tom.core.streams import Stream
 from tom.settings import KINDS
-from tom.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,28 @@ class View:
     stream: Stream
     target: TwinCritic | None = None  # the slow copies of the critics
     burst_env_steps: float = 1.0  # the policy changes this often
+
+
+class World(Protocol):
+    """What an agent knows of where it acts: the spec of an environment, or the task of an agent without one."""
+
+    @property
+    def observation_dim(self) -> int: ...
+    @property
+    def action_dim(self) -> int: ...
+    @property
+    def terminated(self) -> Callable[[Tensor], Tensor]:
+        """Next observations [..., O] -> whether they are terminal, bool [...]."""
+
+
+class WorldModel(Protocol):
+    """Where imagined steps come from: a dynamics model, or one whose reward is known."""
+
+    def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward [R, B] and next observation [R, B, O] at obs_action [R, B, O + A], in raw units.
+
+        uniform and normal are draws in [0, 1) and standard normal ones, [R, B, 1 + O].
+        """
 
 
 def build(kind: str, settings: Any, context: Context) -> Any:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tom.streams import Stream
+from tom.core.streams import Stream
 
 LOG_STD_RANGE = (-20.0, 2.0)  # Haarnoja et al., 2018, released code
 

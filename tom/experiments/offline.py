@@ -1,8 +1,4 @@
-"""Model-based policy optimisation from a fixed dataset: no step in the world, batches of model transitions alone.
-
-Algorithm 1 of Ma et al. (2023) with the data collection left out: a round weighs the stored transitions, refits the
-model, branches rollouts from stored states and improves the policy on them. The parts are those of online training.
-"""
+"""An agent that learns from a fixed dataset: Algorithm 1 of Ma et al. (2023) without the collection of data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tom.context import Context, View, build
-from tom.dynamics.base import Dynamics
-from tom.dynamics.fit import fit
-from tom.replay import Replay
+from tom.agent import Agent
+from tom.core.context import WorldModel
+from tom.core.replay import Replay
+from tom.core.streams import Stream
 from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
-from tom.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class Task:
 class KnownReward:
     """A model whose samples have the task's reward in place of the fitted one."""
 
-    def __init__(self, model: Dynamics, task: Task):
+    def __init__(self, model: WorldModel, task: Task):
         self.model, self.task = model, task
 
     def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,45 +36,18 @@ class KnownReward:
         return self.task.reward(next_obs), next_obs
 
 
-class OfflineAgent:
+class OfflineAgent(Agent):
     """R replicas, each with a dataset of its own: the newest `footprint` rows are the policy of interest's."""
 
     def __init__(self, parts: AgentSettings, task: Task, replay: Replay, footprint: int, streams: dict[str, Stream]):
         """Of the settings, `env` and `train` are not used. SettingsError where the data cannot be learned from."""
         check_data(replay, footprint, parts.backbone.batch)
-        self.replay, self.task, self.streams = replay, task, streams
-        discount, sizes = parts.backbone.discount, (task.observation_dim, task.action_dim)
-        context = Context(replay.data.shape[0], *sizes, discount, replay.data.device, streams["init"])
-        self.backbone = build("backbone", parts.backbone, context)
-        self.model = build("dynamics", parts.dynamics, context)
-        self.weighting = build("weighting", parts.weighting, context)
-        self.loss = build("loss", parts.loss, context)
-
-    def fit_model(self) -> Tensor:
-        """Weighs the data, refits the model, branches rollouts; returns the weights [R, N]."""
-        view = self.view()
-        self.weighting.prepare(view)
-        weights: Tensor = self.weighting.weights(view)
-        fit(self.model, self.replay.all(), weights, self.loss.columns(view), self.loss, self.streams["model"])
-        starts = self.weighting.rollout_weights(view)
-        model = KnownReward(self.model, self.task)
-        self.backbone.rollout(model, self.replay, self.task, self.streams["rollout"], starts)
-        return weights
-
-    def improve(self, updates: int) -> None:
-        """So many SAC updates, by whole bursts."""
-        for _ in range(updates // self.backbone.updates_per_burst):
-            self.backbone.burst(self.replay, self.streams["replay"])
-
-    def view(self) -> View:
-        """What weighting and loss may look at; every stored row counts as one step."""
-        sac = self.backbone.sac
-        stream = self.streams["weighting"]
-        return View(self.replay, sac.policy, sac.critic, len(self.replay), 0, stream, sac.target)
+        super().__init__(parts, task, replay, streams)
+        self.world_model = KnownReward(self.model, task)
 
     def policy(self, obs: Tensor) -> Tensor:
         """The deterministic action at obs [R, ..., O]."""
-        action: Tensor = self.backbone.sac.policy.mode(obs)
+        action: Tensor = self.backbone.policy.mode(obs)
         return action
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ the direction Q = constant vanishes: E_q[w (1 - g (1 - terminated))] = 1 - g wit
 
 With continuous states the policy's occupancy is never inside a finite data set: no weights meet the flow constraint,
 and the dual of a rich enough Q has no minimum. What Q may be, and how far it is minimised, is then part of the method:
-`tom/quadratic_q.py` takes a small space and finds the one minimum, `tom/network_q.py` takes so many Adam steps.
+`quadratic_q.py` takes a small space and finds the one minimum, `network_q.py` takes so many Adam steps.
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.context import Context
-from tom.divergences import conjugate, slope, weight
-from tom.networks import Normaliser, Policy
-from tom.replay import RESETS_KEPT, Replay, Transitions, take
+from tom.core.context import Context
+from tom.core.networks import Normaliser, Policy
+from tom.core.replay import RESETS_KEPT, Replay, Transitions, take
+from tom.core.streams import Stream
+from tom.occupancy.divergences import conjugate, slope, weight
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 
 BISECTIONS = 40  # halvings of the bracket: far below float32's resolution
 ROWS_PER_CHUNK = 2_048  # rows of a pass over the whole buffer that are evaluated together

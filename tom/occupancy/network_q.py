@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.adam import fused_adam
-from tom.context import Context
-from tom.dual import OccupancyQ, best_constant, constant_direction, dual_at_zero, dual_loss, policy_inputs
-from tom.graphs import Captured
-from tom.networks import Policy, StackedMLP, descend
-from tom.replay import Replay, Transitions, take
+from tom.core.adam import fused_adam
+from tom.core.context import Context
+from tom.core.graphs import Captured
+from tom.core.networks import Policy, StackedMLP, descend
+from tom.core.replay import Replay, Transitions, take
+from tom.core.streams import Stream
+from tom.occupancy.dual import OccupancyQ, best_constant, constant_direction, dual_at_zero, dual_loss, policy_inputs
 from tom.settings.weightings.tom import Settings
-from tom.streams import Stream
 
 UPDATES_PER_DRAW = 50  # indices and noise are drawn for this many updates at once; bounds memory, changes no result
 
@@ -50,7 +50,7 @@ class NetworkQ(OccupancyQ):
         return error, {"dual": dual, "mass_residual": residual, "dual_at_zero": at_zero}
 
     def untrained(self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream) -> Tensor:
-        """That of the network as it was initialised."""
+        """e of every stored row [R, N] before any round was solved: that of the network as it was initialised."""
         self.observe(replay)
         error = self.errors(replay, log_ratio, policy, stream)
         return self.centre(error, replay.all().terminated) if self.settings.exact_constant else error

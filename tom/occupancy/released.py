@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from tom.replay import Replay, take
-from tom.streams import Stream
+from tom.core.replay import Replay, take
+from tom.core.streams import Stream
 
 
 def bootstrap(replay: Replay, stream: Stream) -> Tensor:

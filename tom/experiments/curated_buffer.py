@@ -6,7 +6,7 @@ weighting looks at "the newest transitions". What is asked for is the mean weigh
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tom.context import Context, View, build
-from tom.networks import Policy
-from tom.replay import Replay, Transitions
+from tom.core.context import Context, View, build
+from tom.core.networks import Policy
+from tom.core.replay import Replay, Transitions
+from tom.core.streams import Stream, streams
+from tom.envs import spec_of
+from tom.envs.episodes import Episodes, uniform_actions
 from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
-from tom.streams import streams
-from tom.train import Trainer
 from tom.weightings.base import summary
 
 CHUNKS = 20  # bars of the figure, half of them for each part (paper: one per 0.1 M of 2 M transitions)
@@ -76,18 +77,23 @@ def seed_for(purpose: int, seed: int) -> int:
 
 def random_transitions(settings: AgentSettings, seed: int) -> Recording:
     """`total_env_steps` transitions of uniform actions, with episodes as in training."""
-    trainer = Trainer(_loop(settings, warmup_actions="uniform"), [seed_for(1, seed)], CPU)
-    return _roll(trainer, settings.train.total_env_steps, explore=True)
+    draws, env_steps = streams([seed_for(1, seed)], CPU), settings.train.total_env_steps
+    episodes = _episodes(settings, draws["env"], env_steps)
+    size = episodes.replay.action_dim
+    return _recorded(episodes, env_steps, lambda _: uniform_actions(draws["policy"], size))
 
 
 def footprint(
     settings: AgentSettings, parameters: Mapping[str, np.ndarray], seed: int, env_steps: int
 ) -> tuple[Recording, Policy]:
-    """So many transitions of the stochastic policy with these parameters, with episodes as in training; the policy."""
-    trainer = Trainer(_loop(settings, total_env_steps=max(env_steps, 1)), [seed_for(2, seed)], CPU)
-    policy = trainer.backbone.sac.policy
-    policy.load_state_dict({name: torch.as_tensor(value)[None] for name, value in parameters.items()})
-    return _roll(trainer, env_steps, explore=False), policy
+    """`env_steps` transitions of the stochastic policy with these parameters, episodes as in training; the policy."""
+    draws, discount = streams([seed_for(2, seed)], CPU), settings.backbone.discount
+    episodes = _episodes(settings, draws["env"], env_steps)
+    sizes = episodes.replay.observation_dim, episodes.replay.action_dim
+    backbone = build("backbone", settings.backbone, Context(1, *sizes, discount, CPU, draws["init"]))
+    backbone.policy.load_state_dict({name: torch.as_tensor(value)[None] for name, value in parameters.items()})
+    trail = _recorded(episodes, env_steps, lambda obs: backbone.act(obs, draws["policy"]))
+    return trail, backbone.policy
 
 
 def curated(parts: Sequence[Recording], time_limits: str = "bootstrap") -> Replay:
@@ -114,7 +120,10 @@ def offline_weights(weigher: Weigher, replay: Replay, policy: Any, seed: int) ->
 def offline_rounds(
     weigher: Weigher, replay: Replay, policy: Any, seed: int
 ) -> Iterator[tuple[Tensor, dict[str, float]]]:
-    """The same, round after round of one weighting on the same data: what it keeps and what it draws may differ."""
+    """What `offline_weights` gives, round after round of one weighting on the same data.
+
+    Rounds may differ in what the weighting keeps of the ones before, and in what it draws.
+    """
     refuse(weigher, len(replay))
     draws = streams([seed_for(3, seed)], CPU)
     sizes = replay.observation_dim, replay.action_dim
@@ -157,15 +166,17 @@ def chunk_means(weights: Tensor, lengths: Sequence[int], chunks: int = CHUNKS) -
     return [[float(chunk.mean()) for chunk in torch.tensor_split(part, each)] for part in parts]
 
 
-def _loop(settings: AgentSettings, **changes: Any) -> AgentSettings:
-    """The settings with others for the loop, and one episode per evaluation: there is none."""
-    train = dataclasses.replace(settings.train, eval_episodes=1, **changes)
-    return dataclasses.replace(settings, train=train)
+def _episodes(settings: AgentSettings, stream: Stream, env_steps: int) -> Episodes:
+    """Episodes as in training, with room for so many steps."""
+    spec = spec_of(settings.env, settings.train.contact_cost)
+    replay = Replay(1, max(env_steps, 1), spec.observation_dim, spec.action_dim, CPU)
+    return Episodes(spec, settings.train, replay, stream)
 
 
-def _roll(trainer: Trainer, env_steps: int, explore: bool) -> Recording:
+def _recorded(episodes: Episodes, env_steps: int, act: Callable[[Tensor], Tensor]) -> Recording:
+    """What `env_steps` steps by the actions act(obs [1, O]), [1, A], lead to."""
     for _ in range(env_steps):
-        trainer.step(explore)
-    kept = trainer.replay.resets_kept()[0]
-    rows = trainer.replay.all()
-    return Recording.of(rows.like(rows.data[0]), trainer.replay.resets[0, :kept])
+        episodes.step(act(episodes.observations))
+    replay = episodes.replay
+    rows = replay.all()
+    return Recording.of(rows.like(rows.data[0]), replay.resets[0, : replay.resets_kept()[0]])

@@ -56,7 +56,7 @@ class ReplicaAdam(torch.optim.Optimizer):
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As of any optimiser."""
+        """Goes on from what `state_dict` gave; the views of the old moments are dropped."""
         super().load_state_dict(state_dict)
         self._views.clear()
 

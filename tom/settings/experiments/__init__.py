@@ -1,0 +1,1 @@
+"""Settings of experiments beside the grid, one file each."""
