@@ -21,13 +21,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis import stats
+from pipeline.analysis.extent import stops_in_words
 from pipeline.analysis.looks import looks
 from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
 from pipeline.analysis.sides import Side, side
 from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.style import STYLE, save
 from pipeline.files import replaced_folder
-from pipeline.runs.extent import stops_in_words
 from tom.settings.fields import SettingsError
 
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")

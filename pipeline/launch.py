@@ -6,6 +6,7 @@ A run that fails does not stop the others; what is finished stays finished, so t
 import sys
 from collections.abc import Sequence
 
+from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.edit import edit_params
 from pipeline.config.params import Params, load_params
 from pipeline.config.refusals import one_of
@@ -13,7 +14,6 @@ from pipeline.engines.estimate import estimate_hours
 from pipeline.engines.local import batched, default_batch, train_all
 from pipeline.engines.processes import dvc
 from pipeline.files import ROOT
-from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import RETURNS
 from pipeline.suites.returns.work import NO_TRAINING

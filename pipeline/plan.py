@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
+from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.edit import NOWHERE
 from pipeline.config.params import load_params
 from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.estimate import begun, end_of, in_words, seconds_of_cells
-from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
 

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pipeline.analysis.extent import TOTAL, is_partial
 from pipeline.checks.remade import UNREADABLE, contents, made_problems, stages
 from pipeline.checks.rerun import rerun
 from pipeline.config.compose import SCIENCE
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line
 from pipeline.files import ROOT, sha256
-from pipeline.runs.extent import TOTAL, is_partial
 from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files_of, provenance, state
 from pipeline.runs.records import PROBE
 from pipeline.suites.ablation.tables import ROAD_FOLDER

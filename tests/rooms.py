@@ -1,7 +1,8 @@
 """The rooms of the house, counted from what files import: `python -m tests.rooms` prints them, floor by floor.
 
 A room is a folder right below pipeline/ or tom/, or what lies flat there: `pipeline` are the doors, what people type.
-A room stands one floor above the highest of those that it imports.
+A room stands one floor above the highest of those that it imports at once. Some it opens later, in a function, where
+what they bring is not needed or not paid for before; no circle goes through these either.
 """
 
 import ast
@@ -18,10 +19,11 @@ def files(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The dotted names that a file imports, wherever in it, relative ones made absolute."""
+def imports(path: Path, at_once: bool = False) -> Iterator[str]:
+    """The dotted names that a file imports, wherever in it, or `at_once` when it is imported itself."""
     package = list(path.relative_to(ROOT).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _run_at_once(tree) if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -30,18 +32,27 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            continue
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child
+            yield from _run_at_once(child)
+
+
 def module_of(path: Path) -> str:
     """The dotted name of a file."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def file_graph() -> dict[str, set[str]]:
+def file_graph(at_once: bool = False) -> dict[str, set[str]]:
     """By module, the modules of the house that it imports."""
     known = {module_of(path): path for package in PACKAGES for path in files(package)}
     graph = {}
     for module, path in known.items():
-        names = {name if name in known else name.rpartition(".")[0] for name in imports(path)}
+        names = {name if name in known else name.rpartition(".")[0] for name in imports(path, at_once)}
         graph[module] = (names & known.keys()) - {module}
     return graph
 
@@ -54,10 +65,10 @@ def room_of(module: str) -> str:
     return f"{top}.{below[0]}" if below and (ROOT / top / below[0]).is_dir() else top
 
 
-def room_graph() -> dict[str, set[str]]:
+def room_graph(at_once: bool = False) -> dict[str, set[str]]:
     """By room, the rooms that it imports."""
     graph: dict[str, set[str]] = {}
-    for module, others in file_graph().items():
+    for module, others in file_graph(at_once).items():
         room = room_of(module)
         graph.setdefault(room, set()).update(room_of(other) for other in others if room_of(other) != room)
     return graph
@@ -102,11 +113,7 @@ def floors(graph: dict[str, set[str]]) -> list[list[str]]:
 
 if __name__ == "__main__":
     rooms = room_graph()
-    arrows = sum(map(len, rooms.values()))
-    print(f"{len(rooms)} rooms, {arrows} arrows; circles: {circles(rooms)}; of files: {circles(file_graph())}")
-    if not circles(rooms):
-        for level, names in reversed(list(enumerate(floors(rooms)))):
-            print(f"floor {level}: {', '.join(names)}")
-    else:
-        for room in sorted(rooms):
-            print(room, "->", ", ".join(sorted(rooms[room])))
+    print(f"{len(rooms)} rooms, {sum(map(len, rooms.values()))} arrows")
+    print(f"circles of rooms: {circles(rooms) or 'none'}; of files: {circles(file_graph()) or 'none'}")
+    for level, names in reversed(list(enumerate(floors(room_graph(at_once=True))))):
+        print(f"floor {level}: {', '.join(names)}")

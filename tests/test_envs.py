@@ -9,13 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tom.envs import names, spec_of
+from tom.envs import spec_of
 from tom.envs.simulator import Lockstep, SimulatorError, check_simulator, make
 from tom.envs.spec import EnvSpec
+from tom.settings import environments
 from tom.settings.agent import agent_settings
 from tom.train import Trainer
 
-ENVS = names()
+ENVS = environments()
 # The first coordinate of qpos that is observed, and the limit of observed velocities.
 OBSERVED = {
     "ant": (2, np.inf),

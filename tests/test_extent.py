@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from pipeline import compare, launch, plan
+from pipeline.analysis.extent import extents, is_short, so_far, stops
 from pipeline.analysis.results import ResultsError, read_grid, read_results
 from pipeline.config.edit import edit_params
 from pipeline.config.params import load_params, parse_params
 from pipeline.config.refusals import check_until
 from pipeline.files import ROOT
-from pipeline.runs.extent import extents, is_short, so_far, stops
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation import tables as ablation_tables
 from pipeline.suites.ablation.cells import ABLATION

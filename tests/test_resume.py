@@ -15,8 +15,8 @@ from torch import Tensor
 from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
 from tom.core.adam import ReplicaAdam
+from tom.core.finite import Diverged
 from tom.core.networks import descend
-from tom.finite import Diverged
 from tom.settings.agent import AgentSettings, agent_settings
 from tom.states import join, split
 from tom.train import Evaluation, Final, Record, Round, Step, Trainer, train

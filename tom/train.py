@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tom.agent import Agent
+from tom.core.finite import Diverged, check_finite
 from tom.core.replay import Replay
 from tom.core.streams import streams
 from tom.dynamics.diagnostics import errors_on, model_errors
@@ -16,7 +17,6 @@ from tom.envs import spec_of
 from tom.envs.episodes import Episodes, uniform_actions
 from tom.envs.simulator import Lockstep
 from tom.evaluate import evaluate
-from tom.finite import Diverged, check_finite
 from tom.fresh import Fresh
 from tom.settings.agent import AgentSettings
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from pipeline.runs.extent import TOTAL, so_far
+from pipeline.analysis.extent import TOTAL, so_far
 
 RECORD = "provenance.json"  # beside a run's evaluations
 COLUMNS = ["env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean"]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pipeline.analysis.extent import TOTAL
 from pipeline.analysis.results import RECORD, ResultsError, nearest, read_evaluations, total_env_steps, total_in
-from pipeline.runs.extent import TOTAL
 
 RESULTS = Path("reports") / "results"
 

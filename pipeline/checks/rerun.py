@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.analysis.extent import is_partial
 from pipeline.engines.local import Batch, train_all, until_of, words_of
 from pipeline.runs.ensure import shown
-from pipeline.runs.extent import is_partial
 from pipeline.runs.folder import Cell, State, different, provenance, state
 from pipeline.runs.provenance import other_machine
 from pipeline.suites.returns.cells import cell_of

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config.refusals import Section, check_name, check_values, known, mapping, one_of
-from tom import envs as environments
-from tom.settings import KINDS, names, settings_class
+from tom.settings import KINDS, environments, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError, problems
 
@@ -31,7 +30,7 @@ def check_method(given: Any, method: str) -> Section:
         check_values({k: v for k, v in values.items() if k != "name"}, classes[kind], f"{where}.{kind}")
     check_values(section.get("train"), train_settings.Settings, f"{where}.train")
     for env, changed in mapping(section.get("envs"), f"{where}.envs").items():
-        there = f"{where}.envs.{one_of(f'{where}.envs', env, environments.names())}"
+        there = f"{where}.envs.{one_of(f'{where}.envs', env, environments())}"
         known(mapping(changed, there), classes, f"{there}.")
         for kind, values in mapping(changed, there).items():
             check_values(values, classes[kind], f"{there}.{kind}")

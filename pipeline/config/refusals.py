@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tom import envs as environments
+from tom.settings import environments
 from tom.settings.fields import SettingsError, nearest, refusal
 
 LARGEST = 2**31 - 1
@@ -22,7 +22,7 @@ def one_of(key: str, value: Any, choices: Iterable[str]) -> str:
 
 def check_env(name: str) -> str:
     """The name, if there is a file tom/envs/<name>.py."""
-    return one_of("envs", name, environments.names())
+    return one_of("envs", name, environments())
 
 
 def check_whole(value: Any, key: str = "seed") -> int:

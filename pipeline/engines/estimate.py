@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from pipeline.analysis.extent import TOTAL
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT
-from pipeline.runs.extent import TOTAL
 from pipeline.runs.folder import CHECKPOINTS, Cell, State, provenance, run_folder, state
 from pipeline.runs.provenance import cpu_model
 

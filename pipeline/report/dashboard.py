@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.extent import at_scale
 from pipeline.analysis.looks import spelled
-from pipeline.runs.extent import at_scale
 
 TITLE = "Transition occupancy matching: does it hold?"
 AGES = 10  # tenths of the buffer by age, 0 the oldest: columns weights/age_<k> of train.csv

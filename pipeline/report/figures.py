@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from pipeline.analysis.extent import at_scale
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import STEPS, STYLE, legend, panels, save
 from pipeline.files import replaced_folder
 from pipeline.report.scored import averages, improvement, profiles
-from pipeline.runs.extent import at_scale
 
 
 def model_error(table: pd.DataFrame, scale: str) -> Figure:

@@ -13,13 +13,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pipeline.analysis.extent import stops_in_words
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import made
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.files import write_file
 from pipeline.report.pictures import PROTOCOL, every_picture, pictures
-from pipeline.runs.extent import stops_in_words
 from pipeline.suites.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
 from pipeline.suites.returns.page import HEADINGS
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
+from pipeline.analysis.extent import TOTAL
 from pipeline.analysis.results import ResultsError
-from pipeline.runs.extent import TOTAL
 
 RECORDED = ["git_commit", "finished", "cpu_s", "wall_s", "cpu", "device", "python", "torch", "numpy", "gymnasium"]
 RECORDED += ["mujoco", "fingerprint", "source_digest"]

@@ -12,7 +12,7 @@ from pipeline.runs.interruptions import Interruptions, Stopped
 from pipeline.runs.progress import Progress
 from pipeline.runs.records import EVAL, FRESH, Writer
 from pipeline.runs.repetition import Repetition
-from tom.finite import Diverged
+from tom.core.finite import Diverged
 
 
 class Clocks:

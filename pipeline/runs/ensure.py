@@ -9,15 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.files import ROOT
 from pipeline.runs.batch import Batch, Clocks, Run
-from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Cell, Refused, State, beside, locked, new_run, provenance, state
 from pipeline.runs.interruptions import Interruptions
 from pipeline.runs.provenance import machine, names_of, other_machine, write_provenance
 from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
-from tom.finite import Diverged
+from tom.core.finite import Diverged
 
 if TYPE_CHECKING:
     from pipeline.runs.checkpoints import Checkpoint, Checkpoints

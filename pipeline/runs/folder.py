@@ -17,10 +17,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.extent import is_partial, is_short
 from pipeline.config.fingerprint import fingerprint
 from pipeline.files import write_json
 from pipeline.runs.columns import as_before
-from pipeline.runs.extent import is_partial, is_short
 
 PROVENANCE = "provenance.json"
 FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PROVENANCE)

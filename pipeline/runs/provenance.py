@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.extent import TOTAL
 from pipeline.files import ROOT, as_json, sha256
 from pipeline.runs.batch import Run
-from pipeline.runs.extent import TOTAL
 from pipeline.runs.folder import PROVENANCE, Cell, files_of
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")

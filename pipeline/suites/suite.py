@@ -17,13 +17,13 @@ from typing import Any, Protocol
 
 import yaml  # type: ignore[import-untyped]
 
+from pipeline.analysis.extent import is_short
 from pipeline.config.digests import source_digest
 from pipeline.config.params import SUITES, Params, Suite, load_params
 from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.local import Batch, until_of
 from pipeline.files import ROOT, replaced_folder, sha256, write_json
 from pipeline.runs.answers import answered
-from pipeline.runs.extent import is_short
 from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.configure import cell_file, write

@@ -2,18 +2,10 @@
 
 import dataclasses
 import importlib
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # names are asked for where nothing heavy is to be loaded
     from tom.envs.spec import EnvSpec
-
-
-def names() -> list[str]:
-    """The environments' names, alphabetically: those of the files here that hold `SPEC`; imports none of them."""
-    files = Path(__file__).parent.glob("*.py")
-    return sorted(path.stem for path in files if re.search(r"^SPEC\b", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def spec_of(name: str, contact_cost: bool) -> "EnvSpec":

@@ -18,11 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis import stats
+from pipeline.analysis.extent import TOTAL as ALL_STEPS
+from pipeline.analysis.extent import is_partial, so_far
 from pipeline.analysis.results import ResultsError
 from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
-from pipeline.runs.extent import TOTAL as ALL_STEPS
-from pipeline.runs.extent import is_partial, so_far
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, markdown
 from pipeline.suites.road.tables import ERRORS
 from pipeline.suites.road.tables import seeds_table as road_seeds

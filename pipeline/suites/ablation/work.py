@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.extent import TOTAL
 from pipeline.config.fingerprint import decisive
 from pipeline.files import ROOT, as_json
-from pipeline.runs.extent import TOTAL
 from pipeline.runs.folder import PROVENANCE, Cell, State, run_folder, state
 from pipeline.suites.ablation.cells import ABLATION, EVALS, ROUNDS, members, switches
 from pipeline.suites.returns.work import result_folder, train_together

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.extent import stops
 from pipeline.analysis.ordered import bootstrap_interval
 from pipeline.analysis.results import Grid, ResultsError, read_grid, read_results
 from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
-from pipeline.runs.extent import stops
 
 DECILES = 10
 COLUMNS = [f"weights/age_{decile}" for decile in range(DECILES)]  # 0 holds the oldest tenth of the stored transitions

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.runs.extent import TOTAL
+from pipeline.analysis.extent import TOTAL
 from pipeline.suites.evidence.measured import AFTER_ENV_STEPS, longest_fall, share_above
 from pipeline.suites.evidence.recorded import FRESH, NUMBERS, Recorded
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.extent import TOTAL
 from pipeline.config.params import EVIDENCE_KEYS, Evidence, Params, load_params
 from pipeline.config.refusals import one_line
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT, as_json
-from pipeline.runs.extent import TOTAL
 from pipeline.runs.folder import Cell, Refused, State, state
 from pipeline.suites.configure import write
 from pipeline.suites.evidence.tree import checkout

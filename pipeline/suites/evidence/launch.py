@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.params import Params, load_params
 from pipeline.engines.processes import dvc
 from pipeline.files import ROOT
-from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import Refused, State, state
 from pipeline.runs.interruptions import Interruptions, birth
 from pipeline.suites.evidence import progress

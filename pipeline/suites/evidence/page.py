@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.analysis.looks import spelled
 from pipeline.claims.table import estimate
-from pipeline.runs.extent import TOTAL, so_far
 
 NOTHING = "No run of the published protocol is recorded yet."
 CLOCK = "The published curves do not count the 5,000 random steps: they are read 5,000 env steps earlier."

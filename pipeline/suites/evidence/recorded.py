@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.analysis.results import RECORD, ResultsError, read_evaluations
 from pipeline.analysis.stats import Array
-from pipeline.runs.extent import TOTAL, so_far
 
 FOLDER = Path("reports/evidence")
 NUMBERS = {  # of train.csv: its column, and the name in our tables

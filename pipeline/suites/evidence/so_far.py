@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.extent import so_far
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.claims.claim import Claim
 from pipeline.claims.evidence import RETURNS, Evidence
 from pipeline.claims.measures import MEASURES, Estimate, heights
-from pipeline.runs.extent import so_far
 from pipeline.suites.evidence.recorded import Recorded, common_step, paired
 
 COLUMNS = ["id", "env", "env_steps", "measured", "n_seeds", "estimate", "low", "high", "published", "words"]

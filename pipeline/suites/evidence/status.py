@@ -6,10 +6,10 @@ Changes nothing. Hours are by the clocks of the runs themselves, on whatever els
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.params import load_params
 from pipeline.engines.estimate import in_words
 from pipeline.files import ROOT
-from pipeline.runs.extent import TOTAL, so_far
 from pipeline.runs.folder import State, provenance, state
 from pipeline.suites.evidence.cells import Trained, is_recorded, read_cells, record_of, run_of, section
 from pipeline.suites.evidence.progress import begun, evaluated, holder_of, seconds_per_step

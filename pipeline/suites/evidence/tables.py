@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.extent import so_far
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import DIGITS, made
 from pipeline.claims import measures
@@ -19,7 +20,6 @@ from pipeline.claims.measures import Estimate
 from pipeline.claims.table import by_env_table, claims_table
 from pipeline.claims.verdict import NOT_RUN, Verdict
 from pipeline.files import replaced_folder
-from pipeline.runs.extent import so_far
 from pipeline.suites.evidence.by_run import curves_table, rounds_table, runs_table
 from pipeline.suites.evidence.measured import MEASURES, collapsed, judge, published_at
 from pipeline.suites.evidence.page import markdown

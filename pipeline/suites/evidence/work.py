@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.analysis.extent import TOTAL
 from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.answers import answered
-from pipeline.runs.extent import TOTAL
 from pipeline.runs.folder import Refused, State, copy_run, locked, provenance, state
 from pipeline.runs.provenance import other_machine
 from pipeline.runs.repetition import Repetition

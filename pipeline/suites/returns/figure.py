@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from pipeline.analysis.extent import stops
 from pipeline.analysis.looks import Look, looks, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import STEPS, STYLE, save
 from pipeline.files import replaced_folder
-from pipeline.runs.extent import stops
 
 # Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
 FIGURES = {

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.analysis.extent import extents
 from pipeline.analysis.results import Grid
-from pipeline.runs.extent import extents
 
 HEADINGS = {
     "final": "Final return (last evaluation)",

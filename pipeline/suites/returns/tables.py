@@ -11,10 +11,10 @@ import pandas as pd
 
 from pipeline.analysis import stats
 from pipeline.analysis.coverage import FAILING, bootstrap_coverage
+from pipeline.analysis.extent import TOTAL
 from pipeline.analysis.results import Grid, read_grid, read_results
 from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
-from pipeline.runs.extent import TOTAL
 from pipeline.suites.returns.page import markdown
 
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")

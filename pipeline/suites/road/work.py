@@ -17,11 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from pipeline.analysis.stage import DIGITS
 from pipeline.config.params import load_params
@@ -32,9 +31,10 @@ from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.road.cells import CELL, content, described
 from pipeline.suites.road.jobs import Job, jobs
 from pipeline.suites.road.tables import MEASURED, RAW
-from tom.envs import road_and_rocks
-from tom.experiments.road_and_rocks import Measurement, Weights, experiment
 from tom.settings.fields import SettingsError
+
+if TYPE_CHECKING:
+    from tom.experiments.road_and_rocks import Measurement, Weights
 
 PACKAGES = ("torch", "numpy", "gymnasium")
 NODES = 51  # per side, and how far out they lie: those of the published map (reports/paper/fig2_heatmap.csv)
@@ -144,6 +144,8 @@ def said(curves: Rows, weights: Rows, heatmap: Rows) -> str:
 
 def begin() -> None:
     """One thread per process, so that the bytes do not depend on the cores; ends with the process that started it."""
+    import torch
+
     die_with_parent()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -151,6 +153,8 @@ def begin() -> None:
 
 def train(job: Job) -> tuple[Rows, Rows, Rows]:
     """Rows of curves, of mean weights on and off the road, and of the map of weights (averaged over seeds)."""
+    from tom.experiments.road_and_rocks import Measurement, experiment
+
     names = {"strength": job.world.strength, "method": job.method}
     curves: Rows = []
     for record in experiment(job.agent, job.world, job.offline, job.seeds):
@@ -162,7 +166,7 @@ def train(job: Job) -> tuple[Rows, Rows, Rows]:
     return curves, weights, heatmap
 
 
-def measured(record: Measurement) -> Rows:
+def measured(record: "Measurement") -> Rows:
     """A row per seed; ArithmeticError for a return that is not finite."""
     if not record.returns.isfinite().all():
         raise ArithmeticError(f"Road-and-Rocks: a return is not finite after {record.updates} updates")
@@ -171,14 +175,16 @@ def measured(record: Measurement) -> Rows:
     return [{"updates": record.updates, **dict(zip(columns, row, strict=True))} for row in zip(*values, strict=True)]
 
 
-def on_and_off(record: Weights) -> Rows:
+def on_and_off(record: "Weights") -> Rows:
     """A row per seed: the mean weight of the stored transitions that start on the road, and of the others."""
+    from tom.envs import road_and_rocks
+
     on = road_and_rocks.on_road(record.obs)
     rows = zip(record.weights.double(), on, strict=True)
     return [{"on_road": float(w[at].mean()), "off_road": float(w[~at].mean())} for w, at in rows]
 
 
-def on_grid(record: Weights) -> Rows:
+def on_grid(record: "Weights") -> Rows:
     """Per node of the published map, the mean weight over the transitions of all seeds that start nearest to it."""
     ticks = np.linspace(-OUTERMOST, OUTERMOST, NODES)
     place = record.obs.double().numpy().reshape(-1, 2)
@@ -200,6 +206,10 @@ def on_grid(record: Weights) -> Rows:
 
 def arrows(world: Any) -> Rows:
     """Where the action (1, 0) takes the car, map units, from places all over the map."""
+    import torch
+
+    from tom.envs import road_and_rocks
+
     ticks = torch.linspace(-OUTERMOST, OUTERMOST, ARROWS)
     obs = torch.cartesian_prod(ticks, ticks)
     moved = road_and_rocks.displacement(world, obs, torch.tensor([1.0, 0.0]).expand_as(obs))
@@ -209,6 +219,8 @@ def arrows(world: Any) -> Rows:
 
 def geometry(world: Any) -> dict[str, Any]:
     """What a picture of the map needs, map units."""
+    from tom.envs import road_and_rocks
+
     places = {"road": road_and_rocks.ROAD, "start": road_and_rocks.START, "goal": road_and_rocks.GOAL}
     return {**places, **dataclasses.asdict(world)}
 
