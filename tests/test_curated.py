@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.analysis.ordered import spearman
+from pipeline.analysis.stats import spearman
 from pipeline.config.compose import compose_cell
 from tom.experiments.curated_buffer import (
     Recording,

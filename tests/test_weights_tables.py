@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.ordered import bootstrap_interval, share_falling, spearman
 from pipeline.analysis.results import ResultsError
+from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.suites.age import figure as age_plot
 from pipeline.suites.age import tables as age
 from pipeline.suites.weights import figure as plot
@@ -62,11 +62,11 @@ def test_statistics_of_values_in_order() -> None:
     assert np.isnan(spearman([2.0, 2.0]))
     assert spearman([1.0, 3.0, 2.0, 4.0]) == pytest.approx(1 - 6 * 2 / (4 * 15))  # 1 - 6 sum d^2 / (n (n^2 - 1))
     assert share_falling([1.0, 3.0, 2.0, 2.0]) == pytest.approx(1 / 3)
-    assert bootstrap_interval([4.0]) == (4.0, None, None)
+    assert interval_of_mean([4.0]) == (4.0, None, None)
     rows = [[1.0, 2.0, 9.0], [1.0, 6.0, 3.0]]  # their mean rises, as the first does; the second falls at the end
-    assert bootstrap_interval(rows, spearman) == (1.0, 0.5, 1.0)
-    assert bootstrap_interval([1.0, 3.0]) == (2.0, 1.0, 3.0)  # a quarter of the resamples is [1, 1], a quarter [3, 3]
-    assert bootstrap_interval([1.0, 2.0, 4.0]) == bootstrap_interval([1.0, 2.0, 4.0])
+    assert interval_of_mean(rows, spearman) == (1.0, 0.5, 1.0)
+    assert interval_of_mean([1.0, 3.0]) == (2.0, 1.0, 3.0)  # a quarter of the resamples is [1, 1], a quarter [3, 3]
+    assert interval_of_mean([1.0, 2.0, 4.0]) == interval_of_mean([1.0, 2.0, 4.0])
 
 
 def test_a_weight_that_rises_with_the_stage(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
+SEED = 2023  # of the bootstraps: a table must not depend on luck
 TRIM = 0.25  # share cut from each end by the interquartile mean
 FINAL_SHARE = 0.1  # the last evaluations that `final_window` averages, as a share of the run's env steps
 
@@ -113,7 +114,7 @@ def bootstrap_interval(
     `statistic` takes arrays [..., E, S]. Low and high are None with one seed. For the real coverage see
     pipeline/analysis/coverage.py.
     """
-    values = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    values = [np.asarray(sample) for sample in samples]
     envs, seeds = values[0].shape
     centre = statistic(*values)
     if seeds < 2:
@@ -129,6 +130,37 @@ def iqm_interval(
 ) -> tuple[float, float | None, float | None]:
     """Interquartile mean of `scores` [E, S] with its `bootstrap_interval`."""
     return floats(bootstrap_interval(interquartile_mean, [scores], rng, level=level))
+
+
+def interval_of_mean(
+    values: ArrayLike, statistic: Callable[[Array], float] = float
+) -> tuple[float, float | None, float | None]:
+    """A statistic of the mean over independent values [S] or rows [S, N], with its `bootstrap_interval`.
+
+    For what no t interval suits, such as a rank correlation near 1 or a share. A few seeds have few different means, so
+    the statistic is asked once for each of them.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+
+    def of_drawn(index: Array) -> Array:
+        means = sample[index[..., 0, :]].mean(index.ndim - 2)
+        different, place = np.unique(means.reshape(-1, *sample.shape[1:]), axis=0, return_inverse=True)
+        return np.array([statistic(mean) for mean in different])[place.ravel()].reshape(index.shape[:-2])
+
+    return floats(bootstrap_interval(of_drawn, [np.arange(len(sample))[None]], np.random.default_rng(SEED)))
+
+
+def spearman(values: ArrayLike) -> float:
+    """Spearman's rank correlation of the values with their order; NaN where all are equal."""
+    sample = np.asarray(values, dtype=np.float64)
+    if np.ptp(sample) == 0.0:
+        return float("nan")
+    return float(stats.spearmanr(np.arange(sample.size), sample).statistic)
+
+
+def share_falling(values: ArrayLike) -> float:
+    """The share of steps from one value to the next that go down."""
+    return float((np.diff(np.asarray(values, dtype=np.float64)) < 0).mean())
 
 
 def floats(interval: tuple[Array, Array | None, Array | None]) -> tuple[float, float | None, float | None]:

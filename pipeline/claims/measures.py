@@ -16,7 +16,6 @@ from pipeline.analysis.stats import Array
 from pipeline.claims.claim import Claim
 from pipeline.claims.evidence import Evidence
 
-SEED = 2023  # of the bootstrap
 ALL = "all"
 
 
@@ -82,7 +81,7 @@ def normalised_average(evidence: Evidence, claim: Claim) -> dict[str, Estimate]:
     mine, other = (
         np.array([heights(evidence, method, env, claim.window) for env in claim.envs]) for method in claim.methods
     )
-    interval = stats.bootstrap_interval(stats.mean_ratio, [mine, other], np.random.default_rng(SEED))
+    interval = stats.bootstrap_interval(stats.mean_ratio, [mine, other], np.random.default_rng(stats.SEED))
     return {ALL: Estimate(*stats.floats(interval), n_seeds=mine.shape[1])}
 
 

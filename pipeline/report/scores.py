@@ -19,7 +19,6 @@ REFERENCE = "mbpo"  # whose return is 1 in the paper's normalised average
 STATISTICS = ("cumulative_max", "final")  # the published metric, and the one that hides no collapse
 THRESHOLDS = np.linspace(0.0, 1.5, 61)
 PUBLISHED_SEEDS = 4  # Ma et al. (2023), section 5.2
-SEED = 2023  # of the bootstrap
 
 
 def pivot(seeds: pd.DataFrame, method: str, statistic: str, envs: list[str]) -> Array:
@@ -53,7 +52,7 @@ def averages_table(seeds: pd.DataFrame, final: pd.DataFrame) -> pd.DataFrame:
             if method == REFERENCE:
                 rows.append(("ours", method, 1.0, None, None, len(envs), reference.shape[1]))
                 continue
-            interval = stats.bootstrap_interval(stats.mean_ratio, samples, np.random.default_rng(SEED))
+            interval = stats.bootstrap_interval(stats.mean_ratio, samples, np.random.default_rng(stats.SEED))
             rows.append(("ours", method, *stats.floats(interval), len(envs), reference.shape[1]))
     final = final[final["env"] != "NormalizedAverage"].assign(env=lambda table: table["env"].str.lower())
     returns = final.pivot(index="env", columns="method", values="final_return")
@@ -75,7 +74,7 @@ def profiles_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
             share, low, high = stats.bootstrap_interval(
                 lambda sample: stats.performance_profile(sample, THRESHOLDS),
                 [values],
-                np.random.default_rng(SEED),
+                np.random.default_rng(stats.SEED),
                 resamples=2_000,
             )
             for place, threshold in enumerate(THRESHOLDS):
@@ -92,7 +91,10 @@ def improvement_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
             for other, theirs in by_method.items():
                 if method != other:
                     interval = stats.bootstrap_interval(
-                        stats.probability_of_improvement, [mine, theirs], np.random.default_rng(SEED), resamples=4_000
+                        stats.probability_of_improvement,
+                        [mine, theirs],
+                        np.random.default_rng(stats.SEED),
+                        resamples=4_000,
                     )
                     rows.append((statistic, method, other, *stats.floats(interval)))
     return pd.DataFrame(rows, columns=["statistic", "method", "other", "probability", "low", "high"])

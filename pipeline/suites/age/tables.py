@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.extent import stops
-from pipeline.analysis.ordered import bootstrap_interval
 from pipeline.analysis.results import Grid, ResultsError, read_grid, read_results
 from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stats import interval_of_mean
 from pipeline.files import replaced_folder
 
 DECILES = 10
@@ -85,7 +85,7 @@ def older_table(seeds: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (method, env), cells in seeds.groupby(["method", "env"], sort=False):
         for name in SHARES:
-            mean, low, high = bootstrap_interval(cells[name].to_numpy())
+            mean, low, high = interval_of_mean(cells[name].to_numpy())
             rows.append((method, env, name, len(cells), mean, low, high))
     return pd.DataFrame(rows, columns=["method", "env", "share", "n_seeds", "mean", "low", "high"])
 

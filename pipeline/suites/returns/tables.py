@@ -21,7 +21,6 @@ STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "
 CURVES = ("plain", "cumulative_max")
 AGGREGATE_COLUMNS = ["method", "statistic", "n_envs", "n_seeds", "iqm", "low", "high"]
 AGGREGATE_COLUMNS += ["coverage_normal", "coverage_with_collapses"]
-SEED = 2023  # of the bootstrap: a table must not depend on luck
 
 
 def seeds_table(evaluations: pd.DataFrame) -> pd.DataFrame:
@@ -99,7 +98,7 @@ def aggregate_table(seeds: pd.DataFrame, scales: pd.DataFrame, grid: Grid) -> pd
             runs = seeds[seeds["method"] == method].pivot(index="env", columns="seed", values=name).loc[envs]
             floor, top = scale.loc[envs, "floor"], scale.loc[envs, "top"]
             scores = runs.sub(floor, axis=0).div(top - floor, axis=0).to_numpy()
-            iqm, low, high = stats.iqm_interval(scores, np.random.default_rng(SEED))
+            iqm, low, high = stats.iqm_interval(scores, np.random.default_rng(stats.SEED))
             rows.append((method, name, *size, iqm, low, high, *coverage))
     return pd.DataFrame(rows, columns=AGGREGATE_COLUMNS)
 

@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from pipeline.analysis.ordered import bootstrap_interval, share_falling, spearman
 from pipeline.analysis.results import Grid, ResultsError
 from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.files import replaced_folder
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
@@ -141,7 +141,7 @@ def statistics_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFr
             n_seeds = 0 if method == PUBLISHED else len(weights)
             for name, measure in MEASURES.items():
                 of_seeds = np.mean([measure(row) for row in weights]) if n_seeds else np.nan
-                rows.append((env, method, name, n_seeds, *bootstrap_interval(weights, measure), of_seeds))
+                rows.append((env, method, name, n_seeds, *interval_of_mean(weights, measure), of_seeds))
     columns = ["env", "method", "statistic", "n_seeds", "of_bars", "low", "high", "mean_of_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
