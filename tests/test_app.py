@@ -1,0 +1,104 @@
+"""`tom`: every command says what it does without doing it, what it refuses, and how it ends."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from pipeline.app import SHELLS, tom
+from pipeline.files import ROOT
+from pipeline.runs.answers import answered
+from pipeline.runs.folder import Refused
+from pipeline.runs.interruptions import Stopped
+from tests.commands import complaint, typed
+from tom.settings.fields import SettingsError
+
+HEAVY = {"torch", "gymnasium", "mujoco", "pandas", "matplotlib", "wandb", "hydra"}
+
+
+def commands(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *above, name)
+        else:
+            yield (*above, name)
+
+
+COMMANDS = sorted(commands(tom))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_shows_arguments_and_an_example(words: tuple[str, ...]) -> None:
+    result = typed(*words, "--help")
+    assert result.exit_code == 0 and result.stderr == ""
+    name = " ".join(words)
+    if words == ("train",):  # Hydra's grammar, and every setting
+        assert "method=M" in result.stdout and "weighting.clip" in typed("train", "--help", "method=tom").stdout
+    else:
+        assert result.stdout.startswith(f"Usage: tom {name}") and f"Example:  tom {name}" in result.stdout
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+    helps = [words for words in COMMANDS if words != ("train",)]
+    program = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from pipeline.app import tom\n"
+        f"codes = [CliRunner().invoke(tom, [*words, '--help']).exit_code for words in {[(), *helps]}]\n"
+        f"print(codes, {HEAVY} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[0] * (len(helps) + 1)} set()\n"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("report",), ("plan", "--help"), ("train", "--help")], ids=" ".join)
+def test_what_neither_trains_nor_acts_needs_no_torch(words: tuple[str, ...]) -> None:
+    program = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from pipeline.app import tom\n"
+        f"print(CliRunner().invoke(tom, {list(words)}).exit_code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "0 False\n"
+
+
+def test_a_word_that_is_no_command_is_refused_with_the_nearest() -> None:
+    assert complaint(typed("comprae", "mbpo", "tom")).startswith("Error: No such command 'comprae'.")
+    assert complaint(typed("plan", "--jbos", 2)) == "Error: No such option '--jbos'. Did you mean '--jobs'?"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_shell_can_complete(shell: str) -> None:
+    assert "_TOM_COMPLETE" in typed("completion", shell).stdout
+
+
+def test_names_are_completed_from_params() -> None:
+    (scale,) = [option for option in tom.commands["repro"].params if option.name == "scale"]
+    context = click.Context(tom.commands["repro"])
+    assert [item.value for item in scale.shell_complete(context, "qu")] == ["quick"]
+
+
+def raising(error: BaseException) -> int:
+    def work() -> int:
+        raise error
+
+    return answered(work)
+
+
+def test_ways_to_end(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answered(lambda: "done") == 0 and answered(lambda: 3) == 3
+    assert capsys.readouterr().out == "done\n"
+    for error, code in (
+        (SettingsError("asked wrongly"), 2),
+        (Refused("cannot be"), 1),
+        (FileNotFoundError("gone"), 1),
+        (Stopped(15, "stopped"), 143),
+        (KeyboardInterrupt(), 130),
+    ):
+        assert raising(error) == code
+        assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(AssertionError):  # a fault of the program is not made small
+        raising(AssertionError())
