@@ -26,6 +26,7 @@ CHATTER = (
     "To track",
     "To enable auto",
     "\tgit add",
+    "\tdvc config",
     "Data and pipelines are up to date",
     "Verifying",
     "ERROR: ",
