@@ -10,7 +10,6 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tom.envs import names
 from tom.envs.road_and_rocks import (
     GOAL,
     GREEN,
@@ -26,6 +25,7 @@ from tom.envs.road_and_rocks import (
     turn,
 )
 from tom.experiments.road_and_rocks import episode_returns
+from tom.settings import environments
 from tom.settings.experiments.road_and_rocks import World
 from tom.settings.fields import SettingsError
 
@@ -45,7 +45,7 @@ def test_gymnasium_finds_no_fault() -> None:
 
 
 def test_the_grid_does_not_offer_it() -> None:
-    assert "road_and_rocks" not in names()
+    assert "road_and_rocks" not in environments()
 
 
 def test_start_and_goal_are_on_the_road_and_the_corners_are_not() -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tom.envs import names, spec_of
+from tom.envs import spec_of
 from tom.envs.simulator import make
+from tom.settings import environments
 
 STATES = 10_000
 # Thresholds of each coordinate of qpos, with a value of it that is healthy, and the observation's first coordinate.
@@ -54,7 +55,7 @@ def judged(env: Any, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     return np.stack(observations), np.array(terminated)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", environments())
 def test_termination_is_the_simulator_s(name: str) -> None:
     """Equal on every state but where a velocity of 100 or more, which Hopper's observation clips, decides alone."""
     known = spec_of(name, contact_cost=True)

@@ -32,7 +32,7 @@ def at_smoke() -> Params:
     params = load_params()
     suite = WEIGHTS.section(params)
     grid = dataclasses.replace(suite.grid, envs=("hopper",))  # composing settings takes a while
-    return dataclasses.replace(params, weights=dataclasses.replace(suite, scale="smoke", grid=grid))
+    return dataclasses.replace(params, suites={"weights": dataclasses.replace(suite, scale="smoke", grid=grid)})
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +205,6 @@ def test_what_the_suite_changes_for_one_environment_is_its_own() -> None:
     params = at_smoke()
     suite = WEIGHTS.section(params)
     smoke = {**suite.scales["smoke"], "envs": {"hopper": {"train": {"total_env_steps": 500}}}}
-    params = dataclasses.replace(params, weights=dataclasses.replace(suite, scales={"smoke": smoke}))
+    params = dataclasses.replace(params, suites={"weights": dataclasses.replace(suite, scales={"smoke": smoke})})
     length = {env: resolved(params, env)[COLLECTOR]["train"]["total_env_steps"] for env in ("hopper", "ant")}
     assert length == {"hopper": 500, "ant": TOTAL}

@@ -34,7 +34,8 @@ def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[
     ):
         rows = table[chosen]
         counts = [f"{(rows['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS]
-        yield f"{heading}: {', '.join(count for count in counts if not count.startswith('0 '))}"
+        said = ", ".join(count for count in counts if not count.startswith("0 "))
+        yield from textwrap.wrap(f"{heading}: {said}", width)
         columns = (12, width - 12 - 18 - 14 - 3 * len(GAP), 18, 14)
         yield from _cells(("verdict", "claim (id)", "ours", "published"), columns)
         for row in rows.itertuples():
