@@ -24,10 +24,10 @@ from pipeline.config.digests import source_digests
 from pipeline.config.params import Params, load_params
 from pipeline.engines.processes import dvc, environment
 from pipeline.files import ROOT
-from pipeline.runs.columns import as_before
-from pipeline.runs.folder import CHECKPOINTS, GROWING, OPTIONAL, SEEDED, Refused, State, accept_record, state
+from pipeline.runs.folder import CHECKPOINTS, OPTIONAL, SEEDED, Refused, accept_record, alike
 from pipeline.suites.evidence.cells import STAGES as EVIDENCE
-from pipeline.suites.returns.work import NO_TRAINING, read_cell, result_folder
+from pipeline.suites.returns.cells import RETURNS
+from pipeline.suites.returns.work import NO_TRAINING
 from pipeline.suites.suite import kinds
 from pipeline.witness import DIGESTS
 from tom.settings.fields import SettingsError
@@ -72,7 +72,10 @@ def checked_out(base: str, folder: Path) -> Path:
         archive.extractall(folder, filter="data")
     own = (folder / "params.yaml").read_bytes()
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-    if _run(folder, "pipeline.suites.configure").returncode:
+    read = [sys.executable, "-m", "pipeline.witness"]
+    if subprocess.run(
+        read, cwd=folder, env=environment(PYTHONPATH=str(folder)), capture_output=True, check=False
+    ).returncode:
         (folder / "params.yaml").write_bytes(own)
     return folder
 
@@ -103,19 +106,15 @@ def different(before: Path, now: Path) -> Iterator[str]:
     for pattern, names in COMPARED.items():
         for folder, name in product(sorted(before.glob(pattern)), names):
             path = (folder / name).relative_to(before)
-            if (before / path).is_file() and not _alike(before / path, now / path):
+            if not (before / path).is_file() or alike(before / path, now / path):
+                continue
+            if name != NAMED or not (now / path).is_file() or lines(before / path) - lines(now / path):
                 yield str(path)
 
 
-def _alike(before: Path, now: Path) -> bool:
-    if not now.is_file():
-        return False
-    if before.read_bytes() == now.read_bytes():
-        return True
-    old, new = (path.read_text(encoding="utf-8", errors="replace") for path in (before, now))
-    if before.name == GROWING:
-        return old == as_before(old, new)
-    return before.name == NAMED and set(old.splitlines()) <= set(new.splitlines())
+def lines(path: Path) -> set[str]:
+    """The different lines of a file."""
+    return set(path.read_text(encoding="utf-8").splitlines())
 
 
 def mark(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Path]:
@@ -137,9 +136,8 @@ def register(params: Params) -> int:
         return 1
     if any(dvc("repro", kind.stages, **{NO_TRAINING: "1"}) for kind in suites):
         print("what a suite lacks remains to be made: make repro SUITE=...")
-    grid = params.grid
-    cells = [read_cell(m, e, s, params.scale) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
-    finished = [cell for cell in cells if state(result_folder(cell), cell) is State.FINISHED]
+    cells = RETURNS.cells(params)
+    finished = [cell for cell in cells if RETURNS.is_recorded(cell)]
     if len(finished) == len(cells):
         return dvc("repro", **{NO_TRAINING: "1"})
     print(f"{len(cells) - len(finished)} cells of the grid remain to be trained: dvc repro")
@@ -157,8 +155,3 @@ def _changed(params: Params, env: str, old: Path) -> bool:
     config = compose_cell(params.grid.methods[0], env, params.scale)
     path = f"tom/envs/{env}.py"
     return source_digests(config, old).get(path) != source_digests(config, ROOT).get(path)
-
-
-def _run(tree: Path, module: str) -> "subprocess.CompletedProcess[bytes]":
-    command = [sys.executable, "-m", module]
-    return subprocess.run(command, cwd=tree, env=environment(PYTHONPATH=str(tree)), capture_output=True, check=False)

@@ -41,8 +41,10 @@ def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None)
     if dvc("repro", suite.configured):
         return 1
     cells = suite.cells(params)
-    runs = [run for cell in cells for run in suite.runs(cell)]
-    stale = [run for cell in cells if not suite.is_recorded(cell) for run in suite.runs(cell) if not suite.is_made(run)]
+    needed = [suite.runs(cell) for cell in cells]
+    runs = [run for each in needed for run in each]
+    missing = [each for cell, each in zip(cells, needed, strict=True) if not suite.is_recorded(cell)]
+    stale = [run for each in missing for run in each if not suite.is_made(run)]
     batches = batched(stale, batch or (default_batch(stale) if suite.trains_runs else 1))
     of = f" of the suite {suite.name}" if suite.name else ""
     print(

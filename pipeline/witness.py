@@ -1,6 +1,7 @@
 """What the code of one tree gives: short versions of all that is recorded, and how it identifies what is recorded.
 
     python -m pipeline.witness folder=/tmp/witness records=. [envs=hopper,ant]
+    python -m pipeline.witness                       # can this code read params.yaml?
 
 `pipeline.accept` asks this of two trees, each by its own code, wherever that lies there. Into `folder` go, at scale
 smoke, a run of every method of the grid, the ablation and the evidence, a cell of each suite, Road-and-Rocks with its
@@ -153,10 +154,12 @@ def main() -> int:
     """0; 2 and one sentence for bad input, 1 for a run that fails."""
 
     def answer() -> str:
-        given = key_values(sys.argv[1:], ("folder", "records", "envs"))
+        given, params = key_values(sys.argv[1:], ("folder", "records", "envs")), load_params()
+        if not given:
+            return "params.yaml can be read"
         if missing := {"folder", "records"} - set(given):
             raise SettingsError(f"{missing.pop()}= is missing; it is the path of a folder")
-        witness(Path(given["folder"]), Path(given["records"]), given.get("envs", load_params().grid.envs[0]).split(","))
+        witness(Path(given["folder"]), Path(given["records"]), given.get("envs", params.grid.envs[0]).split(","))
         return f"wrote {given['folder']}"
 
     return answered(answer)

@@ -180,10 +180,11 @@ def beside(folder: Path, ending: str) -> Path:
 
 def different(before: Path, now: Path, names: Sequence[str] = (*SEEDED, *OPTIONAL)) -> list[str]:
     """Which of the files do not have the same bytes in both runs; GROWING may have gained columns since."""
-    return [name for name in names if not _alike(before / name, now / name)]
+    return [name for name in names if not alike(before / name, now / name)]
 
 
-def _alike(before: Path, now: Path) -> bool:
+def alike(before: Path, now: Path) -> bool:
+    """Whether two files have the same bytes, but for columns that GROWING gained; or an optional one is in neither."""
     if before.name in OPTIONAL and not (before.is_file() or now.is_file()):
         return True
     if not (before.is_file() and now.is_file()):

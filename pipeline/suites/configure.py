@@ -13,8 +13,8 @@ from typing import Any
 from pipeline.config.compose import compose_cell, stop_of
 from pipeline.config.digests import CODE, source_digest, source_digests, stage_digests
 from pipeline.config.params import Params, load_params
-from pipeline.config.refusals import one_line
 from pipeline.files import ROOT, as_json, write_file
+from pipeline.runs.answers import answered
 from pipeline.suites.road import cells as road
 from pipeline.suites.road.jobs import jobs
 from tom.settings.fields import SettingsError
@@ -57,17 +57,17 @@ def write(files: dict[Path, bytes], folder: Path, root: Path) -> None:
 
 def main() -> int:
     """Writes the files; exit code 2 and one sentence for a fault in params.yaml, or in the code."""
-    try:
+
+    def written() -> int:
         params = load_params()
         cells, figure_2 = cell_files(params, ROOT), road.content(jobs(params)).encode()
         code = {path: f"{digest}\n".encode() for path, digest in stage_digests(ROOT).items()}
         write(cells, Path("reports/cells") / params.scale, ROOT)
         write_file(ROOT / road.CELL, figure_2)
         write(code, CODE, ROOT)
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return answered(written)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ reports/cells/<name>/<scale>/<env>.json, which its stage depends on; its result 
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.configure import cell_file, write
 from pipeline.suites.returns.cells import is_trained
+from pipeline.suites.returns.work import NO_TRAINING
 from tom.settings.fields import SettingsError
 
 
@@ -201,7 +203,11 @@ def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
             raise SettingsError(f"usage: python -m pipeline.{kind.name}.cell env=E seed=N scale=S")
         die_with_parent()
         seed = whole_number("seed", given["seed"], low=0)
-        return record(kind.read_cell(given["env"], seed, given["scale"]))
+        cell = kind.read_cell(given["env"], seed, given["scale"])
+        lacks = [run.name for run in kind.runs(cell) if not kind.is_made(run)] if NO_TRAINING in os.environ else []
+        if lacks and not kind.is_recorded(cell):
+            raise Refused(f"{cell.name}: {lacks[0]} is not there, and nothing is trained now")
+        return record(cell)
 
     return answered(line)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from pipeline.analysis.extent import TOTAL
 from pipeline.config.params import EVIDENCE_KEYS, Evidence, Params, load_params
-from pipeline.config.refusals import one_line
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT, as_json
+from pipeline.runs.answers import answered
 from pipeline.runs.folder import Cell, Refused, State, state
 from pipeline.suites.configure import write
 from pipeline.suites.evidence.tree import checkout
@@ -97,15 +97,12 @@ def read_cells(evidence: Evidence, root: Path = ROOT) -> list[Trained]:
 
 def main() -> int:
     """0; 2 and one sentence for a fault in params.yaml, 1 for a commit that cannot be had."""
-    try:
+
+    def written() -> int:
         write(cell_files(section(load_params())), CELLS, ROOT)
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    except Refused as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return answered(written)
 
 
 if __name__ == "__main__":

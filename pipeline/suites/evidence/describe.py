@@ -13,9 +13,9 @@ from typing import Any
 from pipeline.config.compose import compose_cell
 from pipeline.config.digests import source_digest, source_digests
 from pipeline.config.fingerprint import fingerprint
-from pipeline.config.refusals import check_until, one_line
+from pipeline.config.refusals import check_until
 from pipeline.files import ROOT
-from tom.settings.fields import SettingsError
+from pipeline.runs.answers import answered
 
 
 def described(scale: str, cells: Iterable[tuple[str, str, int, int | None]]) -> dict[str, dict[str, Any]]:
@@ -34,12 +34,7 @@ def described(scale: str, cells: Iterable[tuple[str, str, int, int | None]]) -> 
 
 def main() -> int:
     """0; 2 and one sentence for what this code cannot train."""
-    try:
-        print(json.dumps(described(**json.load(sys.stdin))))
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
-    return 0
+    return answered(lambda: json.dumps(described(**json.load(sys.stdin))))
 
 
 if __name__ == "__main__":
