@@ -19,8 +19,6 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
-from pipeline.config.compose import compose_cell
-from pipeline.config.digests import source_digests
 from pipeline.config.params import Params, load_params
 from pipeline.engines.processes import dvc, environment
 from pipeline.files import ROOT
@@ -146,12 +144,11 @@ def register(params: Params) -> int:
 
 
 def _envs(params: Params, old: Path) -> list[str]:
-    """The environments to test: one, and those whose own files changed."""
+    """The environments to test: one, and those whose own files are others; what else a tree has, it knows itself."""
     first, *others = params.grid.envs
-    return [first, *(env for env in others if _changed(params, env, old))]
+    return [first, *(env for env in others if _spec(env, old) != _spec(env, ROOT))]
 
 
-def _changed(params: Params, env: str, old: Path) -> bool:
-    config = compose_cell(params.grid.methods[0], env, params.scale)
-    path = f"tom/envs/{env}.py"
-    return source_digests(config, old).get(path) != source_digests(config, ROOT).get(path)
+def _spec(env: str, tree: Path) -> bytes | None:
+    path = tree / f"tom/envs/{env}.py"
+    return path.read_bytes() if path.is_file() else None
