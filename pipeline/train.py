@@ -13,8 +13,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.digests import code_digest
@@ -63,7 +64,7 @@ def _main(argv: list[str]) -> int:
     from hydra.errors import HydraException
 
     from pipeline.config import command_line
-    from pipeline.config.compose import register, store_command
+    from pipeline.config.compose import register
     from pipeline.config.key_help import key_help
 
     if {"--help", "-h"} & set(argv):
@@ -71,8 +72,7 @@ def _main(argv: list[str]) -> int:
         return 0
     arguments = command_line.parse(argv)
     runs = command_line.check(arguments, params)
-    register(params)
-    store_command(params, runs[0]["method"], runs[0]["env"])
+    register(params, runs)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed by Hydra
     flags = [word for word in argv if word not in arguments.overrides]
     sys.argv = [sys.argv[0], *HYDRA, *arguments.overrides, *flags]  # Hydra wants them apart
@@ -88,10 +88,10 @@ def run(command: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from pipeline.config.compose import science
+    from pipeline.config.compose import SCIENCE
     from pipeline.runs.ensure import Job, Options, ensure_all_trained
 
-    config = science(command)
+    config: Any = OmegaConf.to_container(OmegaConf.masked_copy(command, list(SCIENCE)), resolve=True)
     try:
         code = code_digest(config, ROOT)
         seeds = command.seeds or [command.seed]

@@ -78,7 +78,7 @@ def suites(params: Params, folder: Path) -> None:
     for name, section in params.suites.items():
         small = dataclasses.replace(params, suites={name: dataclasses.replace(section, scale=SCALE)})
         kind, record = kinds()[name], import_module(f"pipeline.suites.{name}.work").record
-        config = kind.resolved(small, env, ROOT)
+        config = kind.resolved(small, env)
         record(Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT))), folder)
 
 

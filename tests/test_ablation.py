@@ -210,7 +210,7 @@ def test_a_pair_that_a_linear_model_cannot_learn_has_no_part_on_road_and_rocks(c
 def test_a_switch_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(params_text().replace("divergence: kl_simplex}", "clip: 10.0}"))
     with pytest.raises(SettingsError, match="ablation: tom_clip has the values of tom; take what it sets out"):
-        resolved(load_params(tmp_path), "hopper", tmp_path)
+        resolved(load_params(tmp_path), "hopper")
 
 
 def seeds_of(effects: dict[str, np.ndarray], base: np.ndarray) -> pd.DataFrame:

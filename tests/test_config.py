@@ -1,5 +1,6 @@
 """params.yaml and the command line: what is composed, and what is refused with which words."""
 
+import json
 import math
 import re
 import subprocess
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from pipeline.config.command_line import check, parse
-from pipeline.config.compose import compose_cell
+from pipeline.config.compose import SCIENCE, compose, compose_cell, register
 from pipeline.config.key_help import key_help
 from pipeline.config.params import load_params
 from pipeline.files import ROOT
@@ -300,6 +304,28 @@ def test_the_composed_command_can_be_shown(words: str) -> None:
     command = [sys.executable, "-m", "pipeline.train", *words.split()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("method: tom\nenv: hopper\n")
+
+
+def test_hydra_composes_what_was_checked() -> None:
+    words = [
+        "method=mbpo,tom",
+        "env=hopper",
+        "weighting=tom,pdml",
+        "loss=vagram",
+        "train.eval_episodes=7",
+        "seed=0,1",
+        "scale=smoke",
+    ]
+    runs = check(parse(["--multirun", *words]), PARAMS)
+    assert len(runs) == 8
+    register(PARAMS, runs)
+    for run in runs:
+        GlobalHydra.instance().clear()
+        with initialize(version_base="1.3", config_path=None):
+            command = hydra_compose("command", [f"{key}={value}" for key, value in run.items()])
+        composed = OmegaConf.to_container(OmegaConf.masked_copy(command, list(SCIENCE)), resolve=True)
+        assert json.dumps(composed) == json.dumps(compose(PARAMS, run))
+        assert command.seed == run["seed"]
 
 
 def test_runs_of_a_multirun_are_refused_one_by_one(tmp_path: Path) -> None:

@@ -2,13 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.config.compose import register
 from pipeline.config.fingerprint import decisive, fingerprint
 from pipeline.config.params import load_params
 from pipeline.files import ROOT
@@ -52,13 +50,6 @@ class Later(tom.Settings):
 
 def added(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tom, "Settings", Later)
-    register.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    yield
-    register.cache_clear()
 
 
 def test_a_setting_added_later_leaves_record_and_checkpoint_valid(

@@ -153,15 +153,15 @@ SIZES = {
     "pipeline/suites/sizes/cells.py": """
 import sys
 
-from pipeline.config.compose import compose_cell
+from pipeline.config.compose import compose
 from pipeline.config.digests import source_digests
 from pipeline.config.params import GRID
 from pipeline.suites.suite import SuiteKind, configure
 
 
-def resolved(params, env, root):
+def resolved(params, env):
     suite = SUITE.section(params)
-    return compose_cell(suite.grid.methods[0], env, suite.scale, root=root)
+    return compose(params, {"method": suite.grid.methods[0], "env": env, "scale": suite.scale})
 
 
 def sources(config, root):

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Sweep
 from hydra.errors import HydraException
 
-from pipeline.config.compose import DEVICES, compose_command, science
+from pipeline.config.compose import DEVICES, compose
 from pipeline.config.params import TRACKING, Params
 from pipeline.config.refusals import check_step, check_until, check_value, check_whole, one_line, one_of
 from tom.settings import KINDS, names, settings_class
@@ -75,11 +75,9 @@ def check(arguments: Arguments, params: Params) -> list[dict[str, Any]]:
     runs = [dict(zip(keys, values, strict=True)) for values in product(*options)]
     for selection in runs:
         _check_selection(selection, params)
-        command = compose_command(
-            [f"{key}={value}" for key, value in selection.items() if key not in ("seed", "seeds", "run_dir")]
-        )
+        config = compose(params, selection)
         if "until" in selection:
-            check_until("until", selection["until"], science(command)["train"])
+            check_until("until", selection["until"], config["train"])
     return runs
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.config import command_line
-from pipeline.config.compose import DEVICES, compose_command
+from pipeline.config.compose import DEVICES, compose
 from pipeline.config.params import TRACKING, Params
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
@@ -35,8 +35,8 @@ def key_help(overrides: Sequence[str], params: Params) -> str:
     given = [text.partition("=")[0] for text in overrides]
     first = {"method": params.grid.methods[0], "env": params.grid.envs[0]}
     chosen = [*overrides, *(f"{key}={value}" for key, value in first.items() if key not in given)]
-    command_line.check(command_line.parse(chosen), params)
-    command = compose_command(chosen)
+    selection = command_line.check(command_line.parse(chosen), params)[0]
+    config = compose(params, selection)
     head = HEAD.format(
         methods=", ".join(params.methods),
         variants=", ".join(params.variants) or "none",
@@ -46,15 +46,15 @@ def key_help(overrides: Sequence[str], params: Params) -> str:
         devices=", ".join(DEVICES),
         tracking=", ".join(TRACKING),
         default_tracking=params.tracking,
-        parts="".join(f"{kind:<9} {', '.join(names(kind))} (now {command[kind].name})\n" for kind in KINDS),
+        parts="".join(f"{kind:<9} {', '.join(names(kind))} (now {config[kind]['name']})\n" for kind in KINDS),
         some=",".join(list(params.methods)[:2]),
-        method=command.method,
-        env=command.env,
-        at_scale=command.scale,
+        method=selection["method"],
+        env=selection["env"],
+        at_scale=selection.get("scale", params.scale),
     )
     sections = {"train": train_settings.Settings}
-    sections |= {kind: settings_class(kind, command[kind].name) for kind in KINDS}
-    rows = [row for section, settings in sections.items() for row in _rows(section, settings, command[section])]
+    sections |= {kind: settings_class(kind, config[kind]["name"]) for kind in KINDS}
+    rows = [row for section, settings in sections.items() for row in _rows(section, settings, config[section])]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return head + "\n".join(_line(row, widths) for row in rows)
 

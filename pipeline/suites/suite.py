@@ -60,7 +60,7 @@ class SuiteKind:
     name: str
     keys: tuple[str, ...]  # of its section in params.yaml, that have to be there
     files: tuple[str, ...]  # of a result, besides its record
-    resolved: Callable[[Params, str, Path], dict[str, Any]]  # what decides the numbers on one environment
+    resolved: Callable[[Params, str], dict[str, Any]]  # what decides the numbers on one environment
     sources: Callable[[dict[str, Any], Path], dict[str, str]]  # digests of the science that they come from
     stop: Callable[[Params, str, dict[str, Any]], int | None] = lambda params, env, config: None  # of its runs, for now
     members: Callable[[Cell], list[Cell]] | None = None  # the runs that a cell consists of, if it does of runs
@@ -109,7 +109,7 @@ class SuiteKind:
         """The contents of the file of every environment, by path; SettingsError if one cannot be composed."""
         suite, files = self.section(params), {}
         for env in suite.grid.envs:
-            config = self.resolved(params, env, root)
+            config = self.resolved(params, env)
             until = self.stop(params, env, config)
             files[self.folder / suite.scale / f"{env}.json"] = cell_file(config, self.sources(config, root), until)
         return files

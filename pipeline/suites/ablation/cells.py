@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.compose import compose_cell, stop_of
+from pipeline.config.compose import compose, stop_of
 from pipeline.config.digests import code_digest, source_digests
 from pipeline.config.params import ABLATION_KEYS, Params, load_params
 from pipeline.files import ROOT, write_file
@@ -26,7 +26,7 @@ SOURCES = ("pipeline.suites.ablation.work",)
 NUMBERS = ("weights/ess", "weights/age_9", "model/bias_newest")  # of train.csv, whose means over rounds are recorded
 
 
-def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
+def resolved(params: Params, env: str) -> dict[str, Any]:
     """The whole cell of every method on one environment, what each is measured from, and what is recorded.
 
     The base is first, the target last. SettingsError if one cannot be composed, or a switch changes no value.
@@ -34,7 +34,7 @@ def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
     suite, methods = ABLATION.section(params), {}
     for method in suite.grid.methods:
         try:
-            methods[method] = compose_cell(method, env, suite.scale, root=root)
+            methods[method] = compose(params, {"method": method, "env": env, "scale": suite.scale})
         except SettingsError as error:
             raise SettingsError(f"{error} (suite ablation, method {method}, env {env}, scale {suite.scale})") from None
     for method, origin in suite.origins.items():

@@ -4,11 +4,10 @@ The suite's stage `configure` is `python -m pipeline.suites.weights.cells`: repo
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.compose import compose_cell
+from pipeline.config.compose import compose
 from pipeline.config.digests import source_digest, source_digests
 from pipeline.config.params import GRID, Params, Suite, at
 from pipeline.config.refusals import Section, one_of
@@ -24,19 +23,19 @@ SOURCES = (*COLLECTION, "pipeline.suites.weights.work", "tom.experiments.curated
 CHUNKS, NUMBERS, RETURNS = "chunks.csv", "numbers.csv", "returns.csv"
 
 
-def resolved(params: Params, env: str, root: Path = ROOT) -> dict[str, Any]:
+def resolved(params: Params, env: str) -> dict[str, Any]:
     """What decides the suite's numbers on one environment: SAC's whole cell, and of each method what weighs."""
     suite = WEIGHTS.section(params)
     one_of("methods", COLLECTOR, params.methods)
     methods = {}
     for method in suite.grid.methods:
-        config = _compose(params, suite, method, env, root)
+        config = _compose(params, suite, method, env)
         methods[method] = {
             "weighting": config["weighting"],
             "discount": config["backbone"]["discount"],
             "time_limits": config["train"]["time_limits"],
         }
-    return {COLLECTOR: _compose(params, suite, COLLECTOR, env, root), "methods": methods}
+    return {COLLECTOR: _compose(params, suite, COLLECTOR, env), "methods": methods}
 
 
 def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
@@ -54,23 +53,26 @@ def collector(cell: Cell, root: Path = ROOT) -> Cell:
     return Cell(COLLECTOR, cell.env, cell.seed, cell.scale, config, digest)
 
 
-def _compose(params: Params, suite: Suite, method: str, env: str, root: Path) -> dict[str, Any]:
+def _compose(params: Params, suite: Suite, method: str, env: str) -> dict[str, Any]:
+    selection = {"method": method, "env": env, "scale": suite.scale}
     try:
-        return compose_cell(method, env, suite.scale, list(_overrides(params, suite, method, env)), root)
+        return compose(params, selection | _changed(params, suite, method, env))
     except SettingsError as error:
         raise SettingsError(
             f"{error} (suite {WEIGHTS.name}, method {method}, env {env}, scale {suite.scale})"
         ) from None
 
 
-def _overrides(params: Params, suite: Suite, method: str, env: str) -> Iterator[str]:
-    """What the suite changes at its scale, then for the environment, in the loop and the parts, as Hydra's words."""
+def _changed(params: Params, suite: Suite, method: str, env: str) -> dict[str, Any]:
+    """What the suite changes at its scale, then for the environment: `train.key`, and `kind.key` of the part used."""
     whole: Section = suite.scales.get(suite.scale, {})
-    for changed in (whole, at(whole, "envs", env)):
-        yield from (f"train.{key}={value}" for key, value in at(changed, "train").items())
-        for kind in KINDS:
-            section = at(changed, kind, params.part(method, kind))
-            yield from (f"{kind}.{key}={value}" for key, value in section.items())
+    places = [("train", ("train",)), *((kind, (kind, params.part(method, kind))) for kind in KINDS)]
+    return {
+        f"{section}.{key}": value
+        for changed in (whole, at(whole, "envs", env))
+        for section, place in places
+        for key, value in at(changed, *place).items()
+    }
 
 
 SUITE = WEIGHTS = SuiteKind("weights", ("scale", *GRID), (CHUNKS, NUMBERS, RETURNS), resolved, sources)
