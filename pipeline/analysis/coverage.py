@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import Array
-from pipeline.files import replaced_folder
+from pipeline.analysis.tables import write_tables
 
 FAILING = 0.15  # share of runs that collapse in the second kind of study
 FALL = 4.0  # how far they fall, in standard deviations
@@ -124,10 +124,7 @@ def coverage_table() -> pd.DataFrame:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/coverage and returns its path."""
-    target = root / "reports/tables/coverage"
-    with replaced_folder(target) as folder:
-        coverage_table().to_csv(folder / "coverage.csv", index=False, float_format="%.4f", lineterminator="\n")
-    return target
+    return write_tables(root / "reports/tables/coverage", {"coverage": coverage_table()}, digits="%.4f")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What figures have in common: their style, panels of one size, a legend of methods, and bytes without a clock."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.analysis.looks import Look, spelled
+from pipeline.files import replaced_folder
 
 NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
@@ -40,6 +42,14 @@ def legend(figure: Figure, styles: dict[str, Look]) -> None:
     ]
     columns = min(len(handles), max(2, int(figure.get_figwidth() / 1.7)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+
+
+def write_figures(target: Path, figures: Iterable[tuple[str, Figure]], dpi: int) -> Path:
+    """Replaces `target` by the figures under their names; returns `target`."""
+    with replaced_folder(target) as folder:
+        for name, figure in figures:
+            save(figure, folder / name, dpi)
+    return target
 
 
 def save(figure: Figure, path: Path, dpi: int) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stage import made
+from pipeline.analysis.tables import table_lines, write_tables
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, curve, spans
 from pipeline.claims.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, count, holds, judge
-from pipeline.files import replaced_folder
 
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
 BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]
@@ -95,12 +95,15 @@ def markdown(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts as a table for people."""
     yield "# Claims of the paper"
     yield ""
-    yield "| claim | verdict | ours | published | the paper's figure | why |"
-    yield "| --- | --- | ---: | ---: | --- | --- |"
-    for row in table.fillna({"in_the_figure": "", "reason": "", "remark": ""}).itertuples():
-        why = " ".join(filter(None, (row.reason, row.remark)))
-        cells = (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why)
-        yield f"| {' | '.join(cells)} |"
+    rows = table.fillna({"in_the_figure": "", "reason": "", "remark": ""}).itertuples()
+    cells = (
+        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, _why(row)) for row in rows
+    )
+    yield from table_lines(("claim", "verdict", "ours", "published", "the paper's figure", "why"), cells, "llrrl")
+
+
+def _why(row: Any) -> str:
+    return " ".join(filter(None, (row.reason, row.remark)))
 
 
 def estimate(row: Any) -> str:
@@ -141,12 +144,11 @@ def make(root: Path) -> Path:
     verdicts = [judge(claim, ours, published, root) for claim in claims]
     table, target = claims_table(verdicts, published), reports / "tables" / "claims"
     returns = pd.read_csv(reports / "tables" / "returns" / "returns.csv")
-    with replaced_folder(target) as folder:
-        for name, made in (("claims", table), ("by_env", by_env_table(verdicts))):
-            made.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-        (folder / "claims.md").write_text("\n".join(markdown(table)) + "\n", encoding="utf-8", newline="\n")
-        (folder / "metrics.json").write_text(json.dumps(metrics(table, returns), indent=1) + "\n", encoding="utf-8")
-    return target
+    texts = {
+        "claims.md": "\n".join(markdown(table)) + "\n",
+        "metrics.json": json.dumps(metrics(table, returns), indent=1) + "\n",
+    }
+    return write_tables(target, {"claims": table, "by_env": by_env_table(verdicts)}, texts)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.analysis.extent import at_scale
 from pipeline.analysis.looks import spelled
+from pipeline.analysis.tables import table_lines
 
 TITLE = "Transition occupancy matching: does it hold?"
 AGES = 10  # tenths of the buffer by age, 0 the oldest: columns weights/age_<k> of train.csv
@@ -79,5 +80,5 @@ def _settings(table: pd.DataFrame) -> str:
     """The settings as Markdown, a column per method."""
     names = [column for column in table.columns if column not in ("paper", "released")]
     head = ["setting", *(spelled(name) for name in names[1:]), "paper", "released code"]
-    rows = [head, ["---"] * len(head), *table.fillna("")[[*names, "paper", "released"]].to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |" for row in rows)
+    rows = table.fillna("")[[*names, "paper", "released"]].to_numpy().tolist()
+    return "\n".join(table_lines(head, ([str(cell).replace("|", "/") for cell in row] for row in rows), "l"))

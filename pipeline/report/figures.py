@@ -17,8 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from pipeline.analysis.extent import at_scale
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STEPS, STYLE, legend, panels, save
-from pipeline.files import replaced_folder
+from pipeline.analysis.style import STEPS, STYLE, legend, panels, write_figures
 from pipeline.report.scored import averages, improvement, profiles
 
 
@@ -95,13 +94,9 @@ def make(root: Path) -> Path:
     tables = {name: pd.read_csv(reports / "tables" / "report" / f"{name}.csv") for name in DRAWN}
     made = {name: (draw, tables[name]) for name, draw in DRAWN.items() if not tables[name].empty}
     made["published_curves"] = (published_curves, pd.read_csv(reports / "paper" / "fig3_curves.csv"))
-    target = reports / "figures" / "report"
-    with replaced_folder(target) as folder:
-        for name, (draw, table) in made.items():
-            with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
-                figure = draw(table, scale)
-                save(figure, folder / name, dpi=150)
-    return target
+    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
+        figures = ((name, draw(table, scale)) for name, (draw, table) in made.items())
+        return write_figures(reports / "figures/report", figures, dpi=150)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stage import made
 from pipeline.analysis.stats import Array
-from pipeline.files import replaced_folder
+from pipeline.analysis.tables import write_tables
 from pipeline.report.records import model_error_table, runs_table, settings_table
 
 REFERENCE = "mbpo"  # whose return is 1 in the paper's normalised average
@@ -113,11 +113,7 @@ def make(root: Path) -> Path:
         "runs": runs_table(reports / "results", seeds),
         "settings": settings_table(reports / "results", seeds, pd.read_csv(reports / "paper" / "hyperparameters.csv")),
     }
-    target = reports / "tables" / "report"
-    with replaced_folder(target) as folder:
-        for name, table in made.items():
-            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-    return target
+    return write_tables(reports / "tables/report", made)
 
 
 if __name__ == "__main__":

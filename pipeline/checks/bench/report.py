@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.tables import table_lines
 from pipeline.files import write_file
 from pipeline.runs.provenance import PACKAGES, cpu_model
 
@@ -52,17 +53,17 @@ def table(found: Mapping[str, Any]) -> str:
 def part_lines(timings: list[dict[str, Any]]) -> list[str]:
     """A table of the parts of an environment step, and their sum."""
     heads = ("part", "per env step", "GFLOP", "floor", "products", "here", "here / products", "ms per env step")
-    lines = [_row(*heads), _row("---", *["---:"] * 7)]
+    rows = []
     for t in timings:
         ratio = f"{t['ms'] / t['products_ms']:.2f}" if t["gflop"] > SMALL_GFLOP else "–"
         times = (f"{t[of]:.2f}" for of in ("floor_ms", "products_ms", "ms"))
         cost = f"{t['ms'] * t['per_env_step']:.2f}" + ("" if t["counted"] else " (apart)")
-        lines.append(_row(t["part"], f"{t['per_env_step']:.3f}", f"{t['gflop']:.3f}", *times, ratio, cost))
+        rows.append((t["part"], f"{t['per_env_step']:.3f}", f"{t['gflop']:.3f}", *times, ratio, cost))
     total = totals(timings)
     whole, speed = f"{total['ms'] / total['products_ms']:.2f}", f"{1e3 / total['ms']:.1f} env steps/s"
-    lines.append(_row("**sum**", "", "", *(f"{value:.1f}" for value in total.values()), whole, speed))
+    rows.append(("**sum**", "", "", *(f"{value:.1f}" for value in total.values()), whole, speed))
     rates = sorted(t["core_gflops"] for t in timings)
-    return [*lines, "", f"Core at {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s."]
+    return [*table_lines(heads, rows, "lr"), "", f"Core at {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s."]
 
 
 def _growth_lines(grown: Mapping[str, float], seeds: list[dict[str, float]]) -> list[str]:
@@ -80,15 +81,18 @@ def _growth_lines(grown: Mapping[str, float], seeds: list[dict[str, float]]) -> 
 
 def _hours_lines(runs: list[dict[str, Any]]) -> list[str]:
     heads = ("protocol", "environment", "method", "env steps", "ms per env step", "hours")
-    lines = ["", "## Hours of a run on one core, at most", "", _row(*heads), _row(*["---"] * 3, *["---:"] * 3)]
-    for run in runs:
-        numbers = (f"{run['env_steps']:,}", f"{run['ms_per_env_step']:.0f}", f"{run['hours']:.1f}")
-        lines.append(_row(run["protocol"], run["env"], run["method"], *numbers))
+    names = ("protocol", "env", "method")
+    rows = [
+        [
+            *(run[name] for name in names),
+            f"{run['env_steps']:,}",
+            f"{run['ms_per_env_step']:.0f}",
+            f"{run['hours']:.1f}",
+        ]
+        for run in runs
+    ]
+    lines = ["", "## Hours of a run on one core, at most", "", *table_lines(heads, rows, "lllr")]
     return [*lines, "", "At most: no fit stops before its last epoch, and no evaluation episode ends early."]
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def totals(timings: list[dict[str, Any]]) -> dict[str, float]:

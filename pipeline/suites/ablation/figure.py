@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import KNOWN, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, panels, save
-from pipeline.files import replaced_folder
+from pipeline.analysis.style import STYLE, panels, write_figures
 from pipeline.suites.ablation.page import TOTAL, described, is_clear, labels, place_of, so_far
 
 CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
@@ -66,10 +65,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, labelled: bool) -> None:
 def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/ablation and returns its path; FileNotFoundError if a table is not there."""
     attribution = pd.read_csv(root / "reports/tables/ablation/attribution.csv")
-    target = root / "reports/figures/ablation"
-    with replaced_folder(target) as folder:
-        save(draw(attribution), folder / "switches", dpi=150)
-    return target
+    return write_figures(root / "reports/figures/ablation", [("switches", draw(attribution))], dpi=150)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.tables import table_lines
+
 ROAD = "road_and_rocks"  # where an environment's name stands
 TOTAL = "sum"  # where a method's name stands: the differences of all single switches added
 # By (Road-and-Rocks or any other environment, name): what it is, and the digits that mean something.
@@ -76,15 +78,15 @@ def markdown(attribution: pd.DataFrame) -> str:
         first = rows.iloc[0]
         lines += ["", f"## {place_of(str(place))}: {heading}", ""]
         lines += [f"`{base}`: {first['value']:{digits}}, mean of {first['n_seeds']} seeds{so_far(rows)}.", ""]
-        lines += ["| switch | adds | gap |", "| --- | ---: | ---: |", *_rows(rows, digits)]
+        lines += table_lines(("switch", "adds", "gap"), _rows(rows, digits), "lr")
     return "\n".join(lines) + "\n"
 
 
-def _rows(rows: pd.DataFrame, digits: str) -> Iterator[str]:
+def _rows(rows: pd.DataFrame, digits: str) -> Iterator[tuple[str, str, str]]:
     changed = rows.iloc[1:]
     for label, (_, row) in zip(labels(changed), changed.iterrows(), strict=True):
         bracket = f" [{row['low']:+{digits}}, {row['high']:+{digits}}]" if pd.notna(row["low"]) else ""
         text = f"{row['difference']:+{digits}}{bracket}"
         text = "nothing" if row["idle"] else f"**{text}**" if is_clear(row) else text
         share = f"{row['share']:.0%}" if pd.notna(row["share"]) and not row["idle"] else ""
-        yield f"| {label} | {text} | {share} |"
+        yield label, text, share

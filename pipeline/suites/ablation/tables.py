@@ -21,8 +21,8 @@ from pipeline.analysis import stats
 from pipeline.analysis.extent import TOTAL as ALL_STEPS
 from pipeline.analysis.extent import is_partial, so_far
 from pipeline.analysis.results import ResultsError
-from pipeline.analysis.stage import DIGITS, made
-from pipeline.files import replaced_folder
+from pipeline.analysis.stage import made
+from pipeline.analysis.tables import write_tables
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, markdown
 from pipeline.suites.road.tables import ERRORS
 from pipeline.suites.road.tables import seeds_table as road_seeds
@@ -197,12 +197,7 @@ def make(root: Path) -> Path:
     }
     if extents := read_extents(root):
         made["attribution"]["so_far"] = made["attribution"]["place"].map(extents)
-    target = root / "reports/tables/ablation"
-    with replaced_folder(target) as folder:
-        for name, table in made.items():
-            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-        (folder / "ablation.md").write_text(markdown(made["attribution"]), encoding="utf-8", newline="\n")
-    return target
+    return write_tables(root / "reports/tables/ablation", made, {"ablation.md": markdown(made["attribution"])})
 
 
 if __name__ == "__main__":

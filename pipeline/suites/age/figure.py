@@ -17,8 +17,7 @@ from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, save
-from pipeline.files import replaced_folder
+from pipeline.analysis.style import STYLE, write_figures
 
 
 def draw(heatmap: pd.DataFrame, older: pd.DataFrame) -> Figure:
@@ -78,10 +77,7 @@ def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/age and returns its path; FileNotFoundError if a table is not there."""
     tables = root / "reports/tables/age"
     heatmap, older = pd.read_csv(tables / "heatmap.csv"), pd.read_csv(tables / "older.csv")
-    target = root / "reports/figures/age"
-    with replaced_folder(target) as folder:
-        save(draw(heatmap, older), folder / "weights_by_age", dpi=160)
-    return target
+    return write_figures(root / "reports/figures/age", [("weights_by_age", draw(heatmap, older))], dpi=160)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import pandas as pd
 
 from pipeline.analysis.extent import stops
 from pipeline.analysis.results import Grid, ResultsError, read_grid, read_results
-from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean
-from pipeline.files import replaced_folder
+from pipeline.analysis.tables import at_one_scale, write_tables
 
 DECILES = 10
 COLUMNS = [f"weights/age_{decile}" for decile in range(DECILES)]  # 0 holds the oldest tenth of the stored transitions
@@ -99,12 +99,7 @@ def make(root: Path) -> Path:
     made = {"heatmap": heatmap_table(rounds), "seeds": seeds, "older": older_table(seeds)}
     if found := stops(evaluations):
         made["heatmap"]["so_far"] = made["heatmap"]["env"].map(found)
-    target = root / "reports/tables/age"
-    with replaced_folder(target) as folder:
-        for name, table in made.items():
-            table.insert(0, "scale", grid.scale)
-            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-    return target
+    return write_tables(root / "reports/tables/age", at_one_scale(made, grid.scale))
 
 
 if __name__ == "__main__":

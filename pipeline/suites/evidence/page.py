@@ -6,6 +6,7 @@ import pandas as pd
 
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.analysis.looks import spelled
+from pipeline.analysis.tables import table_lines
 from pipeline.claims.table import estimate
 
 NOTHING = "No run of the published protocol is recorded yet."
@@ -44,17 +45,12 @@ def markdown(so_far_rows: pd.DataFrame, claims: pd.DataFrame, runs: pd.DataFrame
     yield NOTHING if runs.empty else CLOCK
     if not so_far_rows.empty:
         yield from ("", "## Claims about the end of training, not decided by this", "")
-        yield from _table([["claim", "so far"], *so_far_rows[["id", "words"]].to_numpy().tolist()])
+        yield from table_lines(("claim", "so far"), so_far_rows[["id", "words"]].to_numpy().tolist(), "l")
     yield from ("", "## Claims about runs that have not ended", "")
     rows = claims.fillna({"reason": "", "remark": ""}).itertuples()
     cells = [[row.claim, row.verdict, estimate(row), "; ".join(filter(None, (row.reason, row.remark)))] for row in rows]
-    yield from _table([["claim", "verdict", "ours", "of what, and why"], *cells])
+    yield from table_lines(("claim", "verdict", "ours", "of what, and why"), cells, "l")
     if not runs.empty:
         yield from ("", "## Runs", "", RUNS_CAPTION, "")
-        yield from _table([*run_rows(runs)])
-
-
-def _table(rows: list[list[str]]) -> Iterator[str]:
-    head, *rest = rows
-    for row in (head, ["---"] * len(head), *rest):
-        yield f"| {' | '.join(row)} |"
+        head, *rest = run_rows(runs)
+        yield from table_lines(head, rest, "l")

@@ -12,14 +12,14 @@ import pandas as pd
 
 from pipeline.analysis.extent import so_far
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stage import made
+from pipeline.analysis.tables import write_tables
 from pipeline.claims import measures
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import read_published
 from pipeline.claims.measures import Estimate
 from pipeline.claims.table import by_env_table, claims_table
 from pipeline.claims.verdict import NOT_RUN, Verdict
-from pipeline.files import replaced_folder
 from pipeline.suites.evidence.by_run import curves_table, rounds_table, runs_table
 from pipeline.suites.evidence.measured import MEASURES, collapsed, judge, published_at
 from pipeline.suites.evidence.page import markdown
@@ -87,12 +87,8 @@ def make(root: Path) -> Path:
         "curves": curves_table(runs),
         "rounds": rounds_table(runs),
     }
-    with replaced_folder(root / TARGET) as folder:
-        for name, table in made.items():
-            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-        text = "\n".join(markdown(made["so_far"], made["claims"], made["runs"])) + "\n"
-        (folder / "evidence.md").write_text(text, encoding="utf-8", newline="\n")
-    return root / TARGET
+    text = "\n".join(markdown(made["so_far"], made["claims"], made["runs"])) + "\n"
+    return write_tables(root / TARGET, made, {"evidence.md": text})
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from pipeline.analysis.extent import stops
 from pipeline.analysis.looks import Look, looks, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STEPS, STYLE, save
-from pipeline.files import replaced_folder
+from pipeline.analysis.style import STEPS, STYLE, write_figures
 
 # Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
 FIGURES = {
@@ -177,12 +176,8 @@ def _caption(curves: pd.DataFrame, curve: str) -> str:
 def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/returns and returns its path; FileNotFoundError if a table is not there."""
     tables = read(root)
-    target = root / "reports" / "figures" / "returns"
-    with replaced_folder(target) as folder:
-        for name, choice in FIGURES.items():
-            figure = draw(tables, *choice)
-            save(figure, folder / name, dpi=200)
-    return target
+    figures = ((name, draw(tables, *choice)) for name, choice in FIGURES.items())
+    return write_figures(root / "reports/figures/returns", figures, dpi=200)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pandas as pd
 
 from pipeline.analysis.extent import extents
 from pipeline.analysis.results import Grid
+from pipeline.analysis.tables import table_lines
 
 HEADINGS = {
     "final": "Final return (last evaluation)",
@@ -35,14 +36,13 @@ def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
 
 
 def _statistic(tables: dict[str, pd.DataFrame], name: str) -> Iterator[str]:
-    yield "| environment | method | mean | 95 % interval | each seed |"
-    yield "| --- | --- | ---: | :---: | :--- |"
-    seeds = tables["seeds"]
+    seeds, cells = tables["seeds"], []
     for _, row in tables["returns"].iterrows():
         runs = seeds[(seeds["method"] == row["method"]) & (seeds["env"] == row["env"])]
         each = ", ".join(f"{value:.0f}" for value in runs[name])
         interval = _bracket(row[f"{name}_low"], row[f"{name}_high"], ".0f")
-        yield f"| {row['env']} | {row['method']} | {row[f'{name}_mean']:.0f} | {interval} | {each} |"
+        cells.append((row["env"], row["method"], f"{row[f'{name}_mean']:.0f}", interval, each))
+    return table_lines(("environment", "method", "mean", "95 % interval", "each seed"), cells, "llrcl")
 
 
 def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
@@ -62,16 +62,15 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             f"{first['coverage_with_collapses']:.0%} where 15 % of the runs collapse."
         )
     yield ""
-    yield "| method | " + " | ".join(HEADINGS) + " |"
-    yield "| --- |" + " :---: |" * len(HEADINGS)
-    for method, rows in table.groupby("method", sort=False):
-        by_name = rows.set_index("statistic")
-        cells = [f"{row['iqm']:.2f} {_bracket(row['low'], row['high'], '.2f')}" for _, row in _select(by_name)]
-        yield f"| {method} | " + " | ".join(cell.strip() for cell in cells) + " |"
+    cells = (
+        [method, *map(_iqm, rows.set_index("statistic").loc[[*HEADINGS]].to_dict("records"))]
+        for method, rows in table.groupby("method", sort=False)
+    )
+    yield from table_lines(("method", *HEADINGS), cells, "lc")
 
 
-def _select(by_name: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
-    return ((name, by_name.loc[name]) for name in HEADINGS)
+def _iqm(row: dict[str, float]) -> str:
+    return f"{row['iqm']:.2f} {_bracket(row['low'], row['high'], '.2f')}".strip()
 
 
 def _bracket(low: float | None, high: float | None, digits: str) -> str:

@@ -13,8 +13,8 @@ from pipeline.analysis import stats
 from pipeline.analysis.coverage import FAILING, bootstrap_coverage
 from pipeline.analysis.extent import TOTAL
 from pipeline.analysis.results import Grid, read_grid, read_results
-from pipeline.analysis.stage import DIGITS, made
-from pipeline.files import replaced_folder
+from pipeline.analysis.stage import made
+from pipeline.analysis.tables import at_one_scale, write_tables
 from pipeline.suites.returns.page import markdown
 
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
@@ -108,7 +108,7 @@ def tables(evaluations: pd.DataFrame, grid: Grid) -> dict[str, pd.DataFrame]:
     seeds = seeds_table(evaluations)
     scales = scales_table(evaluations, seeds)
     by_seed = curves_by_seed_table(evaluations)
-    made = {
+    tables = {
         "seeds": seeds,
         "returns": returns_table(seeds),
         "scales": scales,
@@ -116,21 +116,14 @@ def tables(evaluations: pd.DataFrame, grid: Grid) -> dict[str, pd.DataFrame]:
         "curves": curves_table(by_seed),
         "curves_by_seed": by_seed,
     }
-    for table in made.values():
-        table.insert(0, "scale", grid.scale)
-    return made
+    return at_one_scale(tables, grid.scale)
 
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/returns and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_grid(root / "params.yaml")
     made = tables(read_results(root / "reports" / "results", grid), grid)
-    target = root / "reports" / "tables" / "returns"
-    with replaced_folder(target) as folder:
-        for name, table in made.items():
-            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-        (folder / "returns.md").write_text(markdown(made, grid), encoding="utf-8", newline="\n")
-    return target
+    return write_tables(root / "reports/tables/returns", made, {"returns.md": markdown(made, grid)})
 
 
 def _interval(name: str, values: tuple[float, float | None, float | None]) -> dict[str, float | None]:

@@ -25,8 +25,7 @@ from matplotlib.patches import Circle, Rectangle
 
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, save
-from pipeline.files import replaced_folder
+from pipeline.analysis.style import STYLE, write_figures
 from pipeline.suites.road.tables import MEASURED, PUBLISHED, RAW, TABLES
 
 FIGURES = Path("reports/figures/road")
@@ -165,10 +164,7 @@ def _caption(tables: Tables) -> str:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/road and returns its path; FileNotFoundError if a table is not there."""
-    figure = draw(read(root))
-    with replaced_folder(root / FIGURES) as folder:
-        save(figure, folder / "road_and_rocks", dpi=160)
-    return root / FIGURES
+    return write_figures(root / FIGURES, [("road_and_rocks", draw(read(root)))], dpi=160)
 
 
 if __name__ == "__main__":

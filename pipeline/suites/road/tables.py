@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stage import made
 from pipeline.analysis.stats import mean_interval
-from pipeline.files import replaced_folder
+from pipeline.analysis.tables import table_lines, write_tables
 
 MEASURED, TABLES, RAW = Path("reports/road"), Path("reports/tables/road"), "provenance.json"
 FILES = ("curves_by_seed.csv", "weights.csv", "heatmap.csv", "map.csv", RAW)
@@ -49,11 +49,7 @@ def make(root: Path) -> Path:
         "sensitivity": sensitivity,
         "comparison": comparison_table(summary, published(paper, record["world"]["road"])),
     }
-    with replaced_folder(root / TABLES) as target:
-        for name, table in tables.items():
-            table.to_csv(target / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-        (target / "road.md").write_text(markdown(tables, record["world"]), encoding="utf-8", newline="\n")
-    return root / TABLES
+    return write_tables(root / TABLES, tables, {"road.md": markdown(tables, record["world"])})
 
 
 def seeds_table(by_seed: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
@@ -126,58 +122,60 @@ def markdown(tables: dict[str, pd.DataFrame], world: dict[str, Any]) -> str:
 
 
 def _comparison(table: pd.DataFrame) -> Iterator[str]:
-    yield "| | method | here | paper |"
-    yield "| --- | --- | ---: | ---: |"
+    cells = []
     for quantity in COLUMNS:
         for row in table[table["quantity"] == quantity].itertuples():
             bracket = "" if pd.isna(row.low) else f" [{_text(quantity, row.low)}, {_text(quantity, row.high)}]"
             paper = "" if pd.isna(row.published) else _text(quantity, row.published)
             here = f"{_text(quantity, row.mean)}{bracket}"
-            yield f"| {SPELLED[quantity]} | {spelled(str(row.method))} | {here} | {paper} |"
+            cells.append((SPELLED[quantity], spelled(str(row.method)), here, paper))
+    return table_lines(("", "method", "here", "paper"), cells, "llr")
 
 
 def _checks(summary: pd.DataFrame) -> Iterator[str]:
-    """Each bar with what was measured, seed by seed, of tom against mbpo; nothing where one is not there."""
+    """Each bar with what was measured, seed by seed, of tom against mbpo; a sentence where one is not there."""
     methods = {str(method): runs.set_index("seed") for method, runs in summary.groupby("method")}
     if not {"tom", "mbpo"} <= methods.keys():
-        yield "Needs both tom and mbpo in `road.methods`."
-        return
+        return iter(["Needs both tom and mbpo in `road.methods`."])
     tom, mbpo = methods["tom"], methods["mbpo"]
-    yield "| | bar | measured, each seed | seeds that reach it |"
-    yield "| --- | --- | --- | ---: |"
     gain, ratio = tom["final_return"] - mbpo["final_return"], tom["weight_ratio"]
-    yield _check("final return, TOM − MBPO", "above 0", gain, gain > 0, ".0f")
-    yield _check("mean weight on / off the road, TOM", "at least 3", ratio, ratio >= 3, ".1f")
+    checks = [
+        _check("final return, TOM − MBPO", "above 0", gain, gain > 0, ".0f"),
+        _check("mean weight on / off the road, TOM", "at least 3", ratio, ratio >= 3, ".1f"),
+    ]
     for error in ERRORS[:2]:
         share = tom[error] / mbpo[error]
-        yield _check(f"{SPELLED[error]}, TOM / MBPO", "at most 0.5", share, share <= 0.5, ".2f")
+        checks.append(_check(f"{SPELLED[error]}, TOM / MBPO", "at most 0.5", share, share <= 0.5, ".2f"))
+    return table_lines(("", "bar", "measured, each seed", "seeds that reach it"), checks, "lllr")
 
 
-def _check(what: str, bar: str, values: pd.Series, reached: pd.Series, digits: str) -> str:
-    return f"| {what} | {bar} | {', '.join(f'{v:{digits}}' for v in values)} | {reached.sum()} of {len(values)} |"
+def _check(what: str, bar: str, values: pd.Series, reached: pd.Series, digits: str) -> tuple[str, ...]:
+    return what, bar, ", ".join(f"{v:{digits}}" for v in values), f"{reached.sum()} of {len(values)}"
 
 
 def _seeds(summary: pd.DataFrame) -> Iterator[str]:
-    yield "| method | seed | " + " | ".join(SPELLED[quantity] for quantity in COLUMNS) + " |"
-    yield "| --- | ---: |" + " ---: |" * len(COLUMNS)
-    for row in summary.to_dict("records"):
-        values = " | ".join(_text(quantity, row[quantity]) for quantity in COLUMNS)
-        yield f"| {spelled(row['method'])} | {row['seed']} | {values} |"
+    cells = (
+        (spelled(row["method"]), str(row["seed"]), *(_text(quantity, row[quantity]) for quantity in COLUMNS))
+        for row in summary.to_dict("records")
+    )
+    return table_lines(("method", "seed", *(SPELLED[quantity] for quantity in COLUMNS)), cells, "lr")
 
 
 def _sensitivity(table: pd.DataFrame) -> Iterator[str]:
     """Means over seeds at each strength."""
     shown = ("final_return", "weight_ratio", "error_driving", "error_on_road")
-    yield (
-        "| strength | method | " + " | ".join(SPELLED[quantity] for quantity in shown) + " | final return, each seed |"
+    groups = table.sort_values("strength", kind="stable").groupby(["strength", "method"], sort=False)
+    cells = (
+        (
+            f"{strength:g}",
+            spelled(str(method)),
+            *(_text(quantity, runs[quantity].mean()) for quantity in shown),
+            ", ".join(_text("final_return", value) for value in runs["final_return"]),
+        )
+        for (strength, method), runs in groups
     )
-    yield "| ---: | --- |" + " ---: |" * len(shown) + " :--- |"
-    for (strength, method), runs in table.sort_values("strength", kind="stable").groupby(
-        ["strength", "method"], sort=False
-    ):
-        values = " | ".join(_text(quantity, runs[quantity].mean()) for quantity in shown)
-        each = ", ".join(_text("final_return", value) for value in runs["final_return"])
-        yield f"| {strength:g} | {spelled(str(method))} | {values} | {each} |"
+    head = ("strength", "method", *(SPELLED[quantity] for quantity in shown), "final return, each seed")
+    return table_lines(head, cells, "rl" + "r" * len(shown) + "l")
 
 
 def _text(quantity: str, value: float) -> str:

@@ -21,8 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, save
-from pipeline.files import replaced_folder
+from pipeline.analysis.style import STYLE, write_figures
 from pipeline.suites.weights.page import PUBLISHED
 
 GREY = "0.55"
@@ -88,10 +87,7 @@ def _panel(ax: Axes, bars: pd.DataFrame, fill: Fill) -> None:
 def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/weights and returns its path; FileNotFoundError if a table is not there."""
     bars = pd.read_csv(root / "reports/tables/weights/bars.csv")
-    target = root / "reports/figures/weights"
-    with replaced_folder(target) as folder:
-        save(draw(bars), folder / "weights", dpi=160)
-    return target
+    return write_figures(root / "reports/figures/weights", [("weights", draw(bars))], dpi=160)
 
 
 if __name__ == "__main__":

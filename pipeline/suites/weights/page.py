@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.analysis.results import Grid
+from pipeline.analysis.tables import table_lines
 
 PUBLISHED = "published"  # where a method's name stands
 STATISTICS = {
@@ -24,10 +25,11 @@ def markdown(made: dict[str, pd.DataFrame], grid: Grid) -> str:
         rows = table[table["statistic"] == name].set_index(["env", "method"])
         methods = [*grid.methods, PUBLISHED]
         lines += ["", f"## {heading[0].upper()}{heading[1:]}", ""]
-        lines += [f"| environment | {' | '.join(methods)} |", "| --- |" + " :---: |" * len(methods)]
-        for env in grid.envs:
-            cells = [_cell(rows.loc[(env, method)]) if (env, method) in rows.index else "" for method in methods]
-            lines.append(f"| {env} | {' | '.join(cells)} |")
+        cells = [
+            [env, *(_cell(rows.loc[(env, method)]) if (env, method) in rows.index else "" for method in methods)]
+            for env in grid.envs
+        ]
+        lines += table_lines(("environment", *methods), cells, "lc")
     return "\n".join(lines) + "\n"
 
 

@@ -18,9 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.results import Grid, ResultsError
-from pipeline.analysis.stage import DIGITS, made
+from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
-from pipeline.files import replaced_folder
+from pipeline.analysis.tables import at_one_scale, write_tables
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
 SPELLED = {"walker": "walker2d"}  # environments in the published figure, where they are not spelled as here
@@ -158,7 +158,7 @@ def seeds_table(chunks: pd.DataFrame) -> pd.DataFrame:
 def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
     """Every table by its file name without ending; each has the scale as its first column."""
     chunks, published = read_chunks(root, grid), read_published(root, grid.envs)
-    made = {
+    tables = {
         "bars": bars_table(chunks, published),
         "bars_by_seed": chunks,
         "statistics": statistics_table(chunks, published),
@@ -166,21 +166,14 @@ def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
         "numbers": read_results(root, grid, "numbers.csv", ("method", "number", "value")),
         "sac": read_results(root, grid, "returns.csv", ("env_steps", "return_mean", "length_mean")),
     }
-    for table in made.values():
-        table.insert(0, "scale", grid.scale)
-    return made
+    return at_one_scale(tables, grid.scale)
 
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/weights and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_suite(root / "params.yaml")
     made = tables(root, grid)
-    target = root / "reports/tables/weights"
-    with replaced_folder(target) as folder:
-        for name, table in made.items():
-            table.to_csv(folder / f"{name}.csv", index=False, float_format=DIGITS, lineterminator="\n")
-        (folder / "weights.md").write_text(markdown(made, grid), encoding="utf-8", newline="\n")
-    return target
+    return write_tables(root / "reports/tables/weights", made, {"weights.md": markdown(made, grid)})
 
 
 if __name__ == "__main__":
