@@ -48,6 +48,17 @@ def write_file(target: Path, content: bytes) -> None:
         fresh.unlink(missing_ok=True)
 
 
+def read_yaml(text: str) -> Any:
+    """The values in a text as DVC reads them: 010 is ten, `off` a word. ValueError, on one line, if it is no YAML."""
+    from ruamel.yaml import YAML  # takes its time
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ValueError(" ".join(str(error).replace('in "<unicode string>", ', "at ").split())) from None
+
+
 def as_json(value: Any) -> str:
     """The value as records are kept: keys in order, so that the same value has the same bytes."""
     return json.dumps(value, indent=1, sort_keys=True) + "\n"

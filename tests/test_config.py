@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.serialize import modify_yaml, parse_yaml
 from hydra import compose as hydra_compose
 from hydra import initialize
 from hydra.core.global_hydra import GlobalHydra
@@ -21,7 +22,7 @@ from omegaconf import OmegaConf
 from pipeline.config.command_line import check, parse
 from pipeline.config.compose import SCIENCE, compose, compose_cell, register
 from pipeline.config.key_help import key_help
-from pipeline.config.params import load_params
+from pipeline.config.params import load_params, parse_params
 from pipeline.files import ROOT
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
@@ -145,6 +146,11 @@ WRONG_PARAMS = [
     ({"methods__tom__envs": 3}, "methods.tom.envs=3", "not a mapping"),
     ({"methods__a-b": {}}, "'a-b'", "nearest valid choice: a_b"),
     ({"methods": {}}, "methods", "at least one"),
+    ({"methods__tom__like": "mbpp"}, "methods.tom.like=mbpp", "nearest valid choice: mbpo"),
+    ({"methods__tom__like": "tom"}, "tom is like tom", "end it somewhere"),
+    ({"methods__tom_kl__like": "tom", "methods__tom__like": "tom_kl"}, "is like tom", "end it somewhere"),
+    ({"scales__quick__backbone__mbpo__like": "sacc"}, "scales.quick.backbone.mbpo.like=sacc", "choice: sac"),
+    ({"all": {"loss": {"vagram": {"like": "vagram"}}}}, "vagram is like vagram", "end it somewhere"),
     ({"envs__hoper": {}}, "envs=hoper", "nearest valid choice: hopper"),
     ({"all": {"train": {"total_env_steps": "lots"}}}, "all.train.total_env_steps=lots", "nearest valid value: 300000"),
     ({"all": {"train": {"total_env_steps": 0}}}, "all.train.total_env_steps=0", "nearest valid value: 1"),
@@ -343,3 +349,65 @@ def test_checking_imports_nothing_heavy() -> None:
     code = f"import sys, {doors}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "dvc", "wandb", "pandas", "gymnasium", "mujoco"} & set(done.stdout.split())
+
+
+def rewritten(folder: Path, text: str, **changes: Any) -> str:
+    """The text of a params.yaml as a program leaves it that changes some keys, as `dvc exp run -S` does."""
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with modify_yaml(path) as values:
+        for key, value in changes.items():
+            first, *rest = key.split("__")
+            section = values[first]
+            for step in rest[:-1]:
+                section = section[step]
+            section[rest[-1]] = value
+    return path.read_text(encoding="utf-8")
+
+
+def test_params_mean_the_same_after_a_program_has_written_them(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert not re.search(r"<<|: [&*]", text), "an anchor is lost when a program writes the file"
+    changed = parse_params(rewritten(tmp_path, text, scales__quick__backbone__sac__hidden=64))
+    for part in ("sac", "mbpo"):
+        assert changed.tuned("quick", "hopper", "backbone", part) == {
+            **PARAMS.tuned("quick", "hopper", "backbone", part),
+            "hidden": 64,
+        }
+    assert changed.methods == PARAMS.methods
+
+
+def test_what_is_like_another_begins_as_it(tmp_path: Path) -> None:
+    methods = {
+        "first": {
+            "weighting": {"name": "tom", "clip": 5.0},
+            "loss": {"name": "nll"},
+            "train": {"eval_episodes": 3},
+            "envs": {"ant": {"weighting": {"clip": 7.0}, "train": {"eval_episodes": 4}}},
+        },
+        "second": {
+            "like": "first",
+            "weighting": {"divergence": "kl"},
+            "envs": {"ant": {"train": {"eval_episodes": 5}}},
+        },
+        "third": {"like": "second", "weighting": {"name": "uniform"}},
+    }
+    params = load_params(root_with(tmp_path, methods={**BASE["methods"], **methods}))
+    assert params.methods["second"] == {
+        "weighting": {"name": "tom", "clip": 5.0, "divergence": "kl"},
+        "loss": {"name": "nll"},
+        "train": {"eval_episodes": 3},
+        "envs": {"ant": {"weighting": {"clip": 7.0}, "train": {"eval_episodes": 5}}},
+    }
+    third = params.methods["third"]
+    assert third["weighting"] == {"name": "uniform"} and third["envs"] == {"ant": {"train": {"eval_episodes": 5}}}
+
+
+@pytest.mark.parametrize(("number", "seed"), [("010", 10), ("0x10", 16), ("1_000", 1000)])
+def test_whole_numbers_are_those_that_dvc_reads(number: str, seed: int, tmp_path: Path) -> None:
+    text = (
+        (ROOT / "params.yaml").read_text(encoding="utf-8").replace("seeds:\n  - 0\n  - 1\n", f"seeds: [{number}]\n", 1)
+    )
+    assert parse_params(text).grid.seeds == (seed,) == tuple(parse_yaml(text, "params.yaml")["grid"]["seeds"])
+    with pytest.raises(SettingsError, match="seeds=1:30 is not a whole number"):
+        parse_params(text.replace(number, "'1:30'"))

@@ -7,15 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.extent import TOTAL, so_far
+from pipeline.files import read_yaml
 
 RECORD = "provenance.json"  # beside a run's evaluations
 COLUMNS = ["env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean"]
@@ -39,12 +36,12 @@ class Grid:
 def read_grid(params: Path) -> Grid:
     """The scale and the grid of params.yaml; ResultsError if a key is missing, empty or lists something twice."""
     try:
-        config: Any = OmegaConf.load(params)
+        config = read_yaml(params.read_text(encoding="utf-8"))
         scale, grid = config["scale"], config["grid"]
         axes = {axis: list(grid[axis]) for axis in ("methods", "envs", "seeds")}
         until = grid.get("until")
         stops = dict.fromkeys(axes["envs"], until) if isinstance(until, int) else dict(until or {})
-    except (OSError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{params}: cannot read scale and grid ({str(error).splitlines()[0]})") from error
     for axis, values in axes.items():
         if not values:

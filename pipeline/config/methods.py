@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config.like import part
 from pipeline.config.refusals import Section, check_name, check_values, known, mapping, one_of
 from tom.settings import KINDS, environments, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError, problems
 
-DEFAULT_PARTS = {"dynamics": "mdn", "backbone": "mbpo"}  # what an entry may leave out
 ORDER = {section: index for index, section in enumerate(("train", *KINDS))}
 Switch = tuple[str, str]  # `train` or a kind, and a key
 Place = tuple[str | None, str, str]  # an environment or None, and a switch
@@ -35,11 +35,6 @@ def check_method(given: Any, method: str) -> Section:
         for kind, values in mapping(changed, there).items():
             check_values(values, classes[kind], f"{there}.{kind}")
     return section
-
-
-def part(section: Section, kind: str) -> str | None:
-    """The name of the part of this kind that an entry uses; None if it has to say and does not."""
-    return (section.get(kind) or {}).get("name", DEFAULT_PARTS.get(kind))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
-from pipeline.config.methods import Variant, between, check_method, part
+from pipeline.config.like import methods_written_out, part, parts_written_out
+from pipeline.config.methods import Variant, between, check_method
 from pipeline.config.refusals import (
     Section,
     check_commit,
@@ -26,7 +23,7 @@ from pipeline.config.refusals import (
     one_line,
     one_of,
 )
-from pipeline.files import ROOT
+from pipeline.files import ROOT, read_yaml
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.experiments.road_and_rocks import Offline, World
@@ -157,22 +154,24 @@ def parse_params(text: str) -> Params:
 @functools.lru_cache(maxsize=4)
 def _params(text: str) -> Params:
     try:
-        raw = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
-    except (YAMLError, OmegaConfBaseException, OSError) as error:
-        found = one_line(error).replace('in "<unicode string>", ', "at ")
-        raise SettingsError(f"{found}; write valid YAML with plain values") from None
-    top = mapping(raw, "the file")
+        top = mapping(read_yaml(text), "the file")
+    except ValueError as error:
+        raise SettingsError(f"{error}; write valid YAML with plain values") from None
     known(top, (*TOP, *SUITES), "")
     for key in ("scale", "grid", "methods", "envs", "scales"):
         if top.get(key) is None:
             raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
-    methods = {name: check_method(section, name) for name, section in _named(top, "methods")}
+    written_out = methods_written_out(_named(top, "methods"))
+    methods = {name: check_method(section, name) for name, section in written_out.items()}
     variants = _variants(top.get(ABLATION), methods)
     entries = [*methods, *variants]
     envs = {
-        check_env(check_name(name, "envs")): _section(section, f"envs.{name}") for name, section in _named(top, "envs")
+        check_env(check_name(name, "envs")): _section(section, f"envs.{name}")
+        for name, section in _named(top, "envs").items()
     }
-    scales = {check_name(name, "scales"): _scale(section, name, envs) for name, section in _named(top, "scales")}
+    scales = {
+        check_name(name, "scales"): _scale(section, name, envs) for name, section in _named(top, "scales").items()
+    }
     return Params(
         scale=one_of("scale", top["scale"], scales),
         tracking=one_of(
@@ -287,23 +286,24 @@ def _until(given: Any, envs: Iterable[str], where: str) -> int | dict[str, int] 
 
 
 def _scale(given: Any, scale: str, envs: Iterable[str], where: str = "scales") -> Section:
-    section = mapping(given, f"{where}.{scale}")
-    for env, values in mapping(section.get("envs"), f"{where}.{scale}.envs").items():
-        one_of(f"{where}.{scale}.envs", env, envs)
-        _section(values, f"{where}.{scale}.envs.{env}")
-    _section(section, f"{where}.{scale}", also=("envs",))
-    return section
+    place = f"{where}.{scale}"
+    section = _section(given, place, also=("envs",))
+    there = mapping(section.get("envs"), f"{place}.envs").items()
+    changed = {one_of(f"{place}.envs", env, envs): _section(values, f"{place}.envs.{env}") for env, values in there}
+    return {**section, "envs": changed}
 
 
 def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
     """A section that holds for whichever part is chosen: train: {...}, weighting: {tom: {...}, ...}, ..."""
-    section = mapping(given, where)
+    section = dict(mapping(given, where))
     known(section, ["train", *KINDS, *also], f"{where}.")
     check_values(section.get("train"), train_settings.Settings, f"{where}.train")
-    for kind in KINDS:
-        for name, values in mapping(section.get(kind), f"{where}.{kind}").items():
-            one_of(f"{where}.{kind}", name, names(kind))
-            check_values(values, settings_class(kind, name), f"{where}.{kind}.{name}")
+    for kind in [kind for kind in KINDS if kind in section]:
+        place = f"{where}.{kind}"
+        parts = {one_of(place, name, names(kind)): values for name, values in mapping(section[kind], place).items()}
+        section[kind] = parts_written_out(parts, place)
+        for name, values in section[kind].items():
+            check_values(values, settings_class(kind, name), f"{place}.{name}")
     return section
 
 
@@ -327,12 +327,12 @@ def _road(given: Any, methods: Iterable[str]) -> Section:
         check_value("road.strengths", World, "strength", strength)
     for key, settings in ROAD.items():
         check_values(section.get(key), settings, f"road.{key}")
-    _section({key: value for key, value in section.items() if key not in (*grid, *ROAD)}, "road")
-    return section
+    parts = {key: value for key, value in section.items() if key not in (*grid, *ROAD)}
+    return {**section, **_section(parts, "road")}
 
 
-def _named(top: Section, key: str) -> Iterable[tuple[Any, Any]]:
+def _named(top: Section, key: str) -> Section:
     entries = mapping(top[key], key)
     if not entries:
         raise SettingsError(f"{key}={{}} is empty; name at least one")
-    return entries.items()
+    return entries

@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis import stats
 from pipeline.analysis.extent import TOTAL as ALL_STEPS
@@ -23,6 +20,7 @@ from pipeline.analysis.extent import is_partial, so_far
 from pipeline.analysis.results import ResultsError
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
+from pipeline.files import read_yaml
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, markdown
 from pipeline.suites.road.tables import ERRORS
 from pipeline.suites.road.tables import seeds_table as road_seeds
@@ -48,9 +46,9 @@ def read_places(root: Path) -> list[tuple[str, Path, int]]:
 def _suite(root: Path) -> dict[str, Any]:
     path = root / "params.yaml"
     try:
-        config: Any = OmegaConf.load(path)
+        config = read_yaml(path.read_text(encoding="utf-8"))
         return {name: config["ablation"][name] for name in ("base", "target", "scale", "envs", "seeds")}
-    except (OSError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path}: cannot read ablation ({str(error).splitlines()[0]})") from error
 
 

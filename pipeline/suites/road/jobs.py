@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from pipeline.config.methods import DEFAULT_PARTS
+from pipeline.config.like import DEFAULT_PARTS
 from pipeline.config.params import Params, at
 from pipeline.config.refusals import Section
 from tom.settings import settings_class

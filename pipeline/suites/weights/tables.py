@@ -8,19 +8,16 @@ import sys
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.results import Grid, ResultsError
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.analysis.tables import at_one_scale, write_tables
+from pipeline.files import read_yaml
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
 SPELLED = {"walker": "walker2d"}  # environments in the published figure, where they are not spelled as here
@@ -30,11 +27,11 @@ Array = NDArray[np.float64]
 def read_suite(params: Path) -> Grid:
     """The suite's scale and grid; ResultsError if params.yaml does not have them."""
     try:
-        config: Any = OmegaConf.load(params)
+        config = read_yaml(params.read_text(encoding="utf-8"))
         suite = config["weights"]
         methods, envs, seeds = (list(suite[axis]) for axis in ("methods", "envs", "seeds"))
         return Grid(suite["scale"], methods, envs, seeds)
-    except (OSError, KeyError, TypeError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{params}: cannot read weights ({str(error).splitlines()[0]})") from error
 
 
