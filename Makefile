@@ -12,6 +12,11 @@ RERUN ?=
 KILLS ?=
 STAMP := $(VENV)/.installed
 
+# What is written in lower case would be ignored.
+refuse = $(if $(filter command,$(firstword $(origin $(1)))),$(error $(1)=$($(1)) is no argument of make; write $(2)=$($(1))))
+$(foreach pair,jobs:JOBS batch:BATCH scale:SCALE suite:SUITE until:UNTIL rerun:RERUN kills:KILLS python:PYTHON,$(call \
+	refuse,$(firstword $(subst :, ,$(pair))),$(lastword $(subst :, ,$(pair)))))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup repro evidence test learns fidelity plan bench verify drill look audit lint clean
 

@@ -1,21 +1,34 @@
 """`tom`: one command for everything that people type. Nothing heavy is imported before it is known what is asked."""
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import click
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+PLAIN = {"−": "-", "–": "-", "×": "x", "→": "->", "…": "...", "“": '"', "”": '"'}
 SHELLS = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/tom.fish"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Exits with 0; 1 if what was asked for failed, 2 if it was asked wrongly, 128 + N if signal N stopped it."""
+    codecs.register_error("plainly", _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="plainly")
     tom.main(None if argv is None else list(argv), prog_name="tom")
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """In place of a character that a terminal cannot show, one that it can."""
+    assert isinstance(error, UnicodeEncodeError)
+    return PLAIN.get(error.object[error.start], "?"), error.start + 1
 
 
 class InOrder(click.Group):

@@ -27,11 +27,12 @@ from pipeline.runs.interruptions import DIES_WITH_PARENT, Stopped, die_with_pare
 from pipeline.suites.returns.work import result_folder
 from tom.settings.fields import SettingsError
 
+HYDRA_FOLDER = "TOM_HYDRA_FOLDER"  # in the environment, where a path needs no quotes
 HYDRA = (  # no folders, no log files
     "hydra.output_subdir=null",
     "hydra.job.chdir=false",
-    f"hydra.run.dir='{ROOT}/runs/.hydra'",
-    f"hydra.sweep.dir='{ROOT}/runs/.hydra'",
+    f"hydra.run.dir=${{oc.env:{HYDRA_FOLDER}}}",
+    f"hydra.sweep.dir=${{oc.env:{HYDRA_FOLDER}}}",
     "hydra.sweep.subdir=.",
     "hydra/job_logging=none",
     "hydra/hydra_logging=none",
@@ -73,14 +74,21 @@ def _main(argv: list[str]) -> int:
     arguments = command_line.parse(argv)
     runs = command_line.check(arguments, params)
     register(params, runs)
+    os.environ[HYDRA_FOLDER] = str(ROOT / "runs/.hydra")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of being printed by Hydra
     flags = [word for word in argv if word not in arguments.overrides]
     sys.argv = [sys.argv[0], *HYDRA, *arguments.overrides, *flags]  # Hydra wants them apart
     try:
         hydra.main(version_base="1.3", config_path=None, config_name="command")(run)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError(one_line(error)) from None
+        raise SettingsError(f"{one_line(error)}{_plugin(arguments.overrides)}") from None
     return 0
+
+
+def _plugin(words: Sequence[str]) -> str:
+    """Which package has the launcher that was asked for, in words that follow Hydra's; nothing if none was."""
+    name = next((word.partition("=")[2] for word in words if word.startswith("hydra/launcher=")), "")
+    return f"; pip install hydra-{name.partition('_')[0]}-launcher brings that launcher" if name else ""
 
 
 def run(command: DictConfig) -> None:
@@ -115,7 +123,7 @@ def _folder(cell: Cell, command: DictConfig) -> Path:
     """Where the cell trains; of several seeds each has a folder of its own in run_dir."""
     if not command.run_dir:
         return run_folder(cell, ROOT)
-    folder = Path(command.run_dir).absolute()
+    folder = Path(command.run_dir).expanduser().absolute()
     return folder / str(cell.seed) if command.seeds else folder
 
 

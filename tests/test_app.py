@@ -1,5 +1,6 @@
 """`tom`: every command says what it does without doing it, what it refuses, and how it ends."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,14 @@ def test_names_are_completed_from_params() -> None:
     (scale,) = [option for option in tom.commands["repro"].params if option.name == "scale"]
     context = click.Context(tom.commands["repro"])
     assert [item.value for item in scale.shell_complete(context, "qu")] == ["quick"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_all_characters_gets_plain_ones(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "pipeline.app", "report"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert b"TOM - MBPO" in done.stdout and b"?" not in done.stdout
 
 
 def raising(error: BaseException) -> int:

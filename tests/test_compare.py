@@ -49,7 +49,8 @@ def test_only_shared_seeds_count_and_one_has_no_interval(project: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"differences.csv", "curves.png", "curves.pdf"}
 
 
-def test_a_revision_is_read_without_touching_the_working_tree(project: Path) -> None:
+@pytest.mark.parametrize("within", ["", "another/repository"])
+def test_a_revision_is_read_without_touching_the_working_tree(tmp_path: Path, within: str) -> None:
     def git(*words: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
         done = subprocess.run(
@@ -57,7 +58,9 @@ def test_a_revision_is_read_without_touching_the_working_tree(project: Path) -> 
         )
         return done.stdout.strip()
 
-    git("init", "-q")
+    project = tmp_path / within
+    write_results(project, noisy, seeds=(0, 1, 2))
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     git("add", ".")
     git("commit", "-qm", "first")
     first = git("rev-parse", "HEAD")

@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -197,7 +199,10 @@ def test_a_contradiction_in_params_says_where_it_is(tmp_path: Path) -> None:
 
 WRONG_ARGUMENTS = [
     ("method=tomm env=hopper", "method=tomm does not exist; nearest valid choice: tom"),
-    ("method=tom env=hoper", "env=hoper does not exist; nearest valid choice: hopper"),
+    ("method=tom env=hoper", "env=hoper does not exist; nearest valid choice: hopper; tom/README.md says how to add"),
+    ("method=tom env=hopper lr=1e-3", "or dynamics.learning_rate or backbone.learning_rate"),
+    ("method=tom env=hopper weighting.lr=1e-3", "choice: discriminator_learning_rate or q_learning_rate"),
+    ("method=tom env=hopper total_timesteps=9", "nearest valid choice: train.total_env_steps"),
     ("method=tom env=hopper scale=papr", "nearest valid choice: paper"),
     ("method=tom", "env= is missing; valid choices: hopper"),
     ("env=hopper", "method= is missing; valid choices: mbpo, tom"),
@@ -342,6 +347,21 @@ def test_runs_of_a_multirun_are_refused_one_by_one(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("holds something that is not a run with these values") == 2
     assert "Traceback" not in done.stderr
+
+
+def test_any_name_of_a_folder_will_do(tmp_path: Path) -> None:
+    root = tmp_path / "it's ${mine} and = yours"
+    for part in ("tom", "pipeline"):
+        shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", root)
+    (root / "taken").mkdir()
+    (root / "taken/something").touch()
+    words = ["-m", "method=tom", "env=hopper", "scale=smoke", "seed=0,1", "run_dir=taken"]
+    command = [sys.executable, "-m", "pipeline.train", *words]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.count("holds something that is not a run with these values") == 2, done.stderr
+    assert {path.name for path in root.iterdir()} == {"tom", "pipeline", "params.yaml", "taken", "runs"}
 
 
 def test_checking_imports_nothing_heavy() -> None:

@@ -290,3 +290,13 @@ def test_the_ablation_says_how_far_it_goes(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "1/provenance.json").write_text("{}")
     with pytest.raises(ResultsError, match="1 goes as far as all env steps, the first seed 300 of 600"):
         ablation_tables.read_extents(tmp_path)
+
+
+def test_line_ends_and_an_anchor_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(TEXT.replace("scale: quick ", "scale: &mine quick ", 1).replace("\n", "\r\n").encode())
+    assert edit_params(tmp_path, scale="smoke", until="300").scale == "smoke"
+    written = path.read_bytes()
+    assert b"\nscale: smoke " in written and written.count(b"\n") == written.count(b"\r\n")
+    edit_params(tmp_path, scale="quick", until="none")
+    assert path.read_bytes().replace(b"\r\n", b"\n").decode() == TEXT

@@ -64,15 +64,15 @@ def _folders(folder: Path) -> pd.DataFrame:
 def _revision(root: Path, revision: str, scale: str) -> pd.DataFrame:
     """The results recorded in a commit at a scale, read without touching the working tree."""
     place = (RESULTS / scale).as_posix()
-    names = _git(root, "ls-tree", "-r", "--name-only", "--full-tree", revision, f"{place}/").split()
+    names = _git(root, "ls-tree", "-r", "--name-only", revision, f"{place}/").split()
     found = []
     for name in names:
         if name.endswith("/evals.csv"):
-            text = _git(root, "show", f"{revision}:{name}")
+            text = _git(root, "show", f"{revision}:./{name}")  # ./: in another repository too
             method, env, seed = name.split("/")[-4:-1]
             rows = read_evaluations(Path(f"{revision[:12]}:{name}"), text)
             record = f"{name.rpartition('/')[0]}/{RECORD}"
-            total = total_in(record, _git(root, "show", f"{revision}:{record}"), int(rows["env_steps"].iloc[-1]))
+            total = total_in(record, _git(root, "show", f"{revision}:./{record}"), int(rows["env_steps"].iloc[-1]))
             found.append(rows.assign(method=method, env=env, seed=int(seed), **{TOTAL: total}))
     if not found:
         raise ResultsError(f"revision {revision[:12]} has no results at scale {scale}")

@@ -15,7 +15,15 @@ from hydra.errors import HydraException
 
 from pipeline.config.compose import DEVICES, compose
 from pipeline.config.params import TRACKING, Params
-from pipeline.config.refusals import check_step, check_until, check_value, check_whole, one_line, one_of
+from pipeline.config.refusals import (
+    check_step,
+    check_until,
+    check_value,
+    check_whole,
+    nearest_setting,
+    one_line,
+    one_of,
+)
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.fields import SettingsError, nearest
@@ -147,7 +155,7 @@ def _check_setting(key: str, value: Any, selection: dict[str, Any], params: Para
             *KINDS,
             *(f"{s}.{n}" for s, c in classes.items() for n in c.__dataclass_fields__ if n != "name"),
         ]
-        raise SettingsError(f"{key}={value} is not a setting; {nearest(key, known)}")
+        raise SettingsError(f"{key}={value} is not a setting; {nearest_setting(key, known)}")
     check_value(key, classes[section], name, value)
 
 
@@ -171,7 +179,7 @@ def check_run_dir(value: Any) -> None:
     """Refuses a run_dir that cannot become a folder."""
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"run_dir={value!r} is not a folder's path; nearest valid choice: run_dir=runs/mine")
-    if os.path.exists(value) and not os.path.isdir(value):
+    if os.path.isfile(os.path.expanduser(value)):
         raise SettingsError(f"run_dir={value} is a file; nearest valid choice: run_dir={value}_run")
 
 

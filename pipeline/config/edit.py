@@ -19,7 +19,8 @@ def edit_params(root: Path, scale: str | None = None, until: str | None = None, 
     scale the first thing in its line, or of a suite in the line below the suite's name.
     """
     path, where, said = root / "params.yaml", suite or "grid", []
-    text = before = path.read_text(encoding="utf-8")
+    written = path.read_bytes().decode()
+    text = before = written.replace("\r\n", "\n")
     if scale is not None:
         text = _with_scale(text, scale, suite)
         said.append(f"{suite}.scale is now {scale}" if suite else f"scale is now {scale}")
@@ -29,7 +30,7 @@ def edit_params(root: Path, scale: str | None = None, until: str | None = None, 
     params = parse_params(text)
     _refuse_where_runs_cannot_stop(params, suite)
     if text != before:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes((text.replace("\n", "\r\n") if before != written else text).encode())
         print(*(f"params.yaml: {line}" for line in said), sep="\n")
     return params
 
@@ -38,7 +39,9 @@ def _with_scale(text: str, scale: str, suite: str) -> str:
     key = f"{suite}.scale" if suite else "scale"
     place = f"in the line below `{suite}:`" if suite else "at the beginning of a line"
     above = rf"{suite}:[^\n]*\n  " if suite else ""
-    text, found = re.subn(rf"(?m)^({above}scale:\s*)[^\s#]+", rf"\g<1>{scale}", text, count=1)
+    text, found = re.subn(
+        rf"(?m)^({above}scale:[ \t]*)[^\s#][^#\n]*?(?=[ \t]*(?:#.*)?$)", rf"\g<1>{scale}", text, count=1
+    )
     if not found:
         raise SettingsError(f"params.yaml: {key} is not {place}; write it there")
     return text

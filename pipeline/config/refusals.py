@@ -9,6 +9,16 @@ from tom.settings import environments
 from tom.settings.fields import SettingsError, nearest, refusal
 
 LARGEST = 2**31 - 1
+ELSEWHERE = {  # what other libraries call a setting
+    "lr": "learning_rate",
+    "gamma": "discount",
+    "tau": "target_rate",
+    "batch_size": "batch",
+    "total_timesteps": "total_env_steps",
+    "learning_starts": "warmup_env_steps",
+    "n_eval_episodes": "eval_episodes",
+    "eval_freq": "eval_every_env_steps",
+}
 Section = Mapping[str, Any]
 
 
@@ -16,7 +26,8 @@ def one_of(key: str, value: Any, choices: Iterable[str]) -> str:
     """The value, if it is one of the choices; else SettingsError with the nearest one."""
     choices = list(choices)
     if value not in choices:
-        raise SettingsError(f"{key}={value} does not exist; {nearest(value, choices)}")
+        page = "; tom/README.md says how to add one" if key.split(".")[-1].rstrip("s") in ("method", "env") else ""
+        raise SettingsError(f"{key}={value} does not exist; {nearest(value, choices)}{page}")
     return str(value)
 
 
@@ -43,10 +54,18 @@ def check_value(key: str, settings: Any, name: str, value: Any) -> None:
     if name == "name" and part:
         raise SettingsError(f"{key}={value} is fixed by the chosen part; nearest valid choice: {part.default}")
     if name not in fields:
-        raise SettingsError(f"{key}={value} is not a setting; {nearest(name, fields)}")
+        raise SettingsError(f"{key}={value} is not a setting; {nearest_setting(name, fields)}")
     reason = refusal(fields[name], value)
     if reason:
         raise SettingsError(f"{key}={value} {reason}")
+
+
+def nearest_setting(key: str, settings: Iterable[str]) -> str:
+    """The end of a refusal of a key: the settings that other libraries call so, else the one most like it."""
+    settings, (section, _, name) = list(settings), key.rpartition(".")
+    ends = (f".{ELSEWHERE.get(name)}", f"_{ELSEWHERE.get(name)}")
+    found = [each for each in settings if each.startswith(section) and f".{each}".endswith(ends)]
+    return f"nearest valid choice: {' or '.join(found)}" if found else nearest(key, settings)
 
 
 def check_values(section: Any, settings: Any, where: str) -> None:

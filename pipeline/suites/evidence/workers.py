@@ -35,7 +35,7 @@ def begin(cell: Trained, tree: Path) -> Worker:
     log.parent.mkdir(parents=True, exist_ok=True)
     words = [f"method={cell.method}", f"env={cell.env}", f"seed={cell.seed}", f"scale={cell.scale}", "tracking=off"]
     words += [] if cell.until is None else [f"until={cell.until}"]
-    command = [sys.executable, "-m", "pipeline.train", *words, f"run_dir='{run}'"]
+    command = [sys.executable, "-m", "pipeline.train", *words, f"run_dir='{os.path.relpath(run, tree)}'"]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
