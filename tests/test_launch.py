@@ -1,5 +1,9 @@
 """The launcher: what it refuses, what trains together, and what becomes of a grid of which a cell fails."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +92,36 @@ def test_a_run_of_the_ablation_is_named_so_that_the_command_line_knows_it() -> N
     (chosen,) = check(parse(words), params)
     assert module == "pipeline.train"
     assert chosen == {"method": batch[0].method, "env": "hopper", "seeds": [0, 3], "scale": "smoke"}
+
+
+@pytest.fixture
+def downloaded(tmp_path: Path) -> Path:
+    """What DVC needs of the repository, without git, as after a download of its files."""
+    for name in ("tom", "pipeline"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".dvc/config", "dvc.yaml", "params.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def configured(root: Path) -> subprocess.CompletedProcess[str]:
+    """`configure` through DVC, and what became of it."""
+    program = "from pipeline.engines.processes import dvc; raise SystemExit(dvc('repro', '--single-item', 'configure'))"
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_without_git_dvc_is_told_so(downloaded: Path) -> None:
+    done = configured(downloaded)
+    assert done.returncode == 0, done.stderr
+    assert "no_scm = true" in (downloaded / ".dvc/config.local").read_text()
+    assert (downloaded / "reports/cells/quick/tom/hopper.json").is_file()
+
+
+def test_marks_of_a_merge_are_named_with_the_way_out(downloaded: Path) -> None:
+    (downloaded / "dvc.lock").write_text("schema: '2.0'\n<<<<<<< HEAD\nstages:\n=======\n>>>>>>> other\n")
+    done = configured(downloaded)
+    assert done.returncode == 1
+    assert "dvc.lock has marks of a merge; git checkout --ours dvc.lock" in done.stderr.splitlines()[-1]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from pipeline.files import ROOT
+from pipeline.runs.folder import Refused
 from pipeline.runs.interruptions import DIES_WITH_PARENT
 
 
@@ -38,7 +39,8 @@ def dvc(*arguments: str, **extra: str) -> int:
 
     `extra` is added to its environment.
     """
-    command, errors = [sys.executable, "-m", "dvc", *arguments], list[str]()
+    _make_ready()
+    command, errors = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments], list[str]()
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -50,3 +52,15 @@ def dvc(*arguments: str, **extra: str) -> int:
     if process.returncode:
         print("\n".join(errors) or f"dvc {' '.join(arguments)} failed", file=sys.stderr)
     return process.returncode
+
+
+def _make_ready() -> None:
+    """Tells DVC where there is no git, as after a download; Refused, with the way out, where it could read nothing."""
+    local = ROOT / ".dvc/config.local"
+    told = local.is_file() and "no_scm" in local.read_text(encoding="utf-8")
+    if not told and not any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents)):
+        subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"], cwd=ROOT, check=True)
+    for lock in (ROOT / "dvc.lock", *ROOT.glob("suites/*/dvc.lock")):
+        if lock.is_file() and b"\n<<<<<<< " in b"\n" + lock.read_bytes():
+            name = lock.relative_to(ROOT)
+            raise Refused(f"{name} has marks of a merge; git checkout --ours {name}, then the same command mends it")
