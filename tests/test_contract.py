@@ -229,6 +229,23 @@ def test_a_model_samples_what_its_density_says(name: str) -> None:
     assert model.mean(inputs).shape == (*model.lead, count, 1 + OBS)
 
 
+@pytest.mark.parametrize("name", names("dynamics"))
+def test_a_model_s_moments_are_those_of_its_density(name: str) -> None:
+    """By quadrature over each output, whose density is told one by one."""
+    model = build("dynamics", small("dynamics", name), context()).double()
+    width, steps = 12.0, 4_001
+    grid = torch.linspace(-width, width, steps, dtype=torch.float64)
+    inputs = torch.full((*model.lead, steps, OBS + ACT), 0.3, dtype=torch.float64)
+    density = model.log_density(inputs, grid[:, None].expand(*model.lead, steps, 1 + OBS)).exp()
+    mass = 2.0 * width / (steps - 1) * density
+    mean = (mass * grid[:, None]).sum(-2)
+    variance = (mass * (grid[:, None] - mean[..., None, :]).square()).sum(-2)
+    for found, expected in zip(model.moments(inputs), (mean, variance.sqrt()), strict=True):
+        assert found.shape == (*model.lead, steps, 1 + OBS)
+        torch.testing.assert_close(found, expected[..., None, :].expand_as(found), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(model.moments(inputs)[0], model.mean(inputs))
+
+
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__module__.removeprefix("tom.settings."))
 def test_every_setting_says_what_it_is_and_refuses_what_it_cannot_be(cls: Any) -> None:
     assert list(problems(cls(), "x")) == []

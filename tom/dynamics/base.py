@@ -56,6 +56,10 @@ class Dynamics(nn.Module):
         """The expected targets, normalised units: [*lead, B, O + A] -> [*lead, B, 1 + O]."""
         raise NotImplementedError
 
+    def moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the density of each output: two tensors like `mean`'s."""
+        raise NotImplementedError
+
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """log p of each output dimension: [*lead, B, O + A], [*lead, B, 1 + O] -> [*lead, B, 1 + O]."""
         raise NotImplementedError

@@ -75,6 +75,10 @@ class Ensemble(FittedByDescent):
     def mean(self, inputs: Tensor) -> Tensor:
         return self.net(inputs)[..., : self.outputs]
 
+    def moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.gaussians(inputs)
+        return mean, (0.5 * log_variance).exp()
+
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         mean, log_variance = self.gaussians(inputs)
         scaled = (targets - mean).square() * (-log_variance).exp()

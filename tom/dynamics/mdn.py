@@ -90,6 +90,14 @@ class MixtureDensityNetwork(FittedByDescent):
         logits, mean, _ = self.mixture(inputs)
         return (logits.softmax(-1) * mean).sum(-1)
 
+    def moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the mixture: m = sum_k a_k m_k, and the root of sum_k a_k (v_k + (m_k - m)^2) (law of total variance)."""
+        logits, means, raw = self.mixture(inputs)
+        shares = logits.softmax(-1)
+        mean = (shares * means).sum(-1)
+        variances = F.softplus(raw) + F.softplus(self.noise) + (means - mean[..., None]).square()
+        return mean, (shares * variances).sum(-1).sqrt()
+
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         density: Tensor = MixtureLogDensity.apply(self.parameters_of(inputs), self.noise, targets)
         return density
