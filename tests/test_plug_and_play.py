@@ -194,13 +194,13 @@ def bare(name: str, **attributes: Any) -> Any:
 
 
 def test_settings_of_another_s_part_say_no_more_than_they_have_to() -> None:
-    """Who does not say that it uses a model has none to fit; a loss without an `error` is named itself."""
+    """Who does not say that it uses a model has none to fit; a loss that does not say otherwise fits a variance."""
     loop, dynamics, backbone = train_settings.Settings(), bare("mine"), bare("theirs")
     assert not list(AgentSettings("hopper", loop, bare("uniform"), bare("nll"), dynamics, backbone).problems())
-    half = bare("half", fits_variance=False)
+    half = bare("half", leaves_variance="share=0.5")
     assert list(AgentSettings("hopper", loop, bare("tom"), half, dynamics, backbone).problems()) == [
         "weighting=tom has no model to fit with backbone=theirs; nearest valid choice: weighting=uniform",
         "loss=half has no model to fit with backbone=theirs; nearest valid choice: loss=nll",
-        "loss=half leaves the variance of mine as it began, and rollouts sample it; nearest valid choice: "
+        "loss: share=0.5 leaves the variance of mine as it began, and rollouts sample it; nearest valid choice: "
         "dynamics=ensemble with dynamics.deterministic=true",
     ]

@@ -39,11 +39,11 @@ class AgentSettings:
                 f"dynamics: {self.dynamics.name} cannot be fitted to loss={self.loss.name}; "
                 f"nearest valid choice: loss={losses[0]}"
             )
-        if not (getattr(self.loss, "fits_variance", True) or getattr(self.dynamics, "deterministic", False)):
-            cause = f"loss: error={self.loss.error}" if hasattr(self.loss, "error") else f"loss={self.loss.name}"
+        cause = getattr(self.loss, "leaves_variance", "")  # empty for a loss without the attribute
+        if cause and not getattr(self.dynamics, "deterministic", False):
             yield (
-                f"{cause} leaves the variance of {self.dynamics.name} as it began, and rollouts "
-                "sample it; nearest valid choice: dynamics=ensemble with dynamics.deterministic=true"
+                f"loss: {cause} leaves the variance of {self.dynamics.name} as it began, and rollouts sample it; "
+                "nearest valid choice: dynamics=ensemble with dynamics.deterministic=true"
             )
 
 
