@@ -11,12 +11,13 @@ from torch import Tensor
 
 from tests.tabular import Array, golden_mdp, occupancy
 from tests.test_contract import ACT, OBS, context, situation, small
-from tom.core.context import build
+from tom.core.context import View, build
 from tom.dynamics.base import Dynamics
 from tom.losses.model_advantage import ModelAdvantage
 from tom.settings.agent import agent_settings
 from tom.settings.fields import SettingsError
 from tom.settings.losses.model_advantage import Settings
+from tom.train import Trainer
 
 CPU = torch.device("cpu")
 PURE = {"value_weight": 1.0, "anchor": 0.0}
@@ -312,3 +313,45 @@ def test_the_mean_prediction_is_fitted_to_a_model_that_samples_no_noise() -> Non
     assert agent_settings(
         {"env": "hopper", "loss": loss, **named, "dynamics": {"name": "ensemble", "deterministic": True}}
     )
+
+
+def test_a_round_fits_the_model_again_to_the_values_that_it_led_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The critics alone learn in between, whole bursts of them: the policy and its count of updates stay."""
+    few = {
+        "hidden": 8,
+        "batch": 16,
+        "updates_per_env_step": 0.5,
+        "updates_per_burst": 5,
+        "rollout_starts": 20,
+        "real_fraction": 0.5,
+    }
+    config = {
+        "env": "inverted_pendulum",
+        "train": {"total_env_steps": 60, "warmup_env_steps": 40, "eval_episodes": 1},
+        "weighting": {"name": "uniform"},
+        "loss": {"name": "model_advantage", "refits": 2, "refit_updates": 8},
+        "dynamics": {"name": "mdn", "hidden": 4, "layers": 1, "components": 1, "batches_per_epoch": 2, "batch": 16},
+        "backbone": {"name": "mbpo", **few},
+    }
+    trainer, seen, columns = Trainer(agent_settings(config), [0, 1], CPU), [], ModelAdvantage.columns
+    backbone = trainer.backbone
+
+    def noted(self: ModelAdvantage, view: View) -> Tensor:
+        assert view.critic is not None
+        seen.append((len(backbone.model_buffer), view.critic.net.weights.detach().clone()))
+        return columns(self, view)
+
+    monkeypatch.setattr(ModelAdvantage, "columns", noted)
+    for _ in range(40):
+        trainer.step(explore=True)
+    before, critics = (
+        [part.detach().clone() for part in each.parameters()] for each in (backbone.policy, backbone.critic)
+    )
+    trainer.round()
+    assert [rows for rows, _ in seen] == [0, 20, 40]
+    assert torch.equal(seen[0][1], critics[0])
+    assert all(not torch.equal(seen[i][1], seen[i + 1][1]) for i in (0, 1))
+    assert all(torch.equal(old, new) for old, new in zip(before, backbone.policy.parameters(), strict=True))
+    assert backbone.updates == 0
+    steps = backbone.sac.critic_optimizer.state_dict()["state"][0]["step"]
+    assert float(steps) == 2 * 10

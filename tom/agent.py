@@ -49,9 +49,12 @@ class Agent:
         view, rows = self.view(), self.replay.all()
         weighed = self.weighting.prepare(view)  # the log-ratio r, and Q of Eq. 16
         weights = self.weighting.weights(view)  # Eq. 17
-        fitted = fit(self.model, rows, weights, self.loss.columns(view), self.loss, self.streams["model"])  # Eq. 18
-        starts = self.weighting.rollout_weights(view)
-        self.backbone.rollout(self.world_model, self.replay, self.world, self.streams["rollout"], starts)
+        for again in range(1 + self.loss.refits):
+            if again:
+                self.backbone.evaluate_policy(self.loss.refit_updates, self.replay, self.streams["replay"])
+            fitted = fit(self.model, rows, weights, self.loss.columns(view), self.loss, self.streams["model"])  # Eq. 18
+            starts = self.weighting.rollout_weights(view)
+            self.backbone.rollout(self.world_model, self.replay, self.world, self.streams["rollout"], starts)
         numbers = {"weighting": weighed, "weights": summary(weights, self.replay), "model": fitted}
         return weights, {f"{part}/{name}": value for part, found in numbers.items() for name, value in found.items()}
 

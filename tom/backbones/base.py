@@ -42,6 +42,13 @@ class Backbone:
         """
         raise NotImplementedError
 
+    def evaluate_policy(self, updates: int, replay: Replay, stream: Stream) -> None:
+        """Updates the critics alone, at least so many times, in whole bursts.
+
+        Nobody asks it of a backbone without critics.
+        """
+        raise NotImplementedError
+
     def tensors(self) -> dict[str, Iterable[Tensor]]:
         """What must stay finite, by the name of the fault; leading axes are multiples of R."""
         critics = {} if self.critic is None else {"critics": self.critic.parameters()}

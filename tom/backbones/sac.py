@@ -43,6 +43,7 @@ class SoftActorCritic:
         self.actor_optimizer = fused_adam(self.actor_parameters, settings.learning_rate)
         self.critic_optimizer = fused_adam(self.critic_parameters, settings.learning_rate)
         self.update = Captured(self._update, context.device)
+        self.evaluate = Captured(self._evaluate, context.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, temperature and optimisers."""
@@ -60,14 +61,20 @@ class SoftActorCritic:
         """One update of everything on rows [R, B, W] with noise [R, B, A]; returns NUMBERS, [R, 5]."""
         batch = Transitions(rows, self.observation_dim, self.action_dim)
         temperature = self.log_temperature.detach().exp()
-        critic_loss = self.critic_loss(batch, next_noise, temperature)
-        descend(self.critic_optimizer, critic_loss, self.critic_parameters)
+        critic_loss = self._evaluate(rows, next_noise)
         actor_loss, log_prob, q = self.actor_loss(batch, noise, temperature)
         descend(self.actor_optimizer, actor_loss + self.temperature_loss(log_prob), self.actor_parameters)
-        with torch.no_grad():
-            torch._foreach_lerp_(self.target_parameters, self.critic_parameters, self.settings.target_rate)
         numbers = (critic_loss, actor_loss, q, -log_prob.mean(-1), temperature)
         return torch.stack([n.detach() for n in numbers], -1)
+
+    def _evaluate(self, rows: Tensor, next_noise: Tensor) -> Tensor:
+        """One update of the critics, and of their targets, on rows [R, B, W] with noise [R, B, A]; their loss, [R]."""
+        batch = Transitions(rows, self.observation_dim, self.action_dim)
+        loss = self.critic_loss(batch, next_noise, self.log_temperature.detach().exp())
+        descend(self.critic_optimizer, loss, self.critic_parameters)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.target_parameters, self.critic_parameters, self.settings.target_rate)
+        return loss.detach()
 
     def critic_loss(self, batch: Transitions, noise: Tensor, temperature: Tensor) -> Tensor:
         """Soft Bellman residual (Eq. 5 with the target of Eq. 3), summed over the twins: [R]. Truncation bootstraps."""
@@ -110,6 +117,13 @@ class SacBackbone(Backbone):
         for update in range(self.updates_per_burst):
             self.totals += self.sac.update(batches[:, update], noise[:, 0, update], noise[:, 1, update])
         self.since_report += self.updates_per_burst
+
+    def evaluate_policy(self, updates: int, replay: Replay, stream: Stream) -> None:
+        for _ in range(0, updates, self.updates_per_burst):
+            batches = self.batches(replay, stream)
+            noise = stream.normal(self.updates_per_burst, self.batch, self.context.action_dim)
+            for update in range(self.updates_per_burst):
+                self.sac.evaluate(batches[:, update], noise[:, update])
 
     def tensors(self) -> dict[str, Iterable[Tensor]]:
         return super().tensors() | {"temperature": [self.sac.log_temperature]}

@@ -34,7 +34,7 @@ class ModelAdvantage(Loss):
     policy: Policy
 
     def __init__(self, settings: Settings):
-        self.settings = settings
+        self.settings, self.refits, self.refit_updates = settings, settings.refits, settings.refit_updates
 
     def columns(self, view: View) -> Tensor:
         """The values are those of the critic as it is now; noise is drawn once, so that a fit sees one function."""

@@ -26,6 +26,12 @@ class Settings:
     anchor_env_steps: int = number(
         0, low=0, unit="env steps", origin="ours", help="the NLL's factor is at least 1 this long after warm-up"
     )
+    refits: int = number(
+        0, low=0, high=100, unit="fits per round", origin="ours", help="after the first, to the values that it led to"
+    )
+    refit_updates: int = number(
+        250, low=1, unit="updates", origin="ours", help="of the critics in the model so far, before each refit"
+    )
 
     @property
     def anchors(self) -> bool:
