@@ -20,7 +20,7 @@ from tom.settings.losses.model_advantage import Settings
 from tom.train import Trainer
 
 CPU = torch.device("cpu")
-PURE = {"value_weight": 1.0, "anchor": 0.0}
+PURE = {"value_weight": 1.0, "anchor": 0.0, "anchor_env_steps": 0}
 WORLD = golden_mdp()
 NU, NU2 = WORLD.nu / WORLD.nu.sum(), golden_mdp(concentrated=True).nu
 STATES = np.arange(4)

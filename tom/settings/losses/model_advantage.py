@@ -24,7 +24,7 @@ class Settings:
     )
     anchor: float = number(1.0, low=0.0, high=1e3, origin="ours", help="factor of the NLL; the released loss has none")
     anchor_env_steps: int = number(
-        0, low=0, unit="env steps", origin="ours", help="the NLL's factor is at least 1 this long after warm-up"
+        1_000, low=0, unit="env steps", origin="ours", help="the NLL's factor is at least 1 this long after warm-up"
     )
     refits: int = number(
         0, low=0, high=100, unit="fits per round", origin="ours", help="after the first, to the values that it led to"
