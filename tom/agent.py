@@ -33,8 +33,14 @@ class Agent:
         self.model = build("dynamics", settings.dynamics, context)
         self.weighting = build("weighting", settings.weighting, context)
         self.loss = build("loss", settings.loss, context)
-        self.world_model: WorldModel = self.model  # what rollouts branch in
+        self.world_model = self.imagined()
+        self.backbone.bind(self.world_model, world)
         self._check_needs()
+
+    def imagined(self) -> WorldModel:
+        """Where imagined steps come from: the model that is fitted."""
+        model: WorldModel = self.model
+        return model
 
     @property
     def env_steps(self) -> int:

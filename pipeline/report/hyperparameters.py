@@ -21,8 +21,8 @@ HEAD = """# Hyperparameters
 
 Written by `python -m pipeline.report.hyperparameters`. *Ours* is the default of the setting, which is its value at
 scale `paper` unless `params.yaml` says otherwise for that scale, an environment or a method. *Released code* is that of
-the TOM paper (commit 4d196c3), and of MBPO, PDML or MA for what it lacks; a cell is empty where nothing is stated. The
-paper's appendix, which may say more, could not be obtained. *Origin* is where our value comes from:
+the TOM paper (commit 4d196c3), and of the authors of a part for what it lacks; a cell is empty where nothing is stated.
+The paper's appendix, which may say more, could not be obtained. *Origin* is where our value comes from:
 """
 
 

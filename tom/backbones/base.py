@@ -29,6 +29,13 @@ class Backbone:
         self.context, self.policy, self.acting = context, policy, HostPolicy(policy)
         self.updates_per_env_step, self.updates_per_burst, self.updates = updates_per_env_step, updates_per_burst, 0
 
+    def bind(self, model: WorldModel, world: World) -> None:
+        """Is told once, before anything is learned, in which model it imagines and where it acts; may keep both.
+
+        The model is told even to a backbone that uses none, and the same object is refitted from round to round. What
+        is kept here is there after a resume too, before the next rollout.
+        """
+
     def learn(self, replay: Replay, stream: Stream) -> None:
         """Updates everything that learns `updates_per_burst` times."""
         raise NotImplementedError

@@ -81,8 +81,7 @@ class Dynamics(nn.Module):
         weights = spread.weights.contiguous()
         return (losses * weights).sum(-1) / weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
 
-    @torch.no_grad()
     def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-        """Reward [R, B] and next observation [R, B, O], in raw units."""
+        """Reward [R, B] and next observation [R, B, O], in raw units; gradients pass through."""
         draw = self.targets.inverse(self.sample_normalised(self.inputs(obs_action), uniform, normal))
         return draw[..., 0], obs_action[..., : draw.shape[-1] - 1] + draw[..., 1:]

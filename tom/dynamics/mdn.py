@@ -15,6 +15,7 @@ from tom.core.adam import ReplicaAdam
 from tom.core.context import Context
 from tom.core.networks import StackedMLP
 from tom.dynamics.descent import FittedByDescent
+from tom.dynamics.mixture import MixtureDraw, gathered_draw
 from tom.settings.dynamics.mdn import Settings
 
 
@@ -66,6 +67,7 @@ class MixtureDensityNetwork(FittedByDescent):
     def __init__(self, settings: Settings, context: Context):
         super().__init__(context.replicas, context.observation_dim, context.action_dim, context.device)
         self.settings, self.components = settings, settings.components
+        self.draw = MixtureDraw.apply if settings.draw_gradient == "exact" else gathered_draw
         self.outputs = 1 + context.observation_dim
         sizes = (
             context.observation_dim + context.action_dim,
@@ -103,12 +105,8 @@ class MixtureDensityNetwork(FittedByDescent):
         return density
 
     def sample_normalised(self, inputs: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-        logits, mean, raw = self.mixture(inputs)
-        cumulative = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum(-1)
-        below = cumulative < uniform[..., None] * cumulative[..., -1:]
-        component = below.sum(-1, keepdim=True).clamp_(max=self.components - 1)
-        variance = F.softplus(raw.gather(-1, component)) + F.softplus(self.noise)
-        return (mean.gather(-1, component) + variance.sqrt() * normal[..., None])[..., 0]
+        drawn: Tensor = self.draw(self.parameters_of(inputs), self.noise, uniform, normal)
+        return drawn
 
 
 def build(settings: Settings, context: Context) -> MixtureDensityNetwork:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.checks.drill.trial import Outcome, Target, reference, run, same
 
-METHODS = ("tom", "mbpo", "pmac", "vagram_mdn", "vagram_ensemble", "ma")
+METHODS = ("tom", "mbpo", "pmac", "vagram_mdn", "vagram_ensemble", "ma", "maac")
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 
 
