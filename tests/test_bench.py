@@ -1,6 +1,7 @@
 """What the benchmark compares a part with: the matrix products it names, counted and done; and what a report says."""
 
 import copy
+import itertools
 import json
 import math
 from pathlib import Path
@@ -11,7 +12,8 @@ import torch
 
 from pipeline.checks.bench import report
 from pipeline.checks.bench.measure import Timing, measure, step_ms
-from pipeline.checks.bench.parts import Part, agent, parts
+from pipeline.checks.bench.part import Part, rows_each
+from pipeline.checks.bench.parts import agent, parts
 from pipeline.checks.bench.products import Product, forward, input_gradients, runner, training, weight_gradients
 from pipeline.config.compose import compose_cell
 from tests.commands import complaint, typed
@@ -42,6 +44,18 @@ def test_the_products_of_a_sac_update_on_hopper_are_the_known_floor() -> None:
     assert update.per_env_step == 5.0
 
 
+def test_a_path_s_products_are_those_of_its_steps() -> None:
+    """Beside SAC's: a step forward and backward through policy and model; of an ensemble each member has its chunk."""
+    mine, sac = (agent(compose_cell(method, "hopper", "paper"), 300) for method in ("maac", "mbpo"))
+    update, plain = (list(itertools.islice(parts(made), 2))[1] for made in (mine, sac))
+    assert (update.name, plain.name) == ("update, paths of 4", "SAC update")
+    step = forward(256, (14, 200, 200, 200, 200, 360)) + input_gradients(256, (14, 200, 200, 200, 200, 360))
+    step += training(256, (11, 256, 256, 6)) + input_gradients(256, (11, 256))
+    assert gflop(update.products) == pytest.approx(gflop(plain.products) + 4 * gflop(step))
+    chunked = agent(compose_cell("dhmbpo", "hopper", "paper"), 300)
+    assert rows_each(chunked, 256) == 32 and rows_each(mine, 256) == 256
+
+
 @pytest.mark.parametrize(
     "product", [*forward(5, (3, 4), 2), *weight_gradients(5, (3, 4), 2), *input_gradients(5, (3, 4))]
 )
@@ -58,6 +72,8 @@ def test_products_are_done_at_their_shapes(product: Product) -> None:
         ("tom_mlp", ["dual-Q step", "weights of 400 rows, a round"]),
         ("vagram_ensemble", []),
         ("sac", []),
+        ("maac", []),
+        ("dhmbpo", []),
     ],
 )
 def test_every_part_of_a_method_runs_and_is_timed(method: str, weighs: list[str]) -> None:

@@ -246,6 +246,8 @@ WRONG_ARGUMENTS = [
         "loss=vagram has no model to fit with backbone=sac; nearest valid choice: loss=nll",
     ),
     ("method=tom env=hopper backbone=sac", "weighting=tom has no model to fit with backbone=sac"),
+    ("method=maac env=hopper backbone.path_length=0", "nearest valid choice: backbone=mbpo"),
+    ("method=mbpo env=hopper backbone.path_length=2", "backbone.path_length=2 is not a setting"),
     (
         "method=tom env=hopper weighting.divergence=kl_simplex weighting.termination=mask",
         "nearest valid choice: termination=restart",

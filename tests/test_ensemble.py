@@ -167,6 +167,33 @@ def test_every_row_is_drawn_from_an_elite_of_its_own() -> None:
     assert float((drawn - 10.0 * member).std()) == pytest.approx(std, rel=0.03)
 
 
+def test_elites_that_share_the_rows_take_equal_chunks_and_are_alone_with_them() -> None:
+    """Members 0 to 3 say 10, 20, 30, 40; each replica has elites of its own, and who comes first is drawn."""
+    model, draws, rows = ensemble(replace(SMALL, elite_by="chunk", deterministic=True), replicas=2), stream(0, 1), 7
+    constant_(model, [10.0, 20.0, 30.0, 40.0], -2.0)
+    model.elites.copy_(torch.tensor([[3, 1], [0, 2]]))
+    seen = set()
+    for _ in range(40):
+        found = model.sample_normalised(draws.normal(rows, 2), draws.uniform(rows, 2), draws.normal(rows, 2))[..., 0]
+        assert [each.unique_consecutive().numel() for each in found] == [2, 2]
+        assert [(each == each[0]).sum() for each in found] == [4, 4]
+        seen.add(tuple(found[:, 0].tolist()))
+    assert seen == {(first, second) for first in (40.0, 20.0) for second in (10.0, 30.0)}
+
+
+def test_a_row_s_prediction_is_that_of_the_elite_whose_chunk_it_is_in() -> None:
+    """With the first slot drawn, by row and by chunk agree on the first chunk; so do the slopes by the inputs."""
+    draws, rows = stream(0, 1), 6
+    inputs, normal = draws.normal(rows, 2).requires_grad_(), draws.normal(rows, 2)
+    outcomes = []
+    for word in ("row", "chunk"):
+        found = ensemble(replace(SMALL, elite_by=word), 2).sample_normalised(inputs, torch.zeros(2, rows, 2), normal)
+        (slopes,) = torch.autograd.grad(found[:, :3].sum(), inputs)
+        outcomes.append((found[:, :3], slopes))
+    torch.testing.assert_close(*outcomes)
+    assert outcomes[0][1][:, :3].all() and not outcomes[1][1][:, 3:].any()
+
+
 @pytest.mark.parametrize("weights_by", ["multiply", "resample"])
 def test_members_fit_the_weighted_mean_and_variance_of_identical_inputs(weights_by: str) -> None:
     """Rewards -1 (three quarters, weight 0.4) and 1 (a quarter, weight 2.8): mean 0.4 and variance 0.84.

@@ -33,8 +33,14 @@ class Agent:
         self.model = build("dynamics", settings.dynamics, context)
         self.weighting = build("weighting", settings.weighting, context)
         self.loss = build("loss", settings.loss, context)
-        self.world_model: WorldModel = self.model  # what rollouts branch in
+        self.world_model = self.imagined()
+        self.backbone.bind(self.world_model, world)
         self._check_needs()
+
+    def imagined(self) -> WorldModel:
+        """Where imagined steps come from: the model that is fitted."""
+        model: WorldModel = self.model
+        return model
 
     @property
     def env_steps(self) -> int:
@@ -49,9 +55,12 @@ class Agent:
         view, rows = self.view(), self.replay.all()
         weighed = self.weighting.prepare(view)  # the log-ratio r, and Q of Eq. 16
         weights = self.weighting.weights(view)  # Eq. 17
-        fitted = fit(self.model, rows, weights, self.loss.columns(view), self.loss, self.streams["model"])  # Eq. 18
-        starts = self.weighting.rollout_weights(view)
-        self.backbone.rollout(self.world_model, self.replay, self.world, self.streams["rollout"], starts)
+        for again in range(1 + self.loss.refits):
+            if again:
+                self.backbone.evaluate_policy(self.loss.refit_updates, self.replay, self.streams["replay"])
+            fitted = fit(self.model, rows, weights, self.loss.columns(view), self.loss, self.streams["model"])  # Eq. 18
+            starts = self.weighting.rollout_weights(view)
+            self.backbone.rollout(self.world_model, self.replay, self.world, self.streams["rollout"], starts)
         numbers = {"weighting": weighed, "weights": summary(weights, self.replay), "model": fitted}
         return weights, {f"{part}/{name}": value for part, found in numbers.items() for name, value in found.items()}
 

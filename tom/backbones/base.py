@@ -1,7 +1,8 @@
 """What every backbone offers: a policy that acts, and improves in bursts of updates.
 
 A new one is two files: `tom/backbones/<name>.py` with a subclass and `build(settings, context)`, and
-`tom/settings/backbones/<name>.py` with the dataclass `Settings`, with a `discount` and whether it `uses_model`.
+`tom/settings/backbones/<name>.py` with the dataclass `Settings`, which has a `discount`, and `uses_model = True` if the
+backbone has a model fitted.
 """
 
 import math
@@ -28,6 +29,13 @@ class Backbone:
         self.context, self.policy, self.acting = context, policy, HostPolicy(policy)
         self.updates_per_env_step, self.updates_per_burst, self.updates = updates_per_env_step, updates_per_burst, 0
 
+    def bind(self, model: WorldModel, world: World) -> None:
+        """Is told once, before anything is learned, in which model it imagines and where it acts; may keep both.
+
+        The model is told even to a backbone that uses none, and the same object is refitted from round to round. What
+        is kept here is there after a resume too, before the next rollout.
+        """
+
     def learn(self, replay: Replay, stream: Stream) -> None:
         """Updates everything that learns `updates_per_burst` times."""
         raise NotImplementedError
@@ -38,6 +46,13 @@ class Backbone:
         """Imagines rows in the model, from stored states drawn evenly or in proportion to weights [R, N].
 
         Nobody asks it of a backbone that uses no model.
+        """
+        raise NotImplementedError
+
+    def evaluate_policy(self, updates: int, replay: Replay, stream: Stream) -> None:
+        """Updates the critics alone, at least so many times, in whole bursts.
+
+        Nobody asks it of a backbone without critics.
         """
         raise NotImplementedError
 

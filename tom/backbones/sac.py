@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tom.backbones.base import Backbone
 from tom.core.adam import fused_adam
-from tom.core.context import Context
+from tom.core.context import Context, World, WorldModel
 from tom.core.graphs import Captured
 from tom.core.networks import Policy, TwinCritic, descend
 from tom.core.replay import Replay, Transitions
@@ -25,6 +25,8 @@ NUMBERS = ("critic_loss", "actor_loss", "q", "entropy", "temperature")
 
 class SoftActorCritic:
     """Actor, twin critics, their targets and the temperature."""
+
+    numbers: tuple[str, ...] = NUMBERS  # what an update returns
 
     def __init__(self, settings: Settings, context: Context):
         sizes = (context.replicas, context.observation_dim, context.action_dim, settings.hidden, context.init)
@@ -43,6 +45,15 @@ class SoftActorCritic:
         self.actor_optimizer = fused_adam(self.actor_parameters, settings.learning_rate)
         self.critic_optimizer = fused_adam(self.critic_parameters, settings.learning_rate)
         self.update = Captured(self._update, context.device)
+        self.evaluate = Captured(self._evaluate, context.device)
+
+    def bind(self, model: WorldModel, world: World) -> None:
+        """Is told in which model it may imagine, and where it acts; SAC asks neither."""
+
+    def noise(self, stream: Stream, count: int, batch: int) -> tuple[Tensor, Tensor]:
+        """Standard normal draws [R, count, batch, A] for `count` updates: of the critics' loss, of the actor's."""
+        next_noise, noise = stream.normal(2, count, batch, self.action_dim).unbind(1)
+        return next_noise, noise
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, temperature and optimisers."""
@@ -57,27 +68,37 @@ class SoftActorCritic:
         self.log_temperature.copy_(state["log_temperature"])
 
     def _update(self, rows: Tensor, next_noise: Tensor, noise: Tensor) -> Tensor:
-        """One update of everything on rows [R, B, W] with noise [R, B, A]; returns NUMBERS, [R, 5]."""
+        """One update of everything on rows [R, B, W], with its part of `noise`; returns `numbers`, [R, n]."""
         batch = Transitions(rows, self.observation_dim, self.action_dim)
         temperature = self.log_temperature.detach().exp()
-        critic_loss = self.critic_loss(batch, next_noise, temperature)
-        descend(self.critic_optimizer, critic_loss, self.critic_parameters)
+        critic_loss = self._evaluate(rows, next_noise)
         actor_loss, log_prob, q = self.actor_loss(batch, noise, temperature)
         descend(self.actor_optimizer, actor_loss + self.temperature_loss(log_prob), self.actor_parameters)
-        with torch.no_grad():
-            torch._foreach_lerp_(self.target_parameters, self.critic_parameters, self.settings.target_rate)
         numbers = (critic_loss, actor_loss, q, -log_prob.mean(-1), temperature)
         return torch.stack([n.detach() for n in numbers], -1)
+
+    def _evaluate(self, rows: Tensor, next_noise: Tensor) -> Tensor:
+        """One update of the critics, and of their targets, on rows [R, B, W] with noise [R, B, A]; their loss, [R]."""
+        batch = Transitions(rows, self.observation_dim, self.action_dim)
+        loss = self.critic_loss(batch, next_noise, self.log_temperature.detach().exp())
+        descend(self.critic_optimizer, loss, self.critic_parameters)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.target_parameters, self.critic_parameters, self.settings.target_rate)
+        return loss.detach()
 
     def critic_loss(self, batch: Transitions, noise: Tensor, temperature: Tensor) -> Tensor:
         """Soft Bellman residual (Eq. 5 with the target of Eq. 3), summed over the twins: [R]. Truncation bootstraps."""
         with torch.no_grad():
-            action, log_prob = self.policy.sample_with_log_prob(batch.next_obs, noise)
-            value = self.target(torch.cat([batch.next_obs, action], -1)).amin(1) - temperature[:, None] * log_prob
+            value = self.next_value(batch.next_obs, noise, temperature)
             target = batch.reward + self.settings.discount * (1.0 - batch.terminated) * value
         losses = (self.critic(batch.obs_action) - target[:, None]).square().mean(-1)
         cap = self.settings.critic_loss_cap
         return (losses.clamp(max=cap) if cap else losses).sum(1)
+
+    def next_value(self, next_obs: Tensor, noise: Tensor, temperature: Tensor) -> Tensor:
+        """The soft value of next observations (Eq. 3) by the target critics and one sampled action: [R, B]."""
+        action, log_prob = self.policy.sample_with_log_prob(next_obs, noise)
+        return self.target(torch.cat([next_obs, action], -1)).amin(1) - temperature[:, None] * log_prob
 
     def actor_loss(self, batch: Transitions, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Eq. 7 [R]; also log pi(a|s) [R, B] and the mean Q [R] of the sampled actions."""
@@ -91,14 +112,19 @@ class SoftActorCritic:
 
 
 class SacBackbone(Backbone):
-    """Bursts of SAC updates on batches of real rows; no model is fitted."""
+    """Bursts of SAC updates on batches of real rows; no model is fitted. Subclasses may name another `learner`."""
+
+    learner: type[SoftActorCritic] = SoftActorCritic
 
     def __init__(self, settings: Settings, context: Context):
-        self.sac = SoftActorCritic(settings, context)
+        self.sac = self.learner(settings, context)
         super().__init__(context, self.sac.policy, settings.updates_per_env_step, settings.updates_per_burst)
         self.critic, self.target, self.batch = self.sac.critic, self.sac.target, settings.batch
-        self.totals = torch.zeros(context.replicas, len(NUMBERS), device=context.device)
+        self.totals = torch.zeros(context.replicas, len(self.sac.numbers), device=context.device)
         self.since_report = 0
+
+    def bind(self, model: WorldModel, world: World) -> None:
+        self.sac.bind(model, world)
 
     def batches(self, replay: Replay, stream: Stream) -> Tensor:
         """Rows for one burst: [R, updates_per_burst, batch, W]."""
@@ -106,10 +132,17 @@ class SacBackbone(Backbone):
 
     def learn(self, replay: Replay, stream: Stream) -> None:
         batches = self.batches(replay, stream)
-        noise = stream.normal(2, self.updates_per_burst, self.batch, self.context.action_dim)
+        noise = self.sac.noise(stream, self.updates_per_burst, self.batch)
         for update in range(self.updates_per_burst):
-            self.totals += self.sac.update(batches[:, update], noise[:, 0, update], noise[:, 1, update])
+            self.totals += self.sac.update(batches[:, update], *(draws[:, update] for draws in noise))
         self.since_report += self.updates_per_burst
+
+    def evaluate_policy(self, updates: int, replay: Replay, stream: Stream) -> None:
+        for _ in range(0, updates, self.updates_per_burst):
+            batches = self.batches(replay, stream)
+            noise, _ = self.sac.noise(stream, self.updates_per_burst, self.batch)
+            for update in range(self.updates_per_burst):
+                self.sac.evaluate(batches[:, update], noise[:, update])
 
     def tensors(self) -> dict[str, Iterable[Tensor]]:
         return super().tensors() | {"temperature": [self.sac.log_temperature]}
@@ -118,7 +151,7 @@ class SacBackbone(Backbone):
         """Means over the updates since the last report, [R] each; NaN when there was none."""
         means = self.totals / self.since_report if self.since_report else torch.full_like(self.totals, torch.nan)
         self.totals, self.since_report = torch.zeros_like(self.totals), 0
-        return dict(zip(NUMBERS, means.unbind(-1), strict=True))
+        return dict(zip(self.sac.numbers, means.unbind(-1), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         counts = {"since_report": self.since_report, "totals": self.totals.clone()}

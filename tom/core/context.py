@@ -58,7 +58,8 @@ class WorldModel(Protocol):
     def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Reward [R, B] and next observation [R, B, O] at obs_action [R, B, O + A], in raw units.
 
-        uniform and normal are draws in [0, 1) and standard normal ones, [R, B, 1 + O].
+        uniform and normal are draws in [0, 1) and standard normal ones, [R, B, 1 + O]. For given draws both outputs
+        are differentiable in obs_action: their slopes are a reparameterised gradient of what is expected of them.
         """
 
 

@@ -56,6 +56,10 @@ class Dynamics(nn.Module):
         """The expected targets, normalised units: [*lead, B, O + A] -> [*lead, B, 1 + O]."""
         raise NotImplementedError
 
+    def moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the density of each output: two tensors like `mean`'s."""
+        raise NotImplementedError
+
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """log p of each output dimension: [*lead, B, O + A], [*lead, B, 1 + O] -> [*lead, B, 1 + O]."""
         raise NotImplementedError
@@ -77,8 +81,7 @@ class Dynamics(nn.Module):
         weights = spread.weights.contiguous()
         return (losses * weights).sum(-1) / weights.sum(-1).clamp(min=torch.finfo(weights.dtype).tiny)
 
-    @torch.no_grad()
     def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-        """Reward [R, B] and next observation [R, B, O], in raw units."""
+        """Reward [R, B] and next observation [R, B, O], in raw units; gradients pass through."""
         draw = self.targets.inverse(self.sample_normalised(self.inputs(obs_action), uniform, normal))
         return draw[..., 0], obs_action[..., : draw.shape[-1] - 1] + draw[..., 1:]

@@ -75,17 +75,42 @@ class Ensemble(FittedByDescent):
     def mean(self, inputs: Tensor) -> Tensor:
         return self.net(inputs)[..., : self.outputs]
 
+    def moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.gaussians(inputs)
+        return mean, (0.5 * log_variance).exp()
+
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         mean, log_variance = self.gaussians(inputs)
         scaled = (targets - mean).square() * (-log_variance).exp()
         return -0.5 * (scaled + log_variance + math.log(2.0 * math.pi))
 
     def sample_normalised(self, inputs: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-        """Each row from an elite of its own, all elites equally likely (Janner et al., 2019, fake_env.py)."""
+        """Each row from an elite, all elites equally likely (Janner et al., 2019, fake_env.py).
+
+        With `elite_by: chunk` the rows are cut into as many equal chunks as there are elites, and who takes the first
+        is drawn for the whole call: a row's chance of an elite is the same, and each network sees its chunk alone.
+        """
         slot = (uniform[..., 0] * self.elites.shape[1]).long().clamp_(max=self.elites.shape[1] - 1)
-        member = self.elites.gather(1, slot)[:, None, :, None].expand(-1, 1, -1, self.outputs)
-        mean, log_variance = (both.gather(1, member)[:, 0] for both in self.gaussians(self.spread(inputs)))
+        mean, log_variance = (self._by_chunk if self.settings.elite_by == "chunk" else self._by_row)(inputs, slot)
         return mean if self.settings.deterministic else mean + (0.5 * log_variance).exp() * normal
+
+    def _by_row(self, inputs: Tensor, slot: Tensor) -> list[Tensor]:
+        """Mean and log-variance [R, B, 1 + O] of the elite in the slot [R, B] of each row."""
+        member = self.elites.gather(1, slot)[:, None, :, None].expand(-1, 1, -1, self.outputs)
+        return [both.gather(1, member)[:, 0] for both in self.gaussians(self.spread(inputs))]
+
+    def _by_chunk(self, inputs: Tensor, slot: Tensor) -> list[Tensor]:
+        """The same where elites share the rows: they take chunks in turn, from the slot of the first row on."""
+        (replicas, rows, width), elites, device = inputs.shape, self.elites.shape[1], inputs.device
+        size, turn = -(-rows // elites), torch.arange(elites, device=device)
+        places = torch.arange(elites * size, device=device) % rows  # the last chunk is filled up from the first
+        chunks = inputs[:, places].view(replicas, elites, size, width)
+        member = self.elites.gather(1, (slot[:, :1] + turn) % elites)
+        # Which chunk each member computes; who is no elite computes the first one, and is not asked.
+        chunk = torch.zeros(self.lead, dtype=torch.int64, device=device).scatter(1, member, turn.expand(replicas, -1))
+        spread = chunks.gather(1, chunk[..., None, None].expand(-1, -1, size, width))
+        asked = member[..., None, None].expand(-1, -1, size, self.outputs)
+        return [both.gather(1, asked).flatten(1, 2)[:, :rows] for both in self.gaussians(spread)]
 
     def regulariser(self) -> Tensor:
         """Weight decay and the price of wide bounds (bnn.py, finalize), [R].

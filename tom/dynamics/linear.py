@@ -45,6 +45,10 @@ class LinearGaussian(Dynamics):
     def mean(self, inputs: Tensor) -> Tensor:
         return torch.baddbmm(self.offsets, inputs, self.slopes)
 
+    def moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean = self.mean(inputs)
+        return mean, (0.5 * self.log_variances).exp().expand_as(mean)
+
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         scaled = (targets - self.mean(inputs)).square() * (-self.log_variances).exp()
         return -0.5 * (scaled + self.log_variances + math.log(2.0 * math.pi))

@@ -15,6 +15,7 @@ from tom.core.adam import ReplicaAdam
 from tom.core.context import Context
 from tom.core.networks import StackedMLP
 from tom.dynamics.descent import FittedByDescent
+from tom.dynamics.mixture import MixtureDraw, gathered_draw
 from tom.settings.dynamics.mdn import Settings
 
 
@@ -66,6 +67,7 @@ class MixtureDensityNetwork(FittedByDescent):
     def __init__(self, settings: Settings, context: Context):
         super().__init__(context.replicas, context.observation_dim, context.action_dim, context.device)
         self.settings, self.components = settings, settings.components
+        self.draw = MixtureDraw.apply if settings.draw_gradient == "exact" else gathered_draw
         self.outputs = 1 + context.observation_dim
         sizes = (
             context.observation_dim + context.action_dim,
@@ -90,17 +92,21 @@ class MixtureDensityNetwork(FittedByDescent):
         logits, mean, _ = self.mixture(inputs)
         return (logits.softmax(-1) * mean).sum(-1)
 
+    def moments(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the mixture: m = sum_k a_k m_k, and the root of sum_k a_k (v_k + (m_k - m)^2) (law of total variance)."""
+        logits, means, raw = self.mixture(inputs)
+        shares = logits.softmax(-1)
+        mean = (shares * means).sum(-1)
+        variances = F.softplus(raw) + F.softplus(self.noise) + (means - mean[..., None]).square()
+        return mean, (shares * variances).sum(-1).sqrt()
+
     def log_density(self, inputs: Tensor, targets: Tensor) -> Tensor:
         density: Tensor = MixtureLogDensity.apply(self.parameters_of(inputs), self.noise, targets)
         return density
 
     def sample_normalised(self, inputs: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-        logits, mean, raw = self.mixture(inputs)
-        cumulative = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum(-1)
-        below = cumulative < uniform[..., None] * cumulative[..., -1:]
-        component = below.sum(-1, keepdim=True).clamp_(max=self.components - 1)
-        variance = F.softplus(raw.gather(-1, component)) + F.softplus(self.noise)
-        return (mean.gather(-1, component) + variance.sqrt() * normal[..., None])[..., 0]
+        drawn: Tensor = self.draw(self.parameters_of(inputs), self.noise, uniform, normal)
+        return drawn
 
 
 def build(settings: Settings, context: Context) -> MixtureDensityNetwork:

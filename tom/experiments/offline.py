@@ -42,8 +42,11 @@ class OfflineAgent(Agent):
     def __init__(self, parts: AgentSettings, task: Task, replay: Replay, footprint: int, streams: dict[str, Stream]):
         """Of the settings, `env` and `train` are not used. SettingsError where the data cannot be learned from."""
         check_data(replay, footprint, parts.backbone.batch)
+        self.task = task
         super().__init__(parts, task, replay, streams)
-        self.world_model = KnownReward(self.model, task)
+
+    def imagined(self) -> WorldModel:
+        return KnownReward(self.model, self.task)
 
     def policy(self, obs: Tensor) -> Tensor:
         """The deterministic action at obs [R, ..., O]."""

@@ -10,6 +10,8 @@ class Loss:
     """How wrong a prediction is, per sample; the fit applies the weights and takes the mean."""
 
     needs: frozenset[str] = frozenset()  # parts of the View that must not be None, e.g. {"critic"}
+    refits = 0  # how often a round fits the model once more, each time to the values of the critics as they are then
+    refit_updates = 0  # of the critics, which learn in the model as it is, before each of these
 
     def columns(self, view: View) -> Tensor:
         """What the loss needs to know of each stored row besides inputs and targets: [R, N, any width]."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.checks.bench.parts import Part
+from pipeline.checks.bench.part import Part
 from pipeline.checks.bench.products import runner
 
 REPEATS = 5

@@ -1,19 +1,14 @@
 """The parts of an environment step of training, each with its matrix products and how often it is done."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
-from pipeline.checks.bench.products import (
-    Product,
-    forward,
-    input_gradients,
-    training,
-    weight_gradients,
-)
+from pipeline.checks.bench.part import Part, model_sizes, rows_each, sizes_of
+from pipeline.checks.bench.products import Product, forward, input_gradients, training, weight_gradients
+from pipeline.checks.bench.updates import path_part, sac_part
 from tom.backbones import mbpo
 from tom.core.replay import take
 from tom.dynamics.base import ROWS_PER_CHUNK
@@ -30,22 +25,6 @@ EPISODE_ENV_STEPS = 1_000  # gymnasium's time limit
 EPOCHS = 30  # at most taken into account of a fit that has a larger bound or none
 
 
-@dataclass(frozen=True)
-class Part:
-    """Something to time: a call of `run` does `units` units, a step of training `per_env_step` of them.
-
-    A unit needs the products `times` times. What is not `counted` is reported apart from the cost of a step.
-    """
-
-    name: str
-    run: Callable[[], object]
-    units: int
-    products: list[Product]
-    per_env_step: float
-    times: float = 1.0
-    counted: bool = True
-
-
 def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = (0,)) -> Trainer:
     """An agent with these settings whose replay is full of random rows."""
     loop = {**config["train"], "total_env_steps": replay_rows, "warmup_env_steps": 1}
@@ -60,7 +39,7 @@ def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = 
 
 def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
     """Every part of an environment step; `epochs_per_round` of the model fit, if not as many as its settings allow."""
-    yield from (step_part(made), sac_part(made))
+    yield from (step_part(made), path_part(made) if hasattr(made.settings.backbone, "path_length") else sac_part(made))
     if made.backbone.uses_model:
         yield from fit_parts(made, epochs_per_round)
         yield rollout_part(made)
@@ -72,21 +51,6 @@ def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
     yield evaluation_part(made)
 
 
-def sizes_of(made: Trainer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Layer sizes of the policy and of one critic."""
-    spec, hidden = made.spec, made.settings.backbone.hidden
-    pair = spec.observation_dim + spec.action_dim
-    return (spec.observation_dim, hidden, hidden, 2 * spec.action_dim), (pair, hidden, hidden, 1)
-
-
-def model_sizes(made: Trainer) -> tuple[int, tuple[int, ...]]:
-    """How many networks a replica's model has, and their layer sizes."""
-    if not hasattr(made.model, "net"):
-        return 1, (made.spec.observation_dim + made.spec.action_dim, 1 + made.spec.observation_dim)
-    shapes = made.model.net.shapes
-    return made.model.net.stack // made.replicas, (shapes[0][0], *(fan_out for _, fan_out in shapes))
-
-
 def step_part(made: Trainer) -> Part:
     """Acting, the simulator, the replay."""
     products = forward(1, sizes_of(made)[0], made.replicas)
@@ -96,17 +60,6 @@ def step_part(made: Trainer) -> Part:
             made.step(explore=False)
 
     return Part("acting and simulator", run, STEPS, products, 1.0)
-
-
-def sac_part(made: Trainer) -> Part:
-    settings, (policy, critic), batch = made.settings.backbone, sizes_of(made), made.settings.backbone.batch
-    one, two = made.replicas, 2 * made.replicas
-    learn = forward(batch, policy, one) + forward(batch, critic, two) + training(batch, critic, two)
-    act = training(batch, policy, one) + forward(batch, critic, two) + input_gradients(batch, critic, two)
-    if made.backbone.uses_model:  # model rows to draw from
-        made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])
-    run = lambda: made.backbone.burst(made.replay, made.streams["replay"])  # noqa: E731
-    return Part("SAC update", run, settings.updates_per_burst, learn + act, settings.updates_per_env_step)
 
 
 def fit_parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
@@ -143,7 +96,8 @@ def fit_parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
 def rollout_part(made: Trainer) -> Part:
     settings, (policy, _), (members, sizes) = made.settings.backbone, sizes_of(made), model_sizes(made)
     rows, chunk = settings.rollout_starts * made.backbone.length, min(mbpo.ROWS_PER_CHUNK, settings.rollout_starts)
-    products = forward(chunk, policy, made.replicas) + forward(chunk, sizes, members * made.replicas)
+    each = rows_each(made, chunk)
+    products = forward(chunk, policy, made.replicas) + forward(each, sizes, members * made.replicas)
     run = lambda: made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])  # noqa: E731
     rounds = 1.0 / made.settings.train.round_env_steps
     return Part(f"rollout of {rows:,} rows", run, 1, products, rounds, rows / chunk)

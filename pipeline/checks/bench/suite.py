@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.checks.bench.measure import Timing, measure, measure_all, measure_in_turn, step_ms
-from pipeline.checks.bench.parts import Part, agent, parts
+from pipeline.checks.bench.part import Part
+from pipeline.checks.bench.parts import agent, parts
 from pipeline.checks.bench.products import Product
 from pipeline.config.compose import compose_cell
 

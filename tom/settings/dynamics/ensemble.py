@@ -43,6 +43,13 @@ class Settings(FitSettings):
     deterministic: bool = switch(
         False, origin="MBPO", help="samples are an elite's mean (VaGraM's ensemble), its variance unused"
     )
+    elite_by: str = choice(
+        "row",
+        ("row", "chunk"),
+        origin="MBPO",
+        help="who predicts a row: an elite drawn for it, or (MAAC, a fraction of the work) one for each equal chunk",
+        neutral="row",
+    )
     holdout_by: str = choice(
         "mse", ("mse", "loss"), origin="MBPO", help="what stops a fit and ranks members: error of the mean, or the loss"
     )

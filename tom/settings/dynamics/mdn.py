@@ -31,3 +31,10 @@ class Settings(FitSettings):
         help="first weights; torch: those of nn.Linear, biases too",
         neutral="xavier",
     )
+    draw_gradient: str = choice(
+        "exact",
+        ("exact", "gathered"),
+        origin="ours",
+        help="how a draw moves with the mixture: as its inverse distribution function, or as the drawn component alone",
+        neutral="exact",
+    )

@@ -64,9 +64,9 @@ class Settings:
     )
 
     @property
-    def fits_variance(self) -> bool:
-        """Whether the model's variance is learned."""
-        return self.error == "nll"
+    def leaves_variance(self) -> str:
+        """The setting by which the model's variance is not learned; empty where it is."""
+        return "error=squared" if self.error == "squared" else ""
 
     def contradictions(self) -> Iterator[str]:
         if self.error == "squared" and self.gradient == "signed":
