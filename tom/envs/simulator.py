@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 
 from tom.envs.spec import EnvSpec
+from tom.settings.fields import SettingsError
 
 MUJOCO = "3.4.0"  # from 3.5.0 contact margins add up: Hopper, Ant and Humanoid take other steps
 
@@ -78,8 +79,12 @@ class Lockstep:
         else:
             groups = self.pool.map(self._steps, [pairs[start :: self.threads] for start in range(self.threads)])
             steps = interleaved(list(groups), len(pairs))
-        observations, rewards, terminated, truncated = zip(*steps, strict=True)
-        return np.stack(observations), np.array(rewards), np.array(terminated), np.array(truncated)
+        observations, rewards, *ends = zip(*steps, strict=True)
+        paid, terminated, truncated = np.array(rewards), *(np.array(flags, dtype=bool) for flags in ends)
+        for name, found in (("reward", paid), ("terminated", terminated), ("truncated", truncated)):
+            if found.shape != (len(pairs),):
+                raise SettingsError(f"{self.spec.id}: {name} is {found[0]}; nearest valid choice: one number a step")
+        return np.stack(observations), paid, terminated, truncated
 
     def _steps(self, pairs: Sequence[tuple[int, np.ndarray]]) -> list[tuple[Any, ...]]:
         return [self.envs[index].step(action)[:4] for index, action in pairs]
