@@ -20,6 +20,7 @@ from tom.envs.simulator import Lockstep
 from tom.evaluate import evaluate
 from tom.fresh import Fresh
 from tom.settings.agent import AgentSettings
+from tom.states import tensors
 
 PARTS = ("replay", "backbone", "model", "weighting")  # a loss keeps nothing from round to round
 
@@ -165,11 +166,13 @@ class Trainer(Agent):
         rows = self.replay.all()
         new, self.checked = rows.like(rows.data[:, self.checked :]), self.env_steps
         parts = self.backbone.tensors() | {"model": self.model.parameters()}
+        parts |= {"weighting": list(tensors(self.weighting.state_dict()))}
         parts |= {"observations": [self.episodes.observations], "next observations": [new.next_obs]}
         parts |= {f"rewards of env={self.settings.env}": [new.reward]}
         return {
-            name: torch.stack([tensor.detach().reshape(self.replicas, -1).sum(1) for tensor in tensors]).sum(0)
-            for name, tensors in parts.items()
+            name: torch.stack([each.detach().reshape(self.replicas, -1).sum(1) for each in found]).sum(0)
+            for name, found in parts.items()
+            if found
         }
 
     def evaluation(self) -> Evaluation:
