@@ -231,6 +231,15 @@ def fidelity(jobs: int) -> int:
     return checked(jobs)
 
 
+@command(check, "tom check environment walker2d")
+@click.argument("env", shell_complete=known("envs"))
+def environment(env: str) -> str:
+    """Is ENV what its file says? Prints the numbers that the test of a new one wants."""
+    from pipeline.checks.environment import environment as checked
+
+    return checked(env)
+
+
 @command(check, "tom check drill --kills 10 --only kills")
 @click.option("--kills", type=click.IntRange(0), default=100, show_default=True, help="Runs that are killed.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of when and how.")

@@ -29,7 +29,8 @@ class Agent:
         self.settings, self.world, self.replay, self.streams = settings, world, replay, streams
         self.replicas, self.device = len(replay.data), replay.data.device
         sizes = world.observation_dim, world.action_dim
-        check_world(f"env={settings.env}", world, self.replicas, self.device)
+        if settings.backbone.uses_model:
+            check_world(f"env={settings.env}", world, self.replicas, self.device)
         context = Context(self.replicas, *sizes, settings.backbone.discount, self.device, streams["init"])
         self.backbone = build("backbone", settings.backbone, context)
         self.model = build("dynamics", settings.dynamics, context)

@@ -43,7 +43,11 @@ def check_weighting(whose: str, numbers: Mapping[str, Tensor], weights: Tensor, 
 def check_world(whose: str, world: World, replicas: int, device: torch.device) -> None:
     """SettingsError unless `terminated` says of observations [R, B, O] whether they are terminal, bool [R, B]."""
     obs = torch.zeros(replicas, SAMPLE, world.observation_dim, device=device)
-    check_shape(f"{whose}: terminated(next_obs)", world.terminated(obs), (replicas, SAMPLE), torch.bool)
+    try:
+        terminal = world.terminated(obs)
+    except SettingsError as error:
+        raise SettingsError(f"{whose}: {error}") from None
+    check_shape(f"{whose}: terminated(next_obs)", terminal, (replicas, SAMPLE), torch.bool)
 
 
 def check_loss(whose: str, loss: Loss, columns: Tensor, model: Dynamics, rows: Transitions) -> None:

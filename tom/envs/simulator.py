@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box
 
 from tom.envs.spec import EnvSpec
 from tom.settings.fields import SettingsError
@@ -31,17 +32,51 @@ def check_simulator() -> None:
 
 
 def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
-    """One environment as its spec describes it; actions are scaled from [-1, 1] to its own range."""
+    """One environment as its spec describes it; actions are scaled from [-1, 1] to its own range.
+
+    `options` are gymnasium's. SettingsError for one that cannot be made, or is not what the spec says.
+    """
     check_simulator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # -v4 is the paper's closest kin, see reports/deviations.md
-        env: Any = gymnasium.make(spec.id, **options)
-    data, size, cost = env.unwrapped.data, spec.observation_dim, spec.contact_cost
-    space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        try:
+            env: Any = gymnasium.make(spec.id, max_episode_steps=spec.max_episode_steps, **options)
+        except (gymnasium.error.Error, ImportError) as error:
+            raise SettingsError(f"{spec.id} cannot be made here: {' '.join(str(error).split())}") from error
+    if not (isinstance(env.observation_space, Box) and len(env.observation_space.shape) == 1):
+        env = gymnasium.wrappers.FlattenObservation(env)
+    check_kind(spec, env)
+    size, cost = spec.observation_dim, spec.contact_cost
+    space = Box(-np.inf, np.inf, (size,), np.float64)
     env = gymnasium.wrappers.TransformObservation(env, lambda obs: obs[:size], space)
     if cost is not None:
+        data = env.unwrapped.data
         env = gymnasium.wrappers.TransformReward(env, lambda reward: float(reward) - cost(data.cfrc_ext))
-    return gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+    number = env.action_space.dtype.type
+    return gymnasium.wrappers.RescaleAction(env, number(-1.0), number(1.0))
+
+
+def check_kind(spec: EnvSpec, env: Any) -> None:
+    """SettingsError unless actions are a bounded box of real numbers, episodes end, and the spec's sizes are right."""
+    actions, there = env.action_space, env.observation_space.shape[0]
+    box = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
+    if not box or not actions.is_bounded():
+        raise SettingsError(
+            f"{spec.id}: its actions are {actions}; nearest valid choice: an environment whose actions are a bounded, "
+            "flat box of real numbers"
+        )
+    if actions.shape[0] != spec.action_dim:
+        raise SettingsError(f"{spec.id}: action_dim={spec.action_dim}; nearest valid value: {actions.shape[0]}")
+    if spec.observation_dim > there or (spec.observation_dim < there and not spec.observation):
+        raise SettingsError(
+            f"{spec.id}: observation_dim={spec.observation_dim}; nearest valid value: {there}, or fewer with words on "
+            "which these are in `observation`"
+        )
+    if env.spec.max_episode_steps is None:
+        raise SettingsError(
+            f"{spec.id} cuts no episode, so that one might never end; nearest valid choice: max_episode_steps=1000 in "
+            "its SPEC"
+        )
 
 
 class Lockstep:
