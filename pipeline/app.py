@@ -209,6 +209,21 @@ def show(folder: Path) -> str:
 
 
 @tom.group(cls=InOrder, context_settings=SETTINGS)
+def export() -> None:
+    """Results for other programs."""
+
+
+@command(export, "tom export policy reports/results/quick/tom/hopper/0 hopper.pt")
+@click.argument("run", type=FOLDER)
+@click.argument("out", type=FOLDER)
+def policy(run: Path, out: Path) -> str:
+    """Write the policy of a finished RUN to OUT, .pt (TorchScript) or .onnx."""
+    from tom.export import exported
+
+    return exported(run, out)
+
+
+@tom.group(cls=InOrder, context_settings=SETTINGS)
 def check() -> None:
     """What is checked beyond the tests, in minutes."""
 

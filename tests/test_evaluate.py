@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.runs.policy import read_run, replay
+from pipeline.runs.policy import replay
 from tests.commands import complaint, typed
 from tom.core.networks import Policy
 from tom.core.streams import streams
+from tom.policy import load_policy
 from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -30,18 +31,18 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def test_same_seed_same_episodes_and_other_seeds_differ(run_dir: Path) -> None:
-    saved = read_run(run_dir)
-    returns, lengths = replay(saved, 3, seed=0)
-    again, _ = replay(saved, 3, seed=0)
-    other, _ = replay(saved, 3, seed=1)
+    policy = load_policy(run_dir)
+    returns, lengths = replay(policy, 3, seed=0)
+    again, _ = replay(policy, 3, seed=0)
+    other, _ = replay(policy, 3, seed=1)
     assert returns.tolist() == again.tolist()
     assert (returns.shape, lengths.shape) == ((3,), (3,))
     assert not set(returns) & set(other)
 
 
 def test_more_episodes_keep_the_first_ones(run_dir: Path) -> None:
-    saved = read_run(run_dir)
-    few, many = (replay(saved, episodes, seed=0)[0] for episodes in (2, 4))
+    policy = load_policy(run_dir)
+    few, many = (replay(policy, episodes, seed=0)[0] for episodes in (2, 4))
     np.testing.assert_allclose(many[:2], few, rtol=1e-4)  # batch sizes round differently
 
 
@@ -51,7 +52,7 @@ def test_contact_costs_are_those_of_the_run(tmp_path: Path) -> None:
     found = {}
     for switch in ("true", "false"):
         (tmp_path / "config.yaml").write_text(f"env: ant\ntrain:\n  contact_cost: {switch}\nbackbone:\n  hidden: 8\n")
-        found[switch] = replay(read_run(tmp_path), 1, seed=0)
+        found[switch] = replay(load_policy(tmp_path), 1, seed=0)
     assert found["true"][1] == found["false"][1]
     assert 0.0 < found["false"][0][0] - found["true"][0][0] < 1e-3 * 78 * found["true"][1][0]
 
@@ -93,10 +94,10 @@ def test_pickles_are_not_opened(run_dir: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(run_dir)
     np.savez(run_dir / "policy.npz", trap=np.array([Trap()], dtype=object))
     with pytest.raises(SettingsError, match="not a finished run"):
-        read_run(run_dir)
+        load_policy(run_dir)
     (run_dir / "policy.npz").write_bytes(pickle.dumps(Trap()))
     with pytest.raises(SettingsError, match="not a finished run"):
-        read_run(run_dir)
+        load_policy(run_dir)
     assert not (run_dir / "sprung").exists()
 
 

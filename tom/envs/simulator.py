@@ -40,7 +40,7 @@ def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # -v4 is the paper's closest kin, see reports/deviations.md
         try:
-            env: Any = gymnasium.make(spec.id, max_episode_steps=spec.max_episode_steps, **options)
+            env: Any = gymnasium.make(spec.id, **{"max_episode_steps": spec.max_episode_steps} | options)
         except (gymnasium.error.Error, ImportError) as error:
             raise SettingsError(f"{spec.id} cannot be made here: {' '.join(str(error).split())}") from error
     if not (isinstance(env.observation_space, Box) and len(env.observation_space.shape) == 1):
