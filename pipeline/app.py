@@ -78,7 +78,7 @@ def train(words: tuple[str, ...]) -> None:
 @click.argument("run", type=FOLDER)
 @click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the episodes.")
-@click.option("--video", type=FOLDER, help="A film of the first episode, .mp4 or .gif.")
+@click.option("--video", type=FOLDER, help="A film of the first episode, .mp4.")
 def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
     """Play the policy of a finished RUN, and film it."""
     from pipeline.evaluate import evaluated

@@ -193,6 +193,17 @@ def test_side_by_side_is_one_by_one(name: str) -> None:
         np.testing.assert_array_equal(rows, np.stack([alone[index][step + 1] for index in active]))
 
 
+@pytest.mark.parametrize("name", ENVS)
+def test_what_is_filmed_is_what_is_simulated(name: str) -> None:
+    """The camera and the floor's edge change no bit."""
+    known = spec(name)
+    actions, seen, filmed = action_sequence(known.action_dim, 40), make(known), make(known, render_mode="rgb_array")
+    assert np.array_equal(seen.reset(seed=0)[0], filmed.reset(seed=0)[0])
+    for action in actions:
+        for one, other in zip(seen.step(action)[:4], filmed.step(action)[:4], strict=True):
+            assert np.array_equal(one, other)
+
+
 def test_a_time_limit_is_no_termination() -> None:
     envs = Lockstep(spec("halfcheetah"), 1)
     envs.reset(0, 0)

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from pipeline.runs.policy import replay
+from pipeline.runs.video import _bar
 from tests.commands import complaint, typed
 from tom.core.networks import Policy
 from tom.core.streams import streams
-from tom.policy import load_policy
+from tom.policy import load_policy, make
+from tom.settings import environments
 from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -121,3 +123,33 @@ def test_films_or_says_what_to_install(run_dir: Path, way: str, library: str) ->
         assert done.stderr.count("\n") == 1
         assert not video.exists()
     assert not list(run_dir.glob(".*"))
+
+
+RUNNERS = set(environments()) - {"inverted_pendulum"}  # on a floor, which goes on under them
+
+
+def test_every_robot_is_in_every_frame(tmp_path: Path) -> None:
+    """Pixels of the film, where the robot was carried tens of metres: tests/filmed.py."""
+    command = [sys.executable, "-m", "tests.filmed", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == 3:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    frames = {name: shown for name, *shown in map(str.split, done.stdout.splitlines())}
+    assert sorted(frames) == environments()
+    for name, shown in frames.items():
+        for frame in shown:
+            share, right, down, floor = map(float, frame.split(","))
+            assert share >= 5.0 and 0.05 < right < 0.95 and 0.3 < down < 0.9, (name, shown)
+            assert floor > 20.0 or name not in RUNNERS, (name, shown)
+
+
+def test_progress_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    env = make("hopper")
+    with _bar(Path("hop.mp4"), env):
+        assert capsys.readouterr().err == "filming at most 1000 steps into hop.mp4\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with _bar(Path("hop.mp4"), env) as bar:
+        bar.update(250)
+        bar.refresh()
+        assert "filming hop.mp4:  25%" in capsys.readouterr().err

@@ -15,6 +15,8 @@ from tom.envs.spec import EnvSpec
 from tom.settings.fields import SettingsError
 
 MUJOCO = "3.4.0"  # from 3.5.0 contact margins add up: Hopper, Ant and Humanoid take other steps
+TRACK, WIDER = "track", 1.5  # the camera's name in gymnasium's models; how much farther off one without is filmed
+PLANE = 0  # MuJoCo's number for that kind of body
 
 
 class SimulatorError(RuntimeError):
@@ -34,7 +36,8 @@ def check_simulator() -> None:
 def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
     """One environment as its spec describes it; actions are scaled from [-1, 1] to its own range.
 
-    `options` are gymnasium's. SettingsError for one that cannot be made, or is not what the spec says.
+    `options` are gymnasium's; with a `render_mode` the camera goes along with a robot that has one to do so.
+    SettingsError for one that cannot be made, or is not what the spec says.
     """
     check_simulator()
     with warnings.catch_warnings():
@@ -46,6 +49,8 @@ def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
     if not (isinstance(env.observation_space, Box) and len(env.observation_space.shape) == 1):
         env = gymnasium.wrappers.FlattenObservation(env)
     check_kind(spec, env)
+    if "render_mode" in options and not options.keys() & {"camera_id", "camera_name"}:
+        follow(env.unwrapped)
     size, cost = spec.observation_dim, spec.contact_cost
     space = Box(-np.inf, np.inf, (size,), np.float64)
     env = gymnasium.wrappers.TransformObservation(env, lambda obs: obs[:size], space)
@@ -54,6 +59,27 @@ def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
         env = gymnasium.wrappers.TransformReward(env, lambda reward: float(reward) - cost(data.cfrc_ext))
     number = env.action_space.dtype.type
     return gymnasium.wrappers.RescaleAction(env, number(-1.0), number(1.0))
+
+
+def follow(world: Any) -> None:
+    """Films a MuJoCo model by its camera `track`, and one that has none, since it stays on its rails, from farther off.
+
+    Gymnasium 1.4.0 leaves its own camera in use, which stays where it is: a robot that runs is out of the picture soon.
+    The floor is drawn without an end, as it is simulated.
+    """
+    if not hasattr(world, "mujoco_renderer"):
+        return
+    model, renderer = world.model, world.mujoco_renderer
+    names = [model.camera(index).name for index in range(model.ncam)]
+    if TRACK in names:
+        renderer.camera_id = names.index(TRACK)
+    else:
+        config = renderer.default_cam_config or {}
+        renderer.default_cam_config = {**config, "distance": WIDER * config.get("distance", model.stat.extent)}
+    for plane in np.flatnonzero((model.geom_type == PLANE) & (model.geom_size[:, 0] > 0.0)):
+        if (material := model.geom_matid[plane]) >= 0:
+            model.mat_texrepeat[material] /= 2.0 * model.geom_size[plane, :2]  # from then on per metre
+        model.geom_size[plane, :2] = 0.0
 
 
 def check_kind(spec: EnvSpec, env: Any) -> None:
