@@ -91,7 +91,7 @@ def train(words: tuple[str, ...]) -> None:
 @click.argument("run", type=FOLDER)
 @click.option("--episodes", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the episodes.")
-@click.option("--video", type=FOLDER, help="A film of the first episode, .mp4 or .gif.")
+@click.option("--video", type=FOLDER, help="A film of the first episode, .mp4.")
 def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
     """Play the policy of a finished RUN, and film it."""
     from pipeline.evaluate import evaluated
@@ -222,6 +222,21 @@ def show(folder: Path) -> str:
 
 
 @tom.group(cls=InOrder, context_settings=SETTINGS)
+def export() -> None:
+    """Results for other programs."""
+
+
+@command(export, "tom export policy reports/results/quick/tom/hopper/0 hopper.pt")
+@click.argument("run", type=FOLDER)
+@click.argument("out", type=FOLDER)
+def policy(run: Path, out: Path) -> str:
+    """Write the policy of a finished RUN to OUT, .pt (TorchScript) or .onnx."""
+    from tom.export import exported
+
+    return exported(run, out)
+
+
+@tom.group(cls=InOrder, context_settings=SETTINGS)
 def check() -> None:
     """What is checked beyond the tests, in minutes."""
 
@@ -242,6 +257,15 @@ def fidelity(jobs: int) -> int:
     from pipeline.checks.fidelity import fidelity as checked
 
     return checked(jobs)
+
+
+@command(check, "tom check environment walker2d")
+@click.argument("env", shell_complete=known("envs"))
+def environment(env: str) -> str:
+    """Is ENV what its file says? Prints the numbers that the test of a new one wants."""
+    from pipeline.checks.environment import environment as checked
+
+    return checked(env)
 
 
 @command(check, "tom check drill --kills 10 --only kills")

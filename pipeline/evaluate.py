@@ -5,17 +5,18 @@ The policy acts deterministically; the same seed gives the same episodes. The vi
 
 from pathlib import Path
 
-from pipeline.runs.policy import read_run, replay
+from pipeline.runs.policy import replay
+from tom.policy import load_policy
 
 
 def evaluated(folder: Path, episodes: int, seed: int, video: Path | None) -> str:
     """The line on what the policy of a run scores."""
-    saved = read_run(folder)
+    policy = load_policy(folder)
     if video is not None:
         from pipeline.runs.video import prepare
 
         prepare(video)
-    returns, lengths = replay(saved, episodes, seed, video)
+    returns, lengths = replay(policy, episodes, seed, video)
     spread = f", standard deviation {returns.std():.1f}" if episodes > 1 else ""
     shown = f"; first episode in {video}" if video else ""
     number = f"{episodes} episode{'s' if episodes > 1 else ''}"

@@ -155,10 +155,12 @@ def test_normalising_and_clipping_by_hand() -> None:
     cut, clipped = clip(raw, 2.0, in_raw_units=False)
     weights = normalised(cut)
     assert weights[0].tolist() == pytest.approx([v / 0.65 for v in (0.2, 0.2, 0.2, 2.0)])
-    assert weights[1:].tolist() == [[1.0] * 4] * 3
+    assert weights[1].tolist() == [1.0] * 4
+    assert weights[2:].isnan().all(), "what is not finite is not made to look as if it were"
     assert clipped.tolist() == [0.25, 0.0, 0.0, 0.0]
     scaled, _ = clip(8.0 * raw, 2.0, in_raw_units=False)
-    assert torch.equal(normalised(scaled), weights)
+    torch.testing.assert_close(normalised(scaled), weights, rtol=0.0, atol=0.0, equal_nan=True)
+    assert normalised(torch.full((1, 4), 3e38)).isnan().all(), "a mean that is beyond float32"
 
 
 def test_summary_by_hand() -> None:

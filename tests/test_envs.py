@@ -1,5 +1,6 @@
 """What is written about each environment against the simulator itself."""
 
+import ast
 import importlib.metadata
 from typing import Any
 
@@ -9,15 +10,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from pipeline.checks.environment import action_sequence, golden
+from tests.commands import typed
 from tom.envs import spec_of
 from tom.envs.simulator import Lockstep, SimulatorError, check_simulator, make
-from tom.envs.spec import EnvSpec
+from tom.envs.spec import EnvSpec, never
 from tom.settings import environments
 from tom.settings.agent import agent_settings
 from tom.train import Trainer
 
 ENVS = environments()
-# The first coordinate of qpos that is observed, and the limit of observed velocities.
+# Where the observation is MuJoCo's state: the first coordinate of qpos in it, and the limit of velocities.
 OBSERVED = {
     "ant": (2, np.inf),
     "halfcheetah": (1, np.inf),
@@ -26,8 +29,8 @@ OBSERVED = {
     "inverted_pendulum": (0, np.inf),
     "walker2d": (1, 10.0),
 }
-# Return and three entries of the observation after 20 steps of `action_sequence` from seed 0 in MuJoCo 3.4.0. In 3.5.0
-# Ant, Hopper and Humanoid take other steps (by 2.9, 0.01 and 0.1); the others take the same and pass.
+# What `tom check environment NAME` prints: return and three entries of the observation after 20 steps from seed 0, in
+# MuJoCo 3.4.0. In 3.5.0 Ant, Hopper and Humanoid take other steps (by 2.9, 0.01 and 0.1); the others take the same.
 GOLDEN = {
     "ant": [3.484522974, 0.896677511, 0.720663264, -1.371381409],
     "halfcheetah": [-8.475546127, -0.136826001, -0.003968111, 1.20249622],
@@ -44,13 +47,7 @@ def spec(name: str, contact_cost: bool = True) -> EnvSpec:
     return known
 
 
-def action_sequence(size: int, count: int) -> NDArray[np.float32]:
-    """Smooth, and never near a limit of the range."""
-    steps, parts = np.indices((count, size))
-    return (0.8 * np.sin(0.7 * steps + 1.3 * parts)).astype(np.float32)
-
-
-@pytest.mark.parametrize("name", ENVS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_sizes_are_the_simulator_s(name: str) -> None:
     known = spec(name)
     env: Any = make(known)
@@ -68,7 +65,7 @@ def seen(name: str, qpos: NDArray[np.float64], qvel: NDArray[np.float64]) -> NDA
     return np.concatenate([qpos[first:], np.clip(qvel, -limit, limit)])
 
 
-@pytest.mark.parametrize("name", ENVS)
+@pytest.mark.parametrize("name", OBSERVED)
 def test_observations_are_the_state(name: str) -> None:
     env: Any = make(spec(name))
     data, rng = env.unwrapped.data, np.random.default_rng(0)
@@ -90,10 +87,11 @@ def forward_position(name: str, env: Any) -> float:
 
 
 @pytest.mark.parametrize("contact_cost", [True, False])
-@pytest.mark.parametrize("name", ENVS)
+@pytest.mark.parametrize("name", [name for name in OBSERVED if spec_of(name, True).reward])
 def test_reward_is_the_simulator_s(name: str, contact_cost: bool) -> None:
     """Every step of some hundred, those on which an episode ends among them; a fall is paid the healthy bonus too."""
     known = spec(name, contact_cost)
+    assert known.reward
     env: Any = make(known)
     rng, ends, costs = np.random.default_rng(1), 0, 0.0
     env.reset(seed=1)
@@ -110,8 +108,8 @@ def test_reward_is_the_simulator_s(name: str, contact_cost: bool) -> None:
         ends, costs = ends + terminated, costs + cost
         if terminated:
             env.reset()
-    assert ends > 0 or name == "halfcheetah"
-    assert (costs > 0.0) == (contact_cost and name in {"ant", "humanoid"})
+    assert ends > 0 or known.terminated is never
+    assert (costs > 0.0) == bool(known.contact_cost)
 
 
 @pytest.mark.parametrize("name", ["ant", "humanoid"])
@@ -148,14 +146,14 @@ def test_the_switch_reaches_training_and_its_evaluation(contact_cost: bool) -> N
 
 @pytest.mark.parametrize("name", ENVS)
 def test_a_known_trajectory(name: str) -> None:
-    known = spec(name)
-    env: Any = make(known)
-    env.reset(seed=0)
-    total = 0.0
-    for action in action_sequence(known.action_dim, 20):
-        obs, reward, *_ = env.step(action)
-        total += reward
-    assert [total, *obs[:2], obs[known.observation_dim // 2]] == pytest.approx(GOLDEN[name], abs=1e-6)
+    assert golden(spec(name)) == pytest.approx(GOLDEN[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_an_environment_is_what_its_file_says(name: str) -> None:
+    said = typed("check", "environment", name).stdout
+    assert said.startswith(f"{name}: {spec(name).id}, {spec(name).observation_dim} observations, ")
+    assert ast.literal_eval(f"{{{said.splitlines()[-1]}}}") == {name: pytest.approx(GOLDEN[name], abs=1e-6)}
 
 
 def test_another_simulator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +191,17 @@ def test_side_by_side_is_one_by_one(name: str) -> None:
         parts = envs.step(scaled, active)
         rows = np.concatenate([parts[0], np.stack(parts[1:], -1)], -1)
         np.testing.assert_array_equal(rows, np.stack([alone[index][step + 1] for index in active]))
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_what_is_filmed_is_what_is_simulated(name: str) -> None:
+    """The camera and the floor's edge change no bit."""
+    known = spec(name)
+    actions, seen, filmed = action_sequence(known.action_dim, 40), make(known), make(known, render_mode="rgb_array")
+    assert np.array_equal(seen.reset(seed=0)[0], filmed.reset(seed=0)[0])
+    for action in actions:
+        for one, other in zip(seen.step(action)[:4], filmed.step(action)[:4], strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_a_time_limit_is_no_termination() -> None:

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.runs.policy import read_run, replay
+from pipeline.runs.policy import replay
+from pipeline.runs.video import _bar
 from tests.commands import complaint, typed
 from tom.core.networks import Policy
 from tom.core.streams import streams
+from tom.policy import load_policy, make
+from tom.settings import environments
 from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).parents[1]
@@ -30,18 +33,18 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def test_same_seed_same_episodes_and_other_seeds_differ(run_dir: Path) -> None:
-    saved = read_run(run_dir)
-    returns, lengths = replay(saved, 3, seed=0)
-    again, _ = replay(saved, 3, seed=0)
-    other, _ = replay(saved, 3, seed=1)
+    policy = load_policy(run_dir)
+    returns, lengths = replay(policy, 3, seed=0)
+    again, _ = replay(policy, 3, seed=0)
+    other, _ = replay(policy, 3, seed=1)
     assert returns.tolist() == again.tolist()
     assert (returns.shape, lengths.shape) == ((3,), (3,))
     assert not set(returns) & set(other)
 
 
 def test_more_episodes_keep_the_first_ones(run_dir: Path) -> None:
-    saved = read_run(run_dir)
-    few, many = (replay(saved, episodes, seed=0)[0] for episodes in (2, 4))
+    policy = load_policy(run_dir)
+    few, many = (replay(policy, episodes, seed=0)[0] for episodes in (2, 4))
     np.testing.assert_allclose(many[:2], few, rtol=1e-4)  # batch sizes round differently
 
 
@@ -51,7 +54,7 @@ def test_contact_costs_are_those_of_the_run(tmp_path: Path) -> None:
     found = {}
     for switch in ("true", "false"):
         (tmp_path / "config.yaml").write_text(f"env: ant\ntrain:\n  contact_cost: {switch}\nbackbone:\n  hidden: 8\n")
-        found[switch] = replay(read_run(tmp_path), 1, seed=0)
+        found[switch] = replay(load_policy(tmp_path), 1, seed=0)
     assert found["true"][1] == found["false"][1]
     assert 0.0 < found["false"][0][0] - found["true"][0][0] < 1e-3 * 78 * found["true"][1][0]
 
@@ -93,10 +96,10 @@ def test_pickles_are_not_opened(run_dir: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(run_dir)
     np.savez(run_dir / "policy.npz", trap=np.array([Trap()], dtype=object))
     with pytest.raises(SettingsError, match="not a finished run"):
-        read_run(run_dir)
+        load_policy(run_dir)
     (run_dir / "policy.npz").write_bytes(pickle.dumps(Trap()))
     with pytest.raises(SettingsError, match="not a finished run"):
-        read_run(run_dir)
+        load_policy(run_dir)
     assert not (run_dir / "sprung").exists()
 
 
@@ -120,3 +123,33 @@ def test_films_or_says_what_to_install(run_dir: Path, way: str, library: str) ->
         assert done.stderr.count("\n") == 1
         assert not video.exists()
     assert not list(run_dir.glob(".*"))
+
+
+RUNNERS = set(environments()) - {"inverted_pendulum"}  # on a floor, which goes on under them
+
+
+def test_every_robot_is_in_every_frame(tmp_path: Path) -> None:
+    """Pixels of the film, where the robot was carried tens of metres: tests/filmed.py."""
+    command = [sys.executable, "-m", "tests.filmed", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode == 3:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    frames = {name: shown for name, *shown in map(str.split, done.stdout.splitlines())}
+    assert sorted(frames) == environments()
+    for name, shown in frames.items():
+        for frame in shown:
+            share, right, down, floor = map(float, frame.split(","))
+            assert share >= 5.0 and 0.05 < right < 0.95 and 0.3 < down < 0.9, (name, shown)
+            assert floor > 20.0 or name not in RUNNERS, (name, shown)
+
+
+def test_progress_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    env = make("hopper")
+    with _bar(Path("hop.mp4"), env):
+        assert capsys.readouterr().err == "filming at most 1000 steps into hop.mp4\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with _bar(Path("hop.mp4"), env) as bar:
+        bar.update(250)
+        bar.refresh()
+        assert "filming hop.mp4:  25%" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,49 @@ def test_a_replay_from_arrays_holds_them() -> None:
     np.testing.assert_array_equal(replay.resets[0, :50].numpy(), arrays["resets"].astype(np.float32))
     assert len(replay) == ROWS and replay.resets_kept() == [50]
     assert replay.env_step.tolist() == list(range(ROWS))
+
+
+def changed(name: str, change: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    arrays, _ = their_arrays()
+    return arrays | {name: change(arrays[name].copy())}
+
+
+def with_one(place: int | tuple[int, int], value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def put(array: np.ndarray) -> np.ndarray:
+        array = array.astype(np.float64)
+        array[place] = value
+        return array
+
+    return put
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "NaN": (changed("obs", with_one((7, 2), np.nan)), r"obs\[7, 2\] is nan; nearest valid choice: leave the row out"),
+    "infinity": (changed("reward", with_one(3, -np.inf)), r"reward\[3\] is -inf; .* leave the row out"),
+    "beyond float32": (changed("next_obs", with_one((1, 0), 1e39)), r"next_obs\[1, 0\] is 1e\+39; .*"),
+    "a NaN reset": (changed("resets", with_one((49, 0), np.nan)), r"resets\[49, 0\] is nan; .*"),
+    "a NaN flag": (changed("terminated", with_one(5, np.nan)), r"terminated\[5\] is nan; .*"),
+    "flags of a byte": (
+        changed("terminated", lambda flags: 255 * flags.astype(np.uint8)),
+        r"terminated\[\d+\] is 255; .*",
+    ),
+    "large actions": (changed("action", lambda action: 17.0 * action), r"action\[0, 0\] is .*; .* scaled to \[-1, 1\]"),
+    "one reset": (changed("resets", lambda resets: resets[0]), r"resets: the shape is \[3\]; .* \[1, 3\]"),
+    "narrow resets": (changed("resets", lambda resets: resets[:, :1]), r"resets: the shape is \[50, 1\]; .* \[50, 3\]"),
+    "no resets": (changed("resets", lambda resets: resets[:0]), r"resets: the shape is \[0, 3\]; .* \[1, 3\]"),
+    "a column": (changed("reward", lambda reward: reward[:, None]), r"reward: the shape is \[2000, 1\]; .* \[2000\]"),
+    "flat actions": (changed("action", lambda action: action[:, 0]), r"action: the shape is \[2000\]; .* \[2000, 1\]"),
+    "fewer rows": (changed("next_obs", lambda obs: obs[:-1]), r"next_obs: the shape is \[1999, 3\]; .* \[2000, 3\]"),
+    "one row": (changed("obs", lambda obs: obs[0]), r"obs: the shape is \[3\]; .* \[3, 1\]"),
+    "words": (changed("reward", lambda reward: reward.astype(str)[:1].repeat(ROWS) + "x"), "reward is no array of .*"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_arrays_that_cannot_be_learned_from_are_refused_by_name_and_row(case: str) -> None:
+    arrays, said = REFUSED[case]
+    with pytest.raises(SettingsError, match=rf"^{said}$"):
+        Replay.from_arrays(**arrays)
 
 
 THEIR_BACKBONE = '''

@@ -269,6 +269,41 @@ def test_one_number_of_one_replica_that_is_not_finite_ends_the_run(place: str, v
     assert set(caught.value.numbers) == set(good.numbers)
 
 
+def poison_q(trainer: Trainer) -> None:
+    trainer.weighting.q.net.biases.detach()[1, -1] = np.nan
+
+
+def poison_log_ratio(trainer: Trainer) -> None:
+    """One number of one row."""
+    log_ratio = trainer.weighting.log_ratio
+
+    def poisoned(*given: Any) -> tuple[Tensor, Tensor]:
+        found, held_out = log_ratio(*given)
+        found[1, 7] = np.nan
+        return found, held_out
+
+    trainer.weighting.log_ratio = poisoned
+
+
+@pytest.mark.parametrize(
+    ("method", "poison", "more"),
+    [("tom_mlp", poison_q, ["weighting"]), ("tom", poison_log_ratio, []), ("tom_official", poison_log_ratio, [])],
+)
+def test_a_weighting_that_is_not_finite_ends_the_run_in_its_next_round(
+    method: str, poison: Callable[[Trainer], None], more: list[str]
+) -> None:
+    """Weights of one, which are MBPO's, would look as if nothing had happened."""
+    trainer = Trainer(settings_of(method), SEEDS, CPU)
+    for _ in range(280):
+        trainer.step(explore=True)
+    assert (trainer.round().numbers["weights/ess"] < 1.0).all()
+    poison(trainer)
+    with pytest.raises(Diverged, match="weights of weighting=tom") as caught:
+        trainer.round()
+    assert {"weights of weighting=tom", *more} <= set(caught.value.where)
+    assert caught.value.replicas == [1]
+
+
 def test_a_run_without_a_model_diverges_too() -> None:
     trainer, _ = trainer_of("sac")
     PLACES["critics"](trainer).detach()[-1, -1] = np.nan

@@ -7,12 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.test_envs import OBSERVED
 from tom.envs import spec_of
 from tom.envs.simulator import make
-from tom.settings import environments
 
 STATES = 10_000
-# Thresholds of each coordinate of qpos, with a value of it that is healthy, and the observation's first coordinate.
+# Where the observation is MuJoCo's state: thresholds of each coordinate of qpos, with a value of it that is healthy.
 EDGES: dict[str, dict[int, tuple[float, list[float]]]] = {
     "ant": {2: (0.6, [0.2, 1.0])},
     "halfcheetah": {},
@@ -21,7 +21,6 @@ EDGES: dict[str, dict[int, tuple[float, list[float]]]] = {
     "inverted_pendulum": {1: (0.0, [-0.2, 0.2])},
     "walker2d": {1: (1.25, [0.8, 2.0]), 2: (0.0, [-1.0, 1.0])},
 }
-FIRST = {"ant": 2, "halfcheetah": 1, "hopper": 1, "humanoid": 2, "inverted_pendulum": 0, "walker2d": 1}
 BROKEN = [np.nan, np.inf, -np.inf, 1e6, -1e6, 100.0, -100.0, 99.999999, -99.999999]
 
 
@@ -37,7 +36,7 @@ def states(name: str, width: int) -> NDArray[np.float64]:
         offsets = rng.choice([-0.01, -1e-6, -1e-15, 0.0, 1e-15, 1e-6, 0.01], size=near.size)
         rows[near, column] = rng.choice(edges, size=near.size) + offsets
     odd = np.flatnonzero(rng.random(STATES) < 0.2)
-    rows[odd, rng.integers(FIRST[name], width, size=odd.size)] = rng.choice(BROKEN, size=odd.size)
+    rows[odd, rng.integers(OBSERVED[name][0], width, size=odd.size)] = rng.choice(BROKEN, size=odd.size)
     return rows
 
 
@@ -55,7 +54,7 @@ def judged(env: Any, rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     return np.stack(observations), np.array(terminated)
 
 
-@pytest.mark.parametrize("name", environments())
+@pytest.mark.parametrize("name", EDGES)
 def test_termination_is_the_simulator_s(name: str) -> None:
     """Equal on every state but where a velocity of 100 or more, which Hopper's observation clips, decides alone."""
     known = spec_of(name, contact_cost=True)

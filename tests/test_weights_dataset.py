@@ -16,12 +16,12 @@ from pipeline.files import ROOT
 from pipeline.runs import interruptions
 from pipeline.runs.folder import Cell, Refused
 from pipeline.runs.interruptions import Stopped
-from pipeline.runs.policy import read_run
 from pipeline.suites.weights import dataset
 from pipeline.suites.weights.cells import COLLECTOR, WEIGHTS, resolved, sources
 from pipeline.suites.weights.work import record
 from tests.commands import complaint, typed
 from tests.results_on_disk import contents
+from tom.policy import load_policy
 from tom.settings.fields import SettingsError
 
 TOTAL = 400  # env steps of SAC at scale smoke (params.yaml)
@@ -62,7 +62,7 @@ def test_round_trip(made: Path) -> None:
         assert {arrays[name].dtype for name in arrays.files} == {np.dtype(np.float32)}
         np.testing.assert_array_equal(found.transitions.obs, arrays["observations"])
         assert arrays["resets"].shape[1] == found.manifest["observation_dim"] == 11
-    saved = read_run(made)  # plays like the folder of any run
+    saved = load_policy(made)  # plays like the folder of any run
     np.testing.assert_array_equal(found.policy["net.weights"], saved.parameters["net.weights"])
     assert "hopper, seed 0, 400 transitions of 11 observations and 3 actions" in dataset.show(made)
 

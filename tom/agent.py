@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tom.contract import check_loss, check_starts, check_weighting, check_world, moments
 from tom.core.context import Context, View, World, WorldModel, build
 from tom.core.replay import Replay
 from tom.core.streams import Stream
@@ -28,11 +29,14 @@ class Agent:
         self.settings, self.world, self.replay, self.streams = settings, world, replay, streams
         self.replicas, self.device = len(replay.data), replay.data.device
         sizes = world.observation_dim, world.action_dim
+        if settings.backbone.uses_model:
+            check_world(f"env={settings.env}", world, self.replicas, self.device)
         context = Context(self.replicas, *sizes, settings.backbone.discount, self.device, streams["init"])
         self.backbone = build("backbone", settings.backbone, context)
         self.model = build("dynamics", settings.dynamics, context)
         self.weighting = build("weighting", settings.weighting, context)
         self.loss = build("loss", settings.loss, context)
+        self.weigher, self.judge = f"weighting={settings.weighting.name}", f"loss={settings.loss.name}"  # in refusals
         self.world_model = self.imagined()
         self.backbone.bind(self.world_model, world)
         self._check_needs()
@@ -47,22 +51,28 @@ class Agent:
         """How many steps of the world the replay was given: every row is one."""
         return self.replay.added
 
-    def fit_model(self) -> tuple[Tensor, dict[str, Tensor]]:
+    def fit_model(self) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Weighs the stored rows, refits the model to them and branches rollouts in it: a round, but for the policy.
 
-        Returns the weights of the rows in slot order, [R, N], and numbers to log, [R] each.
+        Returns the weights of the rows in slot order, [R, N], numbers to log, [R] each, and moments of the weights, for
+        `check_weights`. SettingsError for a weighting or a loss whose shapes are not those it owes.
         """
         view, rows = self.view(), self.replay.all()
         weighed = self.weighting.prepare(view)  # the log-ratio r, and Q of Eq. 16
         weights = self.weighting.weights(view)  # Eq. 17
+        check_weighting(self.weigher, weighed, weights, self.replay)
         for again in range(1 + self.loss.refits):
             if again:
                 self.backbone.evaluate_policy(self.loss.refit_updates, self.replay, self.streams["replay"])
-            fitted = fit(self.model, rows, weights, self.loss.columns(view), self.loss, self.streams["model"])  # Eq. 18
+            columns = self.loss.columns(view)
+            check_loss(self.judge, self.loss, columns, self.model, rows)
+            fitted = fit(self.model, rows, weights, columns, self.loss, self.streams["model"])  # Eq. 18
             starts = self.weighting.rollout_weights(view)
+            check_starts(self.weigher, starts, weights)
             self.backbone.rollout(self.world_model, self.replay, self.world, self.streams["rollout"], starts)
         numbers = {"weighting": weighed, "weights": summary(weights, self.replay), "model": fitted}
-        return weights, {f"{part}/{name}": value for part, found in numbers.items() for name, value in found.items()}
+        named = {f"{part}/{name}": value for part, found in numbers.items() for name, value in found.items()}
+        return weights, named, moments({"weights": weights, "rollout_weights": starts})
 
     def improve_policy(self, due: float) -> None:
         """Improves the policy on real and imagined rows: bursts of updates, no more than `due` since the beginning."""

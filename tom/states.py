@@ -4,7 +4,7 @@ A tensor with axes has a row, or several, for each of the R replicas; whatever e
 the states of replicas that trained together can be taken apart, and those of replicas that did not be put together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,14 @@ def is_finite(state: Any) -> bool:
     if isinstance(state, dict):
         return all(map(is_finite, state.values()))
     return all(map(is_finite, state)) if isinstance(state, list | tuple) else True
+
+
+def tensors(state: Any) -> Iterator[torch.Tensor]:
+    """Every tensor of real numbers with axes in the nested state."""
+    if isinstance(state, torch.Tensor) and state.dim() and state.is_floating_point():
+        yield state
+    for part in state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ():
+        yield from tensors(part)
 
 
 def split(state: Any, replicas: int) -> list[Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tom.agent import Agent
+from tom.contract import check_weights
 from tom.core.finite import Diverged, check_finite
 from tom.core.replay import Replay
 from tom.core.streams import streams
@@ -19,6 +20,7 @@ from tom.envs.simulator import Lockstep
 from tom.evaluate import evaluate
 from tom.fresh import Fresh
 from tom.settings.agent import AgentSettings
+from tom.states import tensors
 
 PARTS = ("replay", "backbone", "model", "weighting")  # a loss keeps nothing from round to round
 
@@ -119,7 +121,7 @@ class Trainer(Agent):
         self.episodes = Episodes(spec, loop, replay, self.streams["env"], threads)
         self.eval_envs = Lockstep(spec, replicas * loop.eval_episodes, threads)
         self.fresh = Fresh(spec, replicas, loop, threads)
-        self.rounds = 0
+        self.rounds = self.checked = 0  # model rounds, and rows that were looked at in them
 
     @property
     def since_warmup(self) -> int:
@@ -140,27 +142,37 @@ class Trainer(Agent):
         self.improve_policy(self.backbone.updates_per_env_step * self.since_warmup)
 
     def round(self) -> Round:
-        """One model round, where there is a model; reports what the last one led to, or Diverged."""
-        numbers: dict[str, Tensor] = {}
+        """One model round, where there is a model; reports what the last one led to.
+
+        Diverged for numbers that are not finite; SettingsError for a part that does not keep its contract.
+        """
+        numbers, moments = dict[str, Tensor](), dict[str, Tensor]()
         if self.backbone.uses_model:
-            weights, numbers = self.fit_model()
+            weights, numbers, moments = self.fit_model()
             errors = model_errors(self.model, self.replay, weights, self.streams["model"])
             numbers |= {f"model/{name}": value for name, value in errors.items()}
         numbers |= {f"policy/{name}": value for name, value in self.backbone.report().items()}
         updates_per_env_step = self.backbone.updates / max(1, self.since_warmup)
         numbers["updates_per_env_step"] = torch.full((self.replicas,), updates_per_env_step)
         self.rounds += 1
-        found, sums = on_host(numbers), on_host(self._sums())
-        check_finite(self.env_steps, found, sums)
+        found, sums, given = (on_host(part) for part in (numbers, self._sums(), moments))
+        weights_sums = {f"{name} of {self.weigher}": of_rows[:, 1] for name, of_rows in given.items()}
+        check_finite(self.env_steps, found, sums | weights_sums)
+        check_weights(self.weigher, given)
         return Round(self.env_steps, found)
 
     def _sums(self) -> dict[str, Tensor]:
         """Sums of all that must be finite, [R] each: they reach the host with a round's numbers."""
+        rows = self.replay.all()
+        new, self.checked = rows.like(rows.data[:, self.checked :]), self.env_steps
         parts = self.backbone.tensors() | {"model": self.model.parameters()}
-        parts |= {"observations": [self.episodes.observations]}
+        parts |= {"weighting": list(tensors(self.weighting.state_dict()))}
+        parts |= {"observations": [self.episodes.observations], "next observations": [new.next_obs]}
+        parts |= {f"rewards of env={self.settings.env}": [new.reward]}
         return {
-            name: torch.stack([tensor.detach().reshape(self.replicas, -1).sum(1) for tensor in tensors]).sum(0)
-            for name, tensors in parts.items()
+            name: torch.stack([each.detach().reshape(self.replicas, -1).sum(1) for each in found]).sum(0)
+            for name, found in parts.items()
+            if found
         }
 
     def evaluation(self) -> Evaluation:

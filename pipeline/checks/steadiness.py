@@ -15,9 +15,9 @@ from scipy.stats import spearmanr
 
 from pipeline.config.compose import compose_cell
 from pipeline.files import ROOT
-from pipeline.runs.policy import read_run
 from tom.core.replay import Replay
 from tom.experiments.curated_buffer import Weigher, curated, footprint, offline_rounds, random_transitions
+from tom.policy import load_policy
 from tom.settings.agent import agent_settings
 
 RECORDED = ("mbpo/{}/0", "mbpo/{}/1", "tom/{}/0", "tom/{}/1")  # at scale quick; the policy of interest is the last
@@ -57,7 +57,7 @@ def buffer(env: str, seed: int) -> tuple[Replay, Any]:
     agent = dataclasses.replace(agent, train=dataclasses.replace(agent.train, total_env_steps=EACH_ENV_STEPS))
     parts, policy = [random_transitions(agent, seed)], None
     for name in RECORDED:
-        parameters = read_run(ROOT / "reports/results/quick" / name.format(env)).parameters
+        parameters = load_policy(ROOT / "reports/results/quick" / name.format(env)).parameters
         part, policy = footprint(agent, parameters, seed + len(parts), EACH_ENV_STEPS)
         parts.append(part)
     return curated(parts), policy

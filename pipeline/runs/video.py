@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from pipeline.config.refusals import one_line
 from tom.settings.fields import SettingsError
 
 LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}  # MUJOCO_GL -> the library it needs
-INSTALL = "install one that renders without a screen (Debian: libegl1 or libosmesa6), or leave video= out"
+INSTALL = "install one that renders without a screen (Debian: libegl1 or libosmesa6), or leave --video out"
 
 
 def prepare(video: Path) -> None:
@@ -20,11 +22,11 @@ def prepare(video: Path) -> None:
     import imageio_ffmpeg
 
     if video.suffix != ".mp4" or not video.parent.is_dir():
-        raise SettingsError(f"video={video} must end in .mp4 and lie in an existing folder")
+        raise SettingsError(f"--video {video} must end in .mp4 and lie in an existing folder")
     try:
         imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError:
-        raise SettingsError("video: no ffmpeg was found; install it, or leave video= out") from None
+        raise SettingsError("video: no ffmpeg was found; install it, or leave --video out") from None
     if sys.platform == "linux":
         usable = [word for word, library in LIBRARIES.items() if ctypes.util.find_library(library)]
         chosen = os.environ.get("MUJOCO_GL") or (usable or ["egl"])[0]
@@ -41,7 +43,7 @@ def prepare(video: Path) -> None:
 def filmed(spec: Any, video: Path) -> Iterator[Any]:
     """An environment whose every observation also becomes a frame of `video`; the file appears when it is complete.
 
-    Raises SettingsError, before the first step, if nothing can be rendered here.
+    Says on stderr how far it has come. Raises SettingsError, before the first step, if nothing can be rendered here.
     """
     import gymnasium
     import imageio
@@ -57,19 +59,28 @@ def filmed(spec: Any, video: Path) -> Iterator[Any]:
         def step(self, action: Any) -> Any:
             stepped = self.env.step(action)
             writer.append_data(self.env.render())
+            bar.update()
             return stepped
 
     writer: Any
-    env = make(spec, render_mode="rgb_array")
+    env: Any = make(spec, render_mode="rgb_array")
     partial = video.with_name(f".{video.stem}.tmp.mp4")
     try:
         _check_rendering(env)
-        with imageio.get_writer(partial, fps=env.metadata["render_fps"]) as writer:
+        with imageio.get_writer(partial, fps=env.metadata["render_fps"]) as writer, _bar(video, env) as bar:
             yield Filmed(env)
         partial.replace(video)
     finally:
         partial.unlink(missing_ok=True)
         env.close()
+
+
+def _bar(video: Path, env: Any) -> Any:
+    """The steps filmed so far, of as many as an episode can have; a line where there is no terminal."""
+    most, on_terminal = env.spec.max_episode_steps, sys.stderr.isatty()
+    if not on_terminal:
+        print(f"filming at most {most} steps into {video}", file=sys.stderr, flush=True)
+    return tqdm(total=most, desc=f"filming {video.name}", unit=" steps", disable=not on_terminal, leave=False)
 
 
 def _check_rendering(env: Any) -> None:
@@ -78,4 +89,5 @@ def _check_rendering(env: Any) -> None:
         env.render()
     except Exception as error:  # each library fails in its own way
         way = os.environ.get("MUJOCO_GL", "OpenGL")
-        raise SettingsError(f"video: {way} cannot render here ({one_line(error)}); {INSTALL}") from error
+        what = f"{way} cannot render {env.spec.id} here"
+        raise SettingsError(f"video: {what} ({one_line(error)}); {INSTALL}") from error

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tom.core.arrays import checked
 from tom.core.streams import Stream
 
 STAMPS = ("env_step", "policy_round")
@@ -144,14 +145,18 @@ class Replay(Ring):
     ) -> "Replay":
         """A replay of one replica, on the CPU, that holds somebody else's transitions [N, ...], the oldest first.
 
-        Actions lie in [-1, 1]; resets [M, O] are states that episodes began in. Every row counts as one step.
+        Actions lie in [-1, 1], flags are 0 or 1; resets [M, O] are states that episodes began in. Every row counts as
+        one step. SettingsError names the array, and the row, that cannot be used.
         """
-        cut = np.zeros(len(obs)) if truncated is None else truncated
-        flags = np.stack([reward, terminated, cut], -1)
-        rows = torch.as_tensor(np.concatenate([obs, action, next_obs, flags], -1), dtype=torch.float32)
-        replay = cls(1, len(obs), obs.shape[-1], action.shape[-1], rows.device)
-        replay.env_step[replay.add(rows[None])] = torch.arange(len(obs))
-        for observation in torch.as_tensor(resets, dtype=torch.float32):
+        parts = {"obs": obs, "action": action, "next_obs": next_obs}
+        cut = np.zeros(np.shape(obs)[:1]) if truncated is None else truncated
+        ends = {"reward": reward, "terminated": terminated, "truncated": cut}
+        found = checked({**parts, **ends, "resets": resets})
+        flags = np.stack([found[name] for name in ends], -1)
+        rows = torch.from_numpy(np.concatenate([*(found[name] for name in parts), flags], -1))
+        replay = cls(1, len(rows), found["obs"].shape[1], found["action"].shape[1], rows.device)
+        replay.env_step[replay.add(rows[None])] = torch.arange(len(rows))
+        for observation in torch.from_numpy(found["resets"]):
             replay.push_reset(0, observation)
         return replay
 

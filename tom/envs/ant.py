@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor
 
-from tom.envs.spec import EnvSpec
+from tom.envs.spec import EnvSpec, RewardTerms
 
 
 def terminated(next_obs: Tensor) -> Tensor:
@@ -22,9 +22,11 @@ SPEC = EnvSpec(
     observation_dim=27,
     action_dim=8,
     observation="qpos[2:], qvel",
-    forward_weight=1.0,  # velocity of the torso
-    healthy_bonus=1.0,
-    control_cost=0.5,
+    reward=RewardTerms(
+        forward_weight=1.0,  # velocity of the torso
+        healthy_bonus=1.0,
+        control_cost=0.5,
+    ),
     terminated=terminated,
     contact_cost=contact_cost,
 )

@@ -7,7 +7,7 @@ jannerm/mbpo@e39fae3, mbpo/env/humanoid.py.
 import numpy as np
 from torch import Tensor
 
-from tom.envs.spec import EnvSpec
+from tom.envs.spec import EnvSpec, RewardTerms
 
 
 def terminated(next_obs: Tensor) -> Tensor:
@@ -26,9 +26,11 @@ SPEC = EnvSpec(
     observation_dim=45,
     action_dim=17,
     observation="qpos[2:], qvel",
-    forward_weight=1.25,  # velocity of the centre of mass
-    healthy_bonus=5.0,
-    control_cost=0.1 * 0.4**2,  # the torque's range is +-0.4
+    reward=RewardTerms(
+        forward_weight=1.25,  # velocity of the centre of mass
+        healthy_bonus=5.0,
+        control_cost=0.1 * 0.4**2,  # the torque's range is +-0.4
+    ),
     terminated=terminated,
     contact_cost=contact_cost,
 )

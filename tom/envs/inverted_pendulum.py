@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from tom.envs.spec import EnvSpec
+from tom.envs.spec import EnvSpec, RewardTerms
 
 
 def terminated(next_obs: Tensor) -> Tensor:
@@ -15,8 +15,6 @@ SPEC = EnvSpec(
     observation_dim=4,
     action_dim=1,
     observation="qpos, qvel",
-    forward_weight=0.0,
-    healthy_bonus=1.0,
-    control_cost=0.0,
+    reward=RewardTerms(forward_weight=0.0, healthy_bonus=1.0, control_cost=0.0),
     terminated=terminated,
 )

@@ -9,10 +9,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box
 
 from tom.envs.spec import EnvSpec
+from tom.settings.fields import SettingsError
 
 MUJOCO = "3.4.0"  # from 3.5.0 contact margins add up: Hopper, Ant and Humanoid take other steps
+TRACK, WIDER = "track", 1.5  # the camera's name in gymnasium's models; how much farther off one without is filmed
+PLANE = 0  # MuJoCo's number for that kind of body
 
 
 class SimulatorError(RuntimeError):
@@ -30,17 +34,75 @@ def check_simulator() -> None:
 
 
 def make(spec: EnvSpec, **options: Any) -> gymnasium.Env:
-    """One environment as its spec describes it; actions are scaled from [-1, 1] to its own range."""
+    """One environment as its spec describes it; actions are scaled from [-1, 1] to its own range.
+
+    `options` are gymnasium's; with a `render_mode` the camera goes along with a robot that has one to do so.
+    SettingsError for one that cannot be made, or is not what the spec says.
+    """
     check_simulator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # -v4 is the paper's closest kin, see reports/deviations.md
-        env: Any = gymnasium.make(spec.id, **options)
-    data, size, cost = env.unwrapped.data, spec.observation_dim, spec.contact_cost
-    space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        try:
+            env: Any = gymnasium.make(spec.id, **{"max_episode_steps": spec.max_episode_steps} | options)
+        except (gymnasium.error.Error, ImportError) as error:
+            raise SettingsError(f"{spec.id} cannot be made here: {' '.join(str(error).split())}") from error
+    if not (isinstance(env.observation_space, Box) and len(env.observation_space.shape) == 1):
+        env = gymnasium.wrappers.FlattenObservation(env)
+    check_kind(spec, env)
+    if "render_mode" in options and not options.keys() & {"camera_id", "camera_name"}:
+        follow(env.unwrapped)
+    size, cost = spec.observation_dim, spec.contact_cost
+    space = Box(-np.inf, np.inf, (size,), np.float64)
     env = gymnasium.wrappers.TransformObservation(env, lambda obs: obs[:size], space)
     if cost is not None:
+        data = env.unwrapped.data
         env = gymnasium.wrappers.TransformReward(env, lambda reward: float(reward) - cost(data.cfrc_ext))
-    return gymnasium.wrappers.RescaleAction(env, np.float32(-1.0), np.float32(1.0))
+    number = env.action_space.dtype.type
+    return gymnasium.wrappers.RescaleAction(env, number(-1.0), number(1.0))
+
+
+def follow(world: Any) -> None:
+    """Films a MuJoCo model by its camera `track`, and one that has none, since it stays on its rails, from farther off.
+
+    Gymnasium 1.4.0 leaves its own camera in use, which stays where it is: a robot that runs is out of the picture soon.
+    The floor is drawn without an end, as it is simulated.
+    """
+    if not hasattr(world, "mujoco_renderer"):
+        return
+    model, renderer = world.model, world.mujoco_renderer
+    names = [model.camera(index).name for index in range(model.ncam)]
+    if TRACK in names:
+        renderer.camera_id = names.index(TRACK)
+    else:
+        config = renderer.default_cam_config or {}
+        renderer.default_cam_config = {**config, "distance": WIDER * config.get("distance", model.stat.extent)}
+    for plane in np.flatnonzero((model.geom_type == PLANE) & (model.geom_size[:, 0] > 0.0)):
+        if (material := model.geom_matid[plane]) >= 0:
+            model.mat_texrepeat[material] /= 2.0 * model.geom_size[plane, :2]  # from then on per metre
+        model.geom_size[plane, :2] = 0.0
+
+
+def check_kind(spec: EnvSpec, env: Any) -> None:
+    """SettingsError unless actions are a bounded box of real numbers, episodes end, and the spec's sizes are right."""
+    actions, there = env.action_space, env.observation_space.shape[0]
+    box = isinstance(actions, Box) and len(actions.shape) == 1 and np.issubdtype(actions.dtype, np.floating)
+    if not box or not actions.is_bounded():
+        raise SettingsError(
+            f"{spec.id}: its actions are {actions}; nearest valid choice: an environment whose actions are a bounded, "
+            "flat box of real numbers"
+        )
+    if actions.shape[0] != spec.action_dim:
+        raise SettingsError(f"{spec.id}: action_dim={spec.action_dim}; nearest valid value: {actions.shape[0]}")
+    if spec.observation_dim > there or (spec.observation_dim < there and not spec.observation):
+        raise SettingsError(
+            f"{spec.id}: observation_dim={spec.observation_dim}; nearest valid value: {there}, or fewer with words on "
+            "which these are in `observation`"
+        )
+    if env.spec.max_episode_steps is None:
+        raise SettingsError(
+            f"{spec.id} cuts no episode, so that one might never end; nearest valid choice: max_episode_steps=1000 in "
+            "its SPEC"
+        )
 
 
 class Lockstep:
@@ -78,8 +140,12 @@ class Lockstep:
         else:
             groups = self.pool.map(self._steps, [pairs[start :: self.threads] for start in range(self.threads)])
             steps = interleaved(list(groups), len(pairs))
-        observations, rewards, terminated, truncated = zip(*steps, strict=True)
-        return np.stack(observations), np.array(rewards), np.array(terminated), np.array(truncated)
+        observations, rewards, *ends = zip(*steps, strict=True)
+        paid, terminated, truncated = np.array(rewards), *(np.array(flags, dtype=bool) for flags in ends)
+        for name, found in (("reward", paid), ("terminated", terminated), ("truncated", truncated)):
+            if found.shape != (len(pairs),):
+                raise SettingsError(f"{self.spec.id}: {name} is {found[0]}; nearest valid choice: one number a step")
+        return np.stack(observations), paid, terminated, truncated
 
     def _steps(self, pairs: Sequence[tuple[int, np.ndarray]]) -> list[tuple[Any, ...]]:
         return [self.envs[index].step(action)[:4] for index, action in pairs]

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from tom.envs.spec import EnvSpec
+from tom.envs.spec import EnvSpec, RewardTerms
 
 
 def terminated(next_obs: Tensor) -> Tensor:
@@ -16,8 +16,6 @@ SPEC = EnvSpec(
     observation_dim=17,
     action_dim=6,
     observation="qpos[1:], qvel clipped to +-10",
-    forward_weight=1.0,
-    healthy_bonus=1.0,
-    control_cost=1e-3,
+    reward=RewardTerms(forward_weight=1.0, healthy_bonus=1.0, control_cost=1e-3),
     terminated=terminated,
 )

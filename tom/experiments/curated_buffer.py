@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tom.contract import check_weighting, check_weights, moments
 from tom.core.context import Context, View, build
 from tom.core.networks import Policy
 from tom.core.replay import Replay, Transitions
@@ -131,9 +132,12 @@ def offline_rounds(
     if weighting.needs:
         raise SettingsError(f"{weigher.weighting.name} needs a {min(weighting.needs)}; a stored buffer has none")
     view = View(replay, policy, None, env_step=len(replay), warmup_env_steps=0, stream=draws["weighting"])
+    whose = f"weighting={weigher.weighting.name}"
     while True:
         numbers = {name: float(value) for name, value in weighting.prepare(view).items()}
         weights = weighting.weights(view)
+        check_weighting(whose, {}, weights, replay)
+        check_weights(whose, moments({"weights": weights}))
         numbers["ess"] = float(summary(weights, replay)["ess"])
         yield weights[0, replay.by_age()], numbers
 

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tom.contract import check_weights
 from tom.core.replay import Replay
 from tom.core.streams import Stream, streams
 from tom.envs import road_and_rocks
@@ -51,7 +52,8 @@ def experiment(
     test = Test(world, settings, draws["eval"])
     yield Measurement(0, episode_returns(agent.policy, world, len(seeds)), *torch.full((3, len(seeds)), torch.nan))
     for count in range(1, settings.rounds + 1):
-        weights, _ = agent.fit_model()
+        weights, _, given = agent.fit_model()
+        check_weights(agent.weigher, given)
         agent.improve_policy(count * settings.updates_per_round)
         returns = episode_returns(agent.policy, world, len(seeds))
         yield Measurement(count * settings.updates_per_round, returns, *test.errors(agent))

@@ -114,9 +114,9 @@ def clip(raw: Tensor, most: float, in_raw_units: bool) -> tuple[Tensor, Tensor]:
 
 
 def normalised(weights: Tensor) -> Tensor:
-    """Weights [R, N] of mean 1; ones for a replica whose weights are all zero, or not finite."""
+    """Weights [R, N] of mean 1; ones for a replica whose weights are all zero, NaN where their mean is not finite."""
     mean = weights.mean(-1, keepdim=True)
-    return torch.where(torch.isfinite(mean) & (mean > 0), weights / mean, torch.ones_like(weights))
+    return torch.where(mean == 0, torch.ones_like(weights), weights / mean.where(mean.isfinite(), math.nan))
 
 
 def build(settings: Settings, context: Context) -> TransitionOccupancyMatching:
