@@ -23,8 +23,9 @@ from pipeline.config.compose import compose_cell
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT
 from pipeline.runs.ensure import Options, ensure_trained
-from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, beside, locked
+from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, beside
 from pipeline.runs.interruptions import DIES_WITH_PARENT, SIGNALS, Interruptions, Stopped
+from pipeline.runs.partial import locked
 from pipeline.runs.records import rows_so_far
 from tom.train import Trainer
 

@@ -18,7 +18,10 @@ PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
 
 
 def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> None:
-    """Writes the last file of a finished run: how far it goes, what made it, where, and the digests of the others."""
+    """Writes the last file of a finished run: how far it goes, what made it, where, and the digests of the others.
+
+    Refused if the tables are not those that the run wrote.
+    """
     cell, folder = run.cell, run.folder
     made = {
         **names_of(cell),
@@ -34,6 +37,7 @@ def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> No
         "cpu_s": round(run.clocks.cpu_s, 1),
         "sha256": {name: sha256(folder / name) for name in files_of(folder) if name != PROVENANCE},
     }
+    run.fence.check()  # after the digests: they are of what it wrote
     (folder / PROVENANCE).write_text(as_json(made), encoding="utf-8")
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from pipeline.config.digests import code_digest
 from pipeline.config.refusals import check_until, whole_number
 from pipeline.files import ROOT
-from pipeline.runs.folder import Cell, Refused, State, copy_run, locked, run_folder, state
+from pipeline.runs.folder import Cell, Refused, State, copy_run, run_folder, state
 from pipeline.runs.interruptions import Stopped, die_with_parent
+from pipeline.runs.partial import locked
 from tom.settings.fields import SettingsError
 
 FLAGS = ("--train-only", "--no-training")
