@@ -45,6 +45,7 @@ class Run:
     writer: Writer
     clocks: Clocks
     fence: Fence
+    segments: Sequence[Mapping[str, Any]] = ()  # on which processors it was, from where on
     repeated: Sequence[Repetition] = ()  # where rows of it are recorded already
 
     def evaluation(self, env_steps: int, returns: Any, lengths: Any) -> None:
@@ -83,7 +84,7 @@ class Run:
         from tom.states import is_finite
 
         spent = self.clocks.wall_s, self.clocks.cpu_s
-        saved = is_finite(state) and self.checkpoints.save(env_steps, state, *spent, self.fence.check)
+        saved = is_finite(state) and self.checkpoints.save(env_steps, state, *spent, self.segments, self.fence.check)
         renew(self.folder, self.checkpoints.interval_s)
         return saved
 

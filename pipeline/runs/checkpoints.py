@@ -47,6 +47,7 @@ class Checkpoint:
     state: dict[str, Any]
     wall_s: float  # that led to it
     cpu_s: float
+    segments: Sequence[Mapping[str, Any]] = ()  # as in provenance.json; none where it is older than they are
 
 
 class Checkpoints:
@@ -89,6 +90,7 @@ class Checkpoints:
         state: Mapping[str, Any],
         wall_s: float,
         cpu_s: float,
+        segments: Sequence[Mapping[str, Any]] = (),
         check: Callable[[], None] = lambda: None,
     ) -> bool:
         """Writes one and drops all but the newest; False, and a line, where the disk is full.
@@ -97,7 +99,7 @@ class Checkpoints:
         """
         start, saved = self.clock(), False
         try:
-            self._write(env_steps, state, {"wall_s": wall_s, "cpu_s": cpu_s}, check)
+            self._write(env_steps, state, {"wall_s": wall_s, "cpu_s": cpu_s, "segments": list(segments)}, check)
             for old in _newest_first(self.folder)[KEPT:]:
                 shutil.rmtree(old)
             saved = True
@@ -196,7 +198,8 @@ class Checkpoints:
     def _read(self, folder: Path) -> Checkpoint:
         manifest = self._manifest(folder) or {}
         state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
-        return Checkpoint(folder, state, float(manifest["wall_s"]), float(manifest["cpu_s"]))
+        spent = float(manifest["wall_s"]), float(manifest["cpu_s"])
+        return Checkpoint(folder, state, *spent, manifest.get("segments", ()))
 
     def _unfinished(self, env_steps: int) -> Path:
         return self.folder / f"{env_steps:09d}.tmp"

@@ -16,7 +16,7 @@ from pipeline.runs.fence import Fence
 from pipeline.runs.folder import Cell, Refused, State, beside, provenance, state
 from pipeline.runs.interruptions import Interruptions
 from pipeline.runs.partial import locked, new_run
-from pipeline.runs.provenance import machine, names_of, other_machine, write_provenance
+from pipeline.runs.provenance import machine, names_of, other_machine, segments_of, write_provenance
 from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
 from tom.core.finite import Diverged
@@ -201,8 +201,9 @@ def _open(
     writer = stack.enter_context(Writer(folder, clocks.wall_s, lambda: clocks.wall_s))
     fence = fences.enter_context(closing(Fence(folder)))
     start = found.state["env_steps"] if found else 0
+    segments = segments_of(found.segments if found else (), start)
     again = list(_repeated(begun.job, folder, start, machine(device, together)))
-    run = Run(cell, folder, mirror, checkpoints, writer, clocks, fence, again)
+    run = Run(cell, folder, mirror, checkpoints, writer, clocks, fence, segments, again)
     run.compare()
     return run
 
