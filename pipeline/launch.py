@@ -11,7 +11,7 @@ from pipeline.config.edit import edit_params
 from pipeline.config.params import Params, load_params
 from pipeline.config.refusals import one_of
 from pipeline.engines.estimate import estimate_hours
-from pipeline.engines.local import batched, default_batch, train_all
+from pipeline.engines.local import batched, gpus, train_all
 from pipeline.engines.processes import dvc
 from pipeline.files import ROOT
 from pipeline.runs.folder import Cell
@@ -45,7 +45,8 @@ def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None)
     runs = [run for each in needed for run in each]
     missing = [each for cell, each in zip(cells, needed, strict=True) if not suite.is_recorded(cell)]
     stale = [run for each in missing for run in each if not suite.is_made(run)]
-    batches = batched(stale, batch or (default_batch(stale) if suite.trains_runs else 1))
+    device = ("cuda" if gpus() else "cpu") if stale and suite.trains_runs else ""
+    batches = batched(stale, batch or (len(stale) if device == "cuda" else 1))  # there a kernel costs its launch
     of = f" of the suite {suite.name}" if suite.name else ""
     print(
         f"{len(runs)} runs{of} at scale {suite.scale(params)}{stops(runs)}: {len(stale)} to train", end="", flush=True
@@ -55,7 +56,8 @@ def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None)
         print(f", {min(jobs, len(batches))} at a time", end=f" with {together} seeds each" if together > 1 else "")
         print(f", about {estimate_hours(stale, jobs)}" if suite.trains_runs else "", end="")
     print(flush=True)
-    failed = train_all(batches, jobs, suite.command, suite.is_made)
+    words = [f"device={device}"] if device else []
+    failed = train_all(batches, jobs, lambda batch: [*suite.command(batch), *words], suite.is_made)
     if changed := [run.name for run in stale if run.name not in failed and not suite.is_made(run)]:
         print(
             f"params.yaml or the code changed while {changed[0]} trained; run the same command again", file=sys.stderr

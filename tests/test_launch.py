@@ -12,7 +12,8 @@ from pipeline import launch
 from pipeline.config.command_line import check, parse
 from pipeline.config.params import load_params
 from pipeline.engines import local
-from pipeline.files import ROOT
+from pipeline.engines.processes import environment
+from pipeline.files import GIT_COMMIT, ROOT, commit
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation.cells import ABLATION
 from pipeline.suites.returns.cells import RETURNS, Returns
@@ -65,6 +66,38 @@ def test_a_failure_is_in_the_exit_code(failed: dict[str, str], code: int, monkey
     monkeypatch.setattr(Returns, "cells", lambda self, params: [])
     monkeypatch.setattr(launch, "train_all", lambda *arguments: failed)
     assert launch.launch(RETURNS, load_params(), jobs=1) == code
+
+
+@pytest.mark.parametrize(("gpus", "device", "together"), [(0, "cpu", 1), (2, "cuda", 3)])
+def test_the_engine_says_which_device_cells_have(
+    gpus: int, device: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def trained(batches: list[local.Batch], jobs: int, command: local.Command, is_made: object) -> dict[str, str]:
+        seen.extend(command(batch) for batch in batches)
+        return {"": "none was"}
+
+    monkeypatch.setattr(launch, "gpus", lambda: gpus)
+    monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
+    monkeypatch.setattr(launch, "estimate_hours", lambda *arguments: "")
+    monkeypatch.setattr(launch, "train_all", trained)
+    monkeypatch.setattr(launch, "stops", lambda cells: "")
+    monkeypatch.setattr(Returns, "cells", lambda self, params: CELLS)
+    monkeypatch.setattr(Returns, "is_recorded", lambda self, cell: False)
+    monkeypatch.setattr(Returns, "is_made", lambda self, cell: False)
+    launch.launch(RETURNS, load_params(), jobs=1)
+    assert [words[-1] for words in seen] == [f"device={device}"] * (len(CELLS) // together)
+    assert seen[0][3] == f"seed={','.join(map(str, range(together)))}"
+
+
+def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GIT_COMMIT, "c0ffee")
+    assert commit() == environment()[GIT_COMMIT] != "c0ffee", "what is checked out is known better here"
+    monkeypatch.setattr("pipeline.files.ROOT", tmp_path)
+    assert commit() == environment()[GIT_COMMIT] == "c0ffee"
+    monkeypatch.setenv(GIT_COMMIT, "")
+    assert commit() is None
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,11 @@ def batched(cells: Sequence[Cell], size: int) -> list[Batch]:
     return [group[start : start + size] for group in alike.values() for start in range(0, len(group), size)]
 
 
-def default_batch(cells: Sequence[Cell]) -> int:
-    """All seeds at once on a GPU, where a kernel costs its launch; one on a CPU, where it costs its arithmetic."""
-    if len(cells) < 2:
-        return 1
+def gpus() -> int:
+    """How many GPUs the cells of this engine can have: those of this machine."""
     import torch  # takes a second
 
-    return len(cells) if torch.cuda.is_available() else 1
+    return torch.cuda.device_count()
 
 
 def words_of(batch: Batch) -> list[str]:

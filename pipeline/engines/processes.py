@@ -5,15 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.files import ROOT
+from pipeline.files import GIT_COMMIT, ROOT, commit
 from pipeline.runs.folder import Refused
 from pipeline.runs.interruptions import DIES_WITH_PARENT
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This environment with its own Python first on PATH, where DVC looks `python` up, and one thread each."""
+    """This environment with its own Python first on PATH, where DVC looks `python` up, and one thread each.
+
+    The commit goes along for code that is carried elsewhere without its .git.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1", **extra}
+    ours = {"PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1"}
+    return {**os.environ, **ours, GIT_COMMIT: commit() or "", **extra}
 
 
 # What DVC says of its own doings; what remains is what the stages say.
