@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from pipeline.files import write_file
 from pipeline.report import dashboard
 from pipeline.runs.folder import FILES, provenance
+from pipeline.runs.in_wandb import PROJECT, description, settings
 from pipeline.runs.records import rows_so_far
-from pipeline.runs.tracking import PROJECT, description, settings
 
 SPECIFICATION = Path("runs") / "publish" / "report.json"
 TIMEOUT_S = 30

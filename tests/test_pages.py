@@ -6,6 +6,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -130,5 +131,5 @@ def test_every_page_is_reached_from_readme() -> None:
 def test_every_dependency_says_why() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     project = tomllib.loads(text)["project"]
-    for name in [*project["dependencies"], *project["optional-dependencies"]["dev"]]:
+    for name in [*project["dependencies"], *chain(*project["optional-dependencies"].values())]:
         assert re.search(rf'(?m)^    "{re.escape(name)}",\s+# \S', text), name

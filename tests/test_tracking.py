@@ -1,4 +1,4 @@
-"""The mirror never changes, stops, holds up or leaks from a run. All tests run wandb itself, without an account."""
+"""A mirror never changes, stops, holds up or leaks from a run: wandb itself, without an account, and TensorBoard."""
 
 import json
 import os
@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
+from pipeline.config.params import TRACKING
+from pipeline.runs.folder import Refused
+from pipeline.runs.in_tensorboard import FOLDER
 from pipeline.runs.interruptions import SIGNALS
-from pipeline.runs.tracking import tracker
+from pipeline.runs.tracking import MIRRORS, OFF, refuse_missing, tracker
 
 ROOT = Path(__file__).parents[1]
 CANARY = "0123456789abcdef" * 2 + "deadbeef"  # has the form of a key
@@ -23,10 +27,12 @@ import os, random, signal, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-import pipeline.runs.tracking as tracking
+import pipeline.runs.in_wandb
+from pipeline.runs.in_wandb import Wandb
+from pipeline.runs.tracking import tracker
 cell = SimpleNamespace(scale="smoke", method="tom", env="hopper", seed=1, fingerprint="f00d")
 def track(mode="wandb"):
-    return tracking.tracker(mode, cell, {"train": {"total_env_steps": 600}}, Path("run"))
+    return tracker(mode, cell, {"train": {"total_env_steps": 600}}, Path("run"))
 def service():
     import wandb
     return wandb.setup()._connection._proc._process.pid
@@ -57,8 +63,22 @@ def test_off_never_loads_wandb_and_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("mode", MIRRORS)
+def test_a_mirror_whose_package_is_not_installed_is_refused(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_missing(mode)
+    monkeypatch.setitem(sys.modules, mode, None)
+    with pytest.raises(Refused, match=rf"tracking={mode}: the package {mode} is not installed; pip install"):
+        refuse_missing(mode)
+    refuse_missing("off")
+
+
+def test_params_know_every_mirror() -> None:
+    assert (OFF, *MIRRORS) == TRACKING
+
+
 def test_other_modes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="tracking=on is not one of off, wandb"), tracker("on", None, {}, tmp_path):  # type: ignore[arg-type]
+    cell: Any = None
+    with pytest.raises(ValueError, match="is not one of off, wandb, tensorboard"), tracker("on", cell, {}, tmp_path):
         pass
 
 
@@ -162,7 +182,7 @@ print("done")
 
 def test_a_service_that_hangs_is_left_behind(tmp_path: Path) -> None:
     program = f"""
-tracking.SERVICE_TIMEOUT_S = tracking.FINISH_TIMEOUT_S = 1
+Wandb.row_s = Wandb.end_s = 1
 with track() as run:
     run.log({{"a": 1.0}}, 0)
     os.kill(service(), {int(signal.SIGSTOP)})
@@ -176,7 +196,7 @@ print("done")
 
 
 def test_online_without_a_server_is_given_up(tmp_path: Path) -> None:
-    program = "tracking.INIT_TIMEOUT_S = 3\nwith track() as run: run.log({'a': 1.0}, 0)\nprint('done')"
+    program = "pipeline.runs.in_wandb.INIT_TIMEOUT_S = 3\nwith track() as run: run.log({'a': 1.0}, 0)\nprint('done')"
     nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": CANARY}
     done = run(tmp_path, program, **nowhere)
     assert (done.returncode, done.stdout) == (0, "done\n")
@@ -185,9 +205,10 @@ def test_online_without_a_server_is_given_up(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
 
 
-def test_an_unwritable_folder_costs_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", MIRRORS)
+def test_an_unwritable_folder_costs_one_line(tmp_path: Path, mode: str) -> None:
     (tmp_path / "run").write_text("in the way")
-    done = run(tmp_path, "with track() as run: run.log({'a': 1.0}, 0)\nprint('done')")
+    done = run(tmp_path, f"with track({mode!r}) as run: run.log({{'a': 1.0}}, 0)\nprint('done')")
     assert (done.returncode, done.stdout) == (0, "done\n")
     assert done.stderr.count("\n") == 1
 
@@ -196,3 +217,24 @@ def test_an_error_of_the_run_is_not_swallowed(tmp_path: Path) -> None:
     done = run(tmp_path, "with track() as run: raise ArithmeticError('a return is not finite')")
     assert done.returncode == 1
     assert "ArithmeticError: a return is not finite" in done.stderr
+
+
+def test_tensorboard_has_every_row_once_of_a_run_that_went_on(tmp_path: Path) -> None:
+    """Read with TensorBoard's own reader. The run is stopped after its second row and told again from the first."""
+    program = """
+before = random.getstate(), np.random.get_state()[1].tolist()
+for steps in (0, 300), (0, 300, 600):
+    with track('tensorboard') as run:
+        for step in steps: run.log({"eval/return_mean": 0.5 * step, "model/loss": 1.0 - step}, step)
+assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+assert 'wandb' not in sys.modules
+"""
+    done = run(tmp_path, program)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    found = EventAccumulator(str(tmp_path / "run" / FOLDER)).Reload()
+    assert found.Tags()["scalars"] == ["eval/return_mean", "model/loss"]
+    for tag, values in {"eval/return_mean": (0.0, 150.0, 300.0), "model/loss": (1.0, -299.0, -599.0)}.items():
+        expected = list(zip((0, 300, 600), values, strict=True))
+        assert [(event.step, event.value) for event in found.Scalars(tag)] == expected
+    (settings,) = found.Tensors("config/text_summary")
+    assert b"total_env_steps: 600" in settings.tensor_proto.string_val[0]

@@ -16,7 +16,7 @@ from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-_SPELLING = ("ctx", "kind", "type_comment")  # of a node: what its place or its source says already
+_SPELLING = ("ctx", "kind", "type_comment", "is_lazy")  # of a node: what its place or its source says already, and when
 _WORDS = ("help", "origin", "unit", "neutral")  # of a settings field: they decide no number
 SETTINGS = "tom/settings/"
 ALWAYS = ("tom.train", "pipeline.runs.records")  # the loop, and what turns its records into bytes

@@ -29,7 +29,7 @@ from tom.settings import train as train_settings
 from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
 
-TRACKING = ("off", "wandb")
+TRACKING = ("off", "wandb", "tensorboard")
 ROAD = {"world": World, "offline": Offline}  # sections of `road` besides those of the parts
 GRID = ("methods", "envs", "seeds")
 UNTIL = "until"  # beside them, if the runs are to stop before their end for now

@@ -19,6 +19,7 @@ from pipeline.runs.partial import locked, new_run
 from pipeline.runs.provenance import machine, names_of, other_machine, segments_of, write_provenance
 from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
+from pipeline.runs.tracking import refuse_missing
 from tom.core.finite import Diverged
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def ensure_all_trained(jobs: Sequence[Job], options: Options) -> list[str]:
 
     A replica that diverges ends; the others go on from their last checkpoint before its error is raised.
     """
+    refuse_missing(options.tracking)
     for job in jobs:
         refuse_foreign(job.folder, job.cell)
     with ExitStack() as stack:

@@ -149,8 +149,8 @@ def _train(cell: Cell, folder: Path) -> dict[str, Any]:
     from pipeline.runs.checkpoints import Checkpoints
     from pipeline.runs.fence import Fence
     from pipeline.runs.interruptions import Interruptions
+    from pipeline.runs.mirror import Tracker
     from pipeline.runs.records import Writer
-    from pipeline.runs.tracking import Tracker
 
     identity = {"fingerprint": cell.fingerprint, "source_digest": cell.source_digest, "torch": version("torch")}
     checkpoints = Checkpoints(folder, identity)

@@ -1,0 +1,85 @@
+"""A mirror of a run in Weights & Biases: online with a key or if WANDB_MODE says so, else offline; it never asks."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.runs.mirror import Cell, Mirror, outcome
+
+PROJECT = "tom-reproduction"
+INIT_TIMEOUT_S = 30
+SERVICE_TIMEOUT_S = 10  # for an answer from wandb's own process on this machine
+FINISH_TIMEOUT_S = 60  # uploads what is left; wandb's own default waits for ever
+
+
+class Wandb(Mirror):
+    """A run in W&B, its files below `folder`/wandb."""
+
+    name = "wandb"
+    begin_s = INIT_TIMEOUT_S + SERVICE_TIMEOUT_S
+    row_s = SERVICE_TIMEOUT_S
+    end_s = FINISH_TIMEOUT_S + SERVICE_TIMEOUT_S
+    _run: Any = None
+    _rows = 0
+
+    def begin(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # an offline run calls nobody
+        import wandb  # here, so that no other mode loads it
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._run = wandb.init(
+            **description(cell, config), dir=folder, mode=_mode(), settings=wandb.Settings(**settings())
+        )
+        self._run.define_metric("env_steps")
+        self._run.define_metric("*", step_metric="env_steps")
+
+    def row(self, numbers: Mapping[str, float], env_steps: int) -> None:
+        self._run.log({**numbers, "env_steps": env_steps}, step=self._rows)
+        self._rows += 1
+
+    def end(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
+
+    def abandon(self) -> None:
+        """Ends wandb's helper process and takes back its hook at exit, which would wait for it or print a traceback."""
+        with suppress(Exception):
+            import wandb
+
+            service = wandb.setup()._connection  # the only way to a helper that does not answer
+            if service is not None and service._proc is not None:
+                service._proc._process.kill()
+        outcome(lambda: wandb.teardown(), self.row_s, self.name)
+
+
+def settings() -> dict[str, Any]:
+    """What every run here asks of wandb: to be quiet, to look at nothing but our numbers, and not to wait for ever."""
+    return {
+        "silent": True,
+        "console": "off",  # our output is nobody else's
+        "x_disable_stats": True,
+        "disable_git": True,  # a remote's address can hold a password; provenance.json has the commit
+        "disable_code": True,
+        "init_timeout": INIT_TIMEOUT_S,
+        "finish_timeout": FINISH_TIMEOUT_S,
+    }
+
+
+def _mode() -> Any:
+    """WANDB_MODE if it is set, else online with a key in the environment, else offline."""
+    return os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
+
+
+def description(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run is called and found by; seeds of one curve share their group."""
+    return {
+        "project": os.environ.get("WANDB_PROJECT", PROJECT),
+        "id": f"{cell.scale}-{cell.method}-{cell.env}-s{cell.seed}-{cell.fingerprint}",
+        "name": f"{cell.method} {cell.env} s{cell.seed}",
+        "group": f"{cell.scale}/{cell.method}/{cell.env}",
+        "job_type": "train",
+        "tags": [cell.scale, cell.method, cell.env],
+        "resume": "allow",  # online: rows that are there already have their number and are dropped
+        "config": {**config, "method_name": cell.method, "env_name": cell.env, "scale": cell.scale, "seed": cell.seed},
+    }
