@@ -12,8 +12,13 @@ from pipeline.runs.interruptions import DIES_WITH_PARENT
 
 def environment(**extra: str) -> dict[str, str]:
     """This environment with its own Python first on PATH, where DVC looks `python` up, and one thread each."""
+    return {**os.environ, **variables(**extra)}
+
+
+def variables(**extra: str) -> dict[str, str]:
+    """What differs in it from this environment."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1", **extra}
+    return {"PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1", **extra}
 
 
 # What DVC says of its own doings; what remains is what the stages say.
