@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+BUSY = "is being trained by another process"  # what a run says that is refused since it has another owner
+
 
 def started(
     words: Sequence[str], tree: Path, root: Path, log: Path, variables: Mapping[str, str], fresh: bool = True
@@ -36,3 +38,15 @@ def said_last(log: Path, name: str, code: int, shown: object = None) -> str:
     if code < 0:
         line = f"ended by signal {-code}"
     return line if line.startswith(name) else f"{name}: {line}; see {shown or log}"
+
+
+def is_busy(log: Path) -> bool:
+    """Whether a process ended since another one seems to train the same: one that was lost with its machine, or not."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    return any(BUSY in line for line in lines)
+
+
+def newest_checkpoint(folders: Sequence[Path]) -> int:
+    """The env step of the newest checkpoint of runs that are not finished; 0 if there is none."""
+    places = [folder.with_name(f"{folder.name}.partial") / "checkpoints" for folder in folders]
+    return max((int(path.name) for place in places for path in place.glob("*") if path.name.isdigit()), default=0)
