@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.engines.engine import Engine, Need, News, State, Task
 from pipeline.engines.fields import setting

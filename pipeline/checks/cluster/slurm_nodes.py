@@ -1,11 +1,12 @@
-"""A real Slurm of three nodes on this machine, in a network of its own: Debian's packages, unpacked and not installed."""
+"""A real Slurm of three nodes on this machine, in a network of its own, of Debian's packages, which stay unpacked."""
 
 import os
 import platform
 import secrets
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.runs.folder import Refused
@@ -51,7 +52,15 @@ def unpacked(folder: Path) -> Path:
     root, debs = folder / "root", folder / "debs"
     if not (root / "usr/sbin/slurmd-wlm").is_file():
         (debs / "partial").mkdir(parents=True, exist_ok=True)
-        words = ["apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "-o", f"Dir::Cache::archives={debs}"]
+        words = [
+            "apt-get",
+            "-qq",
+            "-y",
+            "--no-install-recommends",
+            "--download-only",
+            "-o",
+            f"Dir::Cache::archives={debs}",
+        ]
         done = subprocess.run([*words, "install", *PACKAGES], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Refused(f"apt-get cannot bring {', '.join(PACKAGES)}: {' '.join(done.stderr.split())[:200]}")
@@ -83,9 +92,9 @@ class Nodes:
 
     def start(self) -> None:
         """Starts all; Refused if the nodes are not idle within a minute."""
-        files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munge.pid", "log-file": "munge.log"}
-        files["seed-file"] = "munge.seed"
-        self._daemon("munged", "--foreground", "--force", *(f"--{key}={self.place / name}" for key, name in files.items()))
+        names = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+        words = [f"--{option}={self.place}/munge.{name}" for option, name in names.items()]
+        self._daemon("munged", "--foreground", "--force", *words)
         _wait(lambda: (self.place / "munge.socket").exists())
         self._daemon("slurmctld-wlm", "-D", "-c", "-f", self.variables["SLURM_CONF"])
         for node in NODES:
@@ -149,14 +158,11 @@ def _steps(node: str, conf: str) -> list[int]:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, 9)
-    except ProcessLookupError:
-        pass
 
 
-def _wait(condition: object, longest_s: float = 60.0) -> bool:
-    assert callable(condition)
+def _wait(condition: Callable[[], bool], longest_s: float = 60.0) -> bool:
     end = time.monotonic() + longest_s
     while time.monotonic() < end:
         if condition():
