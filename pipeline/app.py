@@ -287,6 +287,16 @@ def drill(kills: int, seed: int, only: str | None, jobs: int) -> int:
     return drilled(kills, jobs, seed, only)
 
 
+@command(check, "tom check cluster --only slurm")
+@click.option("--only", metavar="ENGINE", help="slurm or ray.")
+@click.option("--match", default="", metavar="TEXT", help="Trials whose line holds this.")
+def cluster(only: str | None, match: str) -> int:
+    """A real Slurm and Ray of three nodes here; what is done to them."""
+    from pipeline.checks.cluster.drill import drilled
+
+    return drilled(only, match)
+
+
 @command(check, "tom check bench --compare before.json after.json")
 @click.option("--brief", is_flag=True, help="The parts of a step alone; nothing is written.")
 @click.option("--compare", nargs=2, type=FOLDER, metavar="A.json B.json", help="What became slower from A to B.")

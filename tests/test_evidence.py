@@ -204,7 +204,7 @@ class Repository:
     def run(self, *words: str, folder: Path | None = None) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""
         process = self.start(*words, folder=folder)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=1800)
         return process.returncode, out, err
 
     def is_clean(self, folder: Path | None = None) -> bool:
@@ -233,7 +233,7 @@ def test_it_stops_saves_and_goes_on_with_the_code_of_the_commit(repository: Repo
     runs = repository.folder / RUNS
     wait_for("mbpo-hopper-s0/*.partial/train.csv", runs, launcher)
     launcher.send_signal(signal.SIGTERM)
-    out, err = launcher.communicate(timeout=120)
+    out, err = launcher.communicate(timeout=900)
     assert launcher.returncode == 143, out + err
     assert "2 to train, 1 at a time" in out and "smoke-mbpo-hopper-s0: from 0 to 1,200 of 1,800 env steps" in out
     assert "stopped at env step" in out and "tom-hopper" not in out and "the same command goes on" in err

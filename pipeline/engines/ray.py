@@ -123,12 +123,7 @@ class Ray(Engine):
         self._driver = subprocess.Popen(
             [sys.executable, "-m", "pipeline.engines.ray_driver"],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "RAY_USAGE_STATS_ENABLED": "0",
-                "RAY_DEDUP_LOGS": "0",
-                "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-            },
+            env={**os.environ, **QUIET, **own},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -4,11 +4,10 @@ import os
 import platform
 import secrets
 import subprocess
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.checks.cluster.grid import descendants, kill, until
 from pipeline.runs.folder import Refused
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
@@ -95,11 +94,11 @@ class Nodes:
         names = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         words = [f"--{option}={self.place}/munge.{name}" for option, name in names.items()]
         self._daemon("munged", "--foreground", "--force", *words)
-        _wait(lambda: (self.place / "munge.socket").exists())
+        until(lambda: (self.place / "munge.socket").exists())
         self._daemon("slurmctld-wlm", "-D", "-c", "-f", self.variables["SLURM_CONF"])
         for node in NODES:
             self.start_node(node)
-        if not _wait(lambda: self.said("sinfo", "-h", "-o", "%D %t", "-p", "low").split() == ["3", "idle"]):
+        if not until(lambda: self.said("sinfo", "-h", "-o", "%D %t", "-p", "low").split() == ["3", "idle"]):
             raise Refused(f"Slurm's nodes do not come up; see {self.place}")
 
     def start_node(self, node: str) -> None:
@@ -110,8 +109,7 @@ class Nodes:
     def kill_node(self, node: str) -> None:
         """As if its power were gone: the daemon and all that it started."""
         process = self._running.pop(node)
-        for pid in [process.pid, *descendants(process.pid), *_steps(node, self.variables["SLURM_CONF"])]:
-            _kill(pid)
+        kill([process.pid, *descendants(process.pid), *_steps(node, self.variables["SLURM_CONF"])])
         process.wait()
 
     def said(self, *words: str) -> str:
@@ -137,13 +135,6 @@ class Nodes:
             )
 
 
-def descendants(pid: int) -> list[int]:
-    """The processes below one."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    below = [int(word) for word in children.read_text(encoding="ascii").split()] if children.is_file() else []
-    return [each for child in below for each in (child, *descendants(child))]
-
-
 def _steps(node: str, conf: str) -> list[int]:
     """What the node's jobs are, which leave their daemon: those that Slurm told so in their environment."""
     found = []
@@ -155,17 +146,3 @@ def _steps(node: str, conf: str) -> list[int]:
         if f"SLURMD_NODENAME={node}\0".encode() in text and f"SLURM_CONF={conf}\0".encode() in text:
             found += [int(folder.name), *descendants(int(folder.name))]
     return found
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, 9)
-
-
-def _wait(condition: Callable[[], bool], longest_s: float = 60.0) -> bool:
-    end = time.monotonic() + longest_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.2)
-    return False
