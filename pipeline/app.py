@@ -278,7 +278,7 @@ def fidelity(jobs: int) -> int:
 @command(check, "tom check drill --kills 10 --only kills")
 @click.option("--kills", type=click.IntRange(0), default=100, show_default=True, help="Runs that are killed.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of when and how.")
-@click.option("--only", metavar="PART", help="rubbish, faults, twice, until or kills.")
+@click.option("--only", metavar="PART", help="rubbish, faults, writers, twice, until or kills.")
 @JOBS
 def drill(kills: int, seed: int, only: str | None, jobs: int) -> int:
     """Kills, full disks and other faults, done to real runs."""

@@ -4,12 +4,14 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+GIT_COMMIT = "TOM_GIT_COMMIT"  # in the environment
 
 
 def here() -> Path:
@@ -18,6 +20,14 @@ def here() -> Path:
         if (folder / "params.yaml").is_file() and (folder / "reports").is_dir():
             return folder
     return ROOT
+
+
+def commit() -> str | None:
+    """The commit that is checked out; outside git the one that came along in the environment, if any."""
+    if not (ROOT / ".git").exists():
+        return os.environ.get(GIT_COMMIT) or None
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 @contextmanager

@@ -74,9 +74,12 @@ def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, c
 
 
 def tasks_of(suite: Launched, stale: Sequence[Cell], engine: Engine) -> list[Task]:
-    """What has to be trained."""
-    batches = batched(stale, (engine.batch or len(stale)) if stale and suite.trains_runs else 1)
-    return [task_of(batch, suite.command, suite.folder_of, suite.is_made) for batch in batches]
+    """What has to be trained, and that it is on a device that the engine gives it, wherever it goes on."""
+    if not (stale and suite.trains_runs):
+        return [task_of([cell], suite.command, suite.folder_of, suite.is_made) for cell in stale]
+    device = f"device={'cuda' if engine.gpus else 'cpu'}"
+    batches = batched(stale, engine.batch or len(stale))
+    return [task_of(each, lambda b: [*suite.command(b), device], suite.folder_of, suite.is_made) for each in batches]
 
 
 def told(

@@ -12,7 +12,7 @@ import pytest
 import pipeline.suites.returns.work
 from pipeline.config.compose import compose_cell
 from pipeline.runs.ensure import Job, Options, ensure_all_trained, ensure_trained
-from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, SEEDED, Cell, beside, provenance
+from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, SEEDED, Cell, State, beside, provenance
 from pipeline.runs.interruptions import Stopped
 from tom.train import Trainer
 
@@ -49,6 +49,12 @@ def acting(at: int, act: Callable[[Trainer], None]) -> Callable[[Trainer], None]
     return improve_and_act
 
 
+def terminated_twice(trainer: Trainer) -> None:
+    """By the scheduler, and by the shell of the job, within a step."""
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+
+
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """Three finished runs of one process."""
@@ -83,7 +89,7 @@ def test_a_batch_that_was_stopped_goes_on_to_the_same_bytes(
 ) -> None:
     jobs = jobs_in(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "improve", acting(333, lambda trainer: signal.raise_signal(signal.SIGTERM)))
+        patch.setattr(Trainer, "improve", acting(333, terminated_twice))
         with pytest.raises(Stopped, match=r"s3,4,5: stopped at env step 333; .* goes on from there"):
             ensure_all_trained(jobs, OPTIONS)
     capsys.readouterr()
@@ -150,3 +156,24 @@ def test_a_seed_that_diverges_ends_and_the_others_go_on(
 def test_a_stage_of_several_seeds_only_trains(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert pipeline.suites.returns.work.main(["method=tom", "env=hopper", "scale=quick", *words]) == 2
     assert capsys.readouterr().err.startswith("usage: ")
+
+
+@pytest.mark.parametrize("seeds", ["0", "0,1"])
+def test_a_stage_trains_on_the_device_that_it_is_given(
+    seeds: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work, devices = pipeline.suites.returns.work, list[str]()
+    words = ["method=tom", "env=hopper", "scale=smoke", "--train-only", f"seed={seeds}"]
+
+    def trained(jobs: list[Job], options: Options) -> list[str]:
+        devices.append(options.device)
+        return [job.cell.name for job in jobs]
+
+    monkeypatch.setattr("pipeline.runs.ensure.ensure_all_trained", trained)
+    monkeypatch.setattr(work, "die_with_parent", lambda: None)
+    monkeypatch.setattr(work, "read_cell", lambda m, e, seed, s: Cell("tom", "hopper", seed, "smoke", CONFIG, "code"))
+    monkeypatch.setattr(work, "state", lambda folder, cell: State.FREE)
+    assert [work.main(words), work.main([*words, "device=cuda"])] == [0, 0]
+    assert devices == ["auto", "cuda"]
+    assert work.main([*words, "device=gpu"]) == 2
+    assert "device=gpu does not exist; nearest valid choice: " in capsys.readouterr().err

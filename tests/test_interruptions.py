@@ -23,8 +23,9 @@ from pipeline.config.compose import compose_cell
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT
 from pipeline.runs.ensure import Options, ensure_trained
-from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, beside, locked
-from pipeline.runs.interruptions import DIES_WITH_PARENT, SIGNALS, Interruptions, Stopped
+from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, beside
+from pipeline.runs.interruptions import DIES_WITH_PARENT, REPEAT_S, SIGNALS, Interruptions, Stopped
+from pipeline.runs.partial import locked
 from pipeline.runs.records import rows_so_far
 from tom.train import Trainer
 
@@ -47,20 +48,33 @@ def checkpoints_of(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_is_noted_and_the_second_acts_as_before(number: signal.Signals) -> None:
-    seen: list[int] = []
+def test_a_signal_is_noted_and_acts_as_before_when_it_comes_again_much_later(number: signal.Signals) -> None:
+    seen, now = list[int](), [0.0]
     before = signal.signal(number, lambda number, frame: seen.append(number))
     try:
-        with Interruptions() as interruptions:
+        with Interruptions(lambda: now[0]) as interruptions:
             assert interruptions.number is None
             signal.raise_signal(number)
             assert (interruptions.number, seen) == (number, [])
+            if number != signal.SIGINT:
+                for now[0] in (0.0, 0.5, REPEAT_S):  # the same request
+                    signal.raise_signal(number)
+                assert (interruptions.number, seen) == (number, [])
+                now[0] = REPEAT_S + 0.1
             signal.raise_signal(number)
             assert (interruptions.number, seen) == (number, [number])
         signal.raise_signal(number)
         assert seen == [number, number]
     finally:
         signal.signal(number, before)
+
+
+def test_the_first_request_decides_the_exit_code() -> None:
+    """A job that is warned and, before it has saved, ended: it is the warning after which it is queued again."""
+    with Interruptions() as interruptions:
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGTERM)
+        assert interruptions.number == signal.SIGUSR1
 
 
 def test_the_second_interrupt_from_the_keyboard_stops_at_once() -> None:
@@ -295,6 +309,21 @@ PARENT = """
 import subprocess, sys
 subprocess.run(sys.argv[1:])
 """
+NOTED = """
+import os, signal, time
+from pipeline.runs.interruptions import LOOK_S, Interruptions, die_with_parent
+die_with_parent()
+parent = os.getppid()
+with Interruptions():
+    signal.raise_signal(signal.SIGUSR1)
+    os.write(1, b"%d" % os.getpid())
+    seen = []
+    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    while os.getppid() == parent:
+        time.sleep(LOOK_S / 10)
+    time.sleep(3 * LOOK_S)
+    os.write(1, b"%s" % str(seen).encode())
+"""
 IN_A_SHELL = ("sh", "-c", '"$@"; exit 0', "sh")  # with a command after it, so that the shell stays
 
 
@@ -323,6 +352,22 @@ def test_a_process_goes_with_its_parent(between: tuple[str, ...]) -> None:
             os.killpg(parent.pid, signal.SIGKILL)
         parent.wait(LONG_S)
         parent.stdout.close()
+
+
+def test_a_process_that_was_asked_to_stop_is_not_asked_again_when_its_parent_goes() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, sys.executable, "-c", NOTED],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    pipe = parent.stdout.fileno()
+    assert int(says(pipe, LONG_S) or 0) > 0
+    parent.kill()
+    parent.wait(LONG_S)
+    assert says(pipe, LONG_S) == b"[]", "no signal came"
+    parent.stdout.close()
 
 
 WATCHES = [(pipeline.suites.returns.work, False, True), (pipeline.train, False, False), (pipeline.train, True, True)]

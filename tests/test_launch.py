@@ -12,8 +12,10 @@ from pipeline import launch
 from pipeline.config.command_line import check, parse
 from pipeline.config.params import load_params
 from pipeline.engines.batches import batched, words_of
+from pipeline.engines.engine import Task
 from pipeline.engines.local import Local
-from pipeline.files import ROOT
+from pipeline.engines.processes import environment
+from pipeline.files import GIT_COMMIT, ROOT, commit
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation.cells import ABLATION
 from pipeline.suites.returns.cells import RETURNS, Returns
@@ -49,6 +51,38 @@ def test_a_failure_is_in_the_exit_code(failed: dict[str, str], code: int, monkey
     monkeypatch.setattr(Returns, "cells", lambda self, params: [])
     monkeypatch.setattr(launch, "train_all", lambda *arguments: failed)
     assert launch.launch(RETURNS, load_params(), Local(jobs=1)) == code
+
+
+@pytest.mark.parametrize(("gpus", "device", "together"), [((), "cpu", 1), (("0", "1"), "cuda", 3)])
+def test_the_engine_says_which_device_cells_have(
+    gpus: tuple[str, ...], device: str, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Task] = []
+
+    def trained(tasks: list[Task], engine: Local) -> dict[str, str]:
+        seen.extend(tasks)
+        return {"": "none was"}
+
+    monkeypatch.setattr("pipeline.engines.local.gpus_here", lambda: gpus)
+    monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
+    monkeypatch.setattr(launch, "longest_first", lambda tasks: tasks)
+    monkeypatch.setattr(launch, "train_all", trained)
+    monkeypatch.setattr(launch, "stops", lambda cells: "")
+    monkeypatch.setattr(Returns, "cells", lambda self, params: CELLS)
+    monkeypatch.setattr(Returns, "is_recorded", lambda self, cell: False)
+    monkeypatch.setattr(Returns, "is_made", lambda self, cell: False)
+    launch.launch(RETURNS, load_params(), Local(jobs=1))
+    assert [task.words[-1] for task in seen] == [f"device={device}"] * (len(CELLS) // together)
+    assert seen[0].words[3] == f"seed={','.join(map(str, range(together)))}"
+
+
+def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GIT_COMMIT, "c0ffee")
+    assert commit() == environment()[GIT_COMMIT] != "c0ffee", "what is checked out is known better here"
+    monkeypatch.setattr("pipeline.files.ROOT", tmp_path)
+    assert commit() == environment()[GIT_COMMIT] == "c0ffee"
+    monkeypatch.setenv(GIT_COMMIT, "")
+    assert commit() is None
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,11 @@ from pipeline.runs.folder import (
     beside,
     code_of,
     copy_run,
-    locked,
-    new_run,
     provenance,
     run_folder,
     state,
 )
+from pipeline.runs.partial import locked, new_run
 
 CELL = Cell("tom", "hopper", 0, "smoke", {"env": "hopper", "train": {"total_env_steps": 10}}, "code-a")
 

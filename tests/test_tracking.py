@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from wandb.proto.wandb_internal_pb2 import Record
 
+from pipeline.runs.interruptions import SIGNALS
 from pipeline.runs.tracking import tracker
 
 ROOT = Path(__file__).parents[1]
@@ -121,6 +122,26 @@ def test_key_reaches_no_file(tmp_path: Path) -> None:
     assert any(path.suffix == ".wandb" for path in files)
     assert not [path for path in files if CANARY.encode() in path.read_bytes()]
     assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("end", SIGNALS)
+def test_a_signal_to_the_whole_job_is_no_fault_of_the_service(tmp_path: Path, end: signal.Signals) -> None:
+    """It ends at SIGTERM and SIGINT, whatever is blocked or ignored when it is started, and does not at the others."""
+    program = f"""
+from pipeline.runs.interruptions import Interruptions, Stopped
+try:
+    with Interruptions() as interruptions, track() as run:
+        run.log({{"a": 1.0}}, 0)
+        os.kill(os.getpid(), {int(end)})
+        os.kill(service(), {int(end)})
+        time.sleep(0.3)
+        for step in range(1, 4): run.log({{"a": 1.0}}, step)
+        raise Stopped(interruptions.number, "saved")
+except Stopped as stop:
+    sys.exit(stop.code)
+"""
+    done = run(tmp_path, program)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + end, "", "")
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])

@@ -218,6 +218,26 @@ def test_made_on_another_machine_it_is_replaced_after_one_line(
     assert different(short, whole) == []
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_run_that_moved_says_from_where_on_it_was_on_which_processor(
+    older: bool, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = provenance(short)["segments"]
+    assert {**first, "from_env_step": 0} == first and first["isa"] == provenance(short)["isa"] != "plain"
+    if older:  # of code that did not write them down
+        (manifest,) = short.glob(f"{CHECKPOINTS}/*/manifest.json")
+        found = json.loads(manifest.read_text())
+        assert found.pop("segments") == [first]
+        manifest.write_text(json.dumps(found))
+    monkeypatch.setattr("pipeline.runs.provenance.isa", lambda: "plain")
+    ensure_trained(until(300), short, OPTIONS)
+    second = {**first, "isa": "plain", "from_env_step": 200}
+    assert provenance(short)["segments"] == [*([] if older else [first]), second]
+    monkeypatch.undo()
+    ensure_trained(CELL, short, OPTIONS)
+    assert provenance(short)["segments"][-2:] == [second, {**first, "from_env_step": 300}]
+
+
 # Several seeds.
 
 

@@ -18,6 +18,7 @@ from pipeline.checks.rerun import compare, drawn, present_cell
 from pipeline.engines import local
 from pipeline.files import ROOT, sha256
 from pipeline.runs.folder import FILES, PROVENANCE
+from pipeline.runs.provenance import other_machine
 from pipeline.suites.returns.figure import make as plot
 from pipeline.suites.returns.tables import make as aggregate
 from pipeline.verify import result_problems, verified
@@ -284,8 +285,24 @@ def test_on_another_machine_a_difference_is_only_told(
     ]
     record(root / RESULT, cpu="another")
     assert list(compare(root / RESULT, recorded / RESULT)) == []
-    assert "return_mean differs by up to 100 (cpu another then, " in capsys.readouterr().out
+    assert f"{RESULT}: other processor, return_mean by up to 100 (cpu another then, " in capsys.readouterr().out
+    record(root / RESULT, cpu=provenance(recorded / RESULT)["cpu"], torch="1.0")
+    assert list(compare(root / RESULT, recorded / RESULT)) == []
+    assert f"{RESULT}: differs, return_mean by up to 100 (torch 1.0 then, " in capsys.readouterr().out
     assert list(compare(recorded / RESULT, recorded / RESULT)) == []
+
+
+def test_the_processor_is_its_instructions_too_and_a_run_that_moved_is_of_neither(recorded: Path) -> None:
+    found = provenance(recorded / RESULT)
+    assert other_machine(found, found) == []
+    assert other_machine(found, {**found, "isa": "plain"}) == [f"isa {found['isa']} then, plain now"]
+    (segment,) = found["segments"]
+    moved = {**found, "segments": [{**segment, "isa": "plain"}, {**segment, "from_env_step": 300}]}
+    assert other_machine(moved, found) == ["moved_at [300] then, [] now"]
+    elsewhere = {**found, "segments": [{**segment, "host": "a"}, {**segment, "from_env_step": 300}]}
+    assert other_machine(elsewhere, found) == [], "another machine with such a processor"
+    older = {key: value for key, value in found.items() if key not in ("isa", "segments", "engine")}
+    assert other_machine(older, found) == other_machine(found, older) == [], "which says nothing of them"
 
 
 def test_a_result_of_other_code_or_settings_is_not_trained_again(root: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.engines.local import Local
 from pipeline.engines.training import train_all
 from pipeline.runs.ensure import shown
 from pipeline.runs.folder import Cell, State, different, provenance, state
-from pipeline.runs.provenance import other_machine
+from pipeline.runs.provenance import PROCESSOR, other_machine
 from pipeline.suites.returns.cells import cell_of
 from tom.settings.fields import SettingsError
 
@@ -67,8 +67,9 @@ def compare(recorded: Path, again: Path) -> Iterator[str]:
     changed = different(recorded, again)
     changes = other_machine(provenance(recorded), provenance(again))
     if changed and changes:
-        print(f"{shown(recorded)}: return_mean differs by up to {largest_difference(recorded, again):g}", end="")
-        print(f" ({'; '.join(changes)})", flush=True)
+        what = "other processor" if any(change.startswith(PROCESSOR) for change in changes) else "differs"
+        by = f"return_mean by up to {largest_difference(recorded, again):g}"
+        print(f"{shown(recorded)}: {what}, {by} ({'; '.join(changes)})", flush=True)
         return
     yield from (f"{shown(recorded / name)}: not what training again gives" for name in changed)
 

@@ -12,6 +12,7 @@ from pipeline.engines.engine import Engine, Need, News, State, Task
 from pipeline.engines.node import said_last, started
 from pipeline.engines.processes import variables
 from pipeline.files import ROOT
+from pipeline.runs.provenance import ENGINE as SENT_BY
 from tom.settings.fields import SettingsError
 
 
@@ -56,7 +57,7 @@ class Local(Engine):
             process.send_signal(number)
 
     def _start(self, task: Task) -> "subprocess.Popen[bytes]":
-        mine = variables(**({} if task.tree == ROOT else {"PYTHONPATH": str(task.tree)}))
+        mine = variables(**{SENT_BY: self.name}, **({} if task.tree == ROOT else {"PYTHONPATH": str(task.tree)}))
         if self.gpus:
             used = [self._on[other] for other in self._running]
             self._on[task] = min(gpus_here(), key=used.count)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.files import ROOT
+from pipeline.files import GIT_COMMIT, ROOT, commit
 from pipeline.runs.folder import Refused
 from pipeline.runs.interruptions import DIES_WITH_PARENT
 
@@ -16,9 +16,10 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def variables(**extra: str) -> dict[str, str]:
-    """What differs in it from this environment."""
+    """What differs in it from this environment; the commit goes along for code that is carried without its .git."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {"PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1", **extra}
+    ours = {"PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1"}
+    return {**ours, GIT_COMMIT: commit() or "", **extra}
 
 
 # What DVC says of its own doings; what remains is what the stages say.

@@ -22,6 +22,7 @@ from pipeline.engines.fields import setting
 from pipeline.engines.processes import variables
 from pipeline.files import ROOT
 from pipeline.runs.folder import Refused
+from pipeline.runs.provenance import ENGINE as SENT_BY
 from tom.settings.fields import SettingsError
 
 INSTALL = "pip install -c constraints.txt -e '.[ray]'"
@@ -61,19 +62,21 @@ class Ray(Engine):
         if self.settings.store and self.settings.shared:
             raise SettingsError(f"ray.store={self.settings.store}: nodes share runs/; valid choice: ray.shared=false")
         self._tasks: list[Task] = []
+        self._slots: int | None = None
         self._driver: subprocess.Popen[str] | None = None
         self._lines: SimpleQueue[str | None] = SimpleQueue()
 
     def slots(self) -> int:
-        self._start([])
-        try:
-            while (line := self._lines.get()) is not None:
-                found = json.loads(line)
-                if "slots" in found:
-                    return min(int(found["slots"]), self.jobs or int(found["slots"]))
-        finally:
+        if self._slots is None:
+            self._start([])
+            line = self._lines.get()
             self.close()
-        raise Refused(f"ray.address={self.settings.address or 'null'} does not answer")
+            if line is None:
+                raise Refused(f"ray.address={self.settings.address or 'null'} does not answer")
+            self._slots = int(json.loads(line)["slots"])
+        if not self._slots:
+            raise Refused("Ray's nodes have no room for a run: cell.cpus, cell.gpus, cell.memory_gb")
+        return min(self._slots, self.jobs or self._slots)
 
     def begin(self, tasks: Sequence[Task]) -> None:
         self._tasks = list(tasks)
@@ -162,7 +165,7 @@ def _described(task: Task) -> dict[str, Any]:
 
 def _ours() -> dict[str, str]:
     """What a task's process has in its environment, but for where programs are: that is its node's."""
-    return {name: value for name, value in variables().items() if name != "PATH"}
+    return {name: value for name, value in variables(**{SENT_BY: Ray.name}).items() if name != "PATH"}
 
 
 def _has_token() -> bool:

@@ -23,6 +23,7 @@ from pipeline.engines.processes import variables
 from pipeline.files import ROOT, write_file, write_json
 from pipeline.runs.folder import Refused
 from pipeline.runs.interruptions import Stopped
+from pipeline.runs.provenance import ENGINE as SENT_BY
 from tom.settings.fields import SettingsError
 
 PLACE = ROOT / "runs/.slurm"
@@ -63,13 +64,17 @@ class Slurm(Engine):
         self._silent = False
 
     def slots(self) -> int:
-        words = ["sinfo", "--noheader", "--responding", "--format=%P %a %D %c"]
+        words = ["sinfo", "--noheader", "--responding", "--format=%P %a %D %c %l"]
         words += [f"--partition={self.settings.partition}"] if self.settings.partition else []
         rows = [line.split() for line in _said(words).splitlines()]
         up = [row for row in rows if row[1] == "up" and (self.settings.partition or row[0].endswith("*"))]
-        there = sum(int(nodes) * (int(cpus.rstrip("+")) // self.need.cpus) for _, _, nodes, cpus in up)
+        there = sum(int(nodes) * (int(cpus.rstrip("+")) // self.need.cpus) for _, _, nodes, cpus, _ in up)
         if not there:
             raise Refused(f"slurm.partition={self.settings.partition or 'the default one'} has no node that answers")
+        limit = min(_minutes(row[4]) for row in up)
+        if self.settings.minutes > limit:
+            most = f"{up[0][0].rstrip('*')} lets a job run for {limit:.0f}"
+            raise SettingsError(f"slurm.minutes={self.settings.minutes}: {most}; nearest valid value: {limit:.0f}")
         return min(there, self.settings.at_once, self.jobs or there)
 
     def begin(self, tasks: Sequence[Task]) -> None:
@@ -130,7 +135,7 @@ class Slurm(Engine):
 
     def _submit(self, tasks: Sequence[Task]) -> None:
         folder = PLACE / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{tasks[0].key}"
-        ours = variables(**({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""}))
+        ours = variables(**{SENT_BY: self.name}, **({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""}))
         files = [
             {
                 "name": task.name,
@@ -203,6 +208,16 @@ def _queue() -> dict[Place, tuple[str, str, str]] | None:
         return None
     rows = [line.split("|") for line in done.stdout.splitlines()]
     return {(row[0], int(row[1])): (row[2], row[3], row[4]) for row in rows if row[1].isdecimal()}
+
+
+def _minutes(text: str) -> float:
+    """Of a limit as Slurm writes it: days-hours:minutes:seconds, or infinite."""
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":") if part.isdecimal()]
+    if not parts:
+        return math.inf
+    hours, minutes, seconds = [0, 0, 0, *parts][-3:]
+    return 1440 * int(days or 0) + 60 * hours + minutes + seconds / 60
 
 
 def _largest_array() -> int:

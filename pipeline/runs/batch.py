@@ -1,16 +1,19 @@
 """Runs while they train, side by side in one process: records to files and tracking, checkpoints in time, signals."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.files import as_json
-from pipeline.runs.folder import FAILURE, Cell
+from pipeline.runs.fence import Fence
+from pipeline.runs.folder import FAILURE, GROWING, Cell
 from pipeline.runs.interruptions import Interruptions, Stopped
+from pipeline.runs.owner import refuse_loss, renew
 from pipeline.runs.progress import Progress
-from pipeline.runs.records import EVAL, FRESH, Writer
+from pipeline.runs.records import EVAL, FRESH, PROBE, Writer
 from pipeline.runs.repetition import Repetition
 from tom.core.finite import Diverged
 
@@ -41,25 +44,35 @@ class Run:
     checkpoints: Any
     writer: Writer
     clocks: Clocks
+    fence: Fence
+    segments: Sequence[Mapping[str, Any]] = ()  # on which processors it was, from where on
     repeated: Sequence[Repetition] = ()  # where rows of it are recorded already
 
     def evaluation(self, env_steps: int, returns: Any, lengths: Any) -> None:
         """Records the episodes of one evaluation."""
-        numbers = self.writer.evaluation(env_steps, returns, lengths)
-        self.compare()
+        with self.row_of("evals.csv", "timing.csv"):
+            numbers = self.writer.evaluation(env_steps, returns, lengths)
         self.tracking.log({EVAL + name: value for name, value in numbers.items()}, env_steps)
 
     def round(self, env_steps: int, numbers: Mapping[str, float]) -> None:
         """Records the numbers of one model round."""
-        self.writer.round(env_steps, numbers)
-        self.compare()
+        with self.row_of(GROWING):
+            self.writer.round(env_steps, numbers)
         self.tracking.log(numbers, env_steps)
 
     def probe(self, env_steps: int, numbers: Mapping[str, float]) -> None:
         """Records what the model is on fresh rows."""
-        self.writer.probe(env_steps, numbers)
-        self.compare()
+        with self.row_of(PROBE):
+            self.writer.probe(env_steps, numbers)
         self.tracking.log({FRESH + name: value for name, value in numbers.items()}, env_steps)
+
+    @contextmanager
+    def row_of(self, *tables: str) -> Iterator[None]:
+        """Each of these gets a row meanwhile; Refused if the run has lost its folder, or another row is recorded."""
+        refuse_loss(self.folder)
+        yield
+        self.fence.wrote(*tables)
+        self.compare()
 
     def compare(self) -> None:
         """Refused if a row is another than the one that is recorded."""
@@ -67,10 +80,13 @@ class Run:
             repetition.check()
 
     def save(self, env_steps: int, state: Mapping[str, Any]) -> bool:
-        """A checkpoint, unless the state has diverged or the disk is full."""
+        """A checkpoint, unless the state has diverged or the disk is full; Refused if the run has lost its folder."""
         from tom.states import is_finite
 
-        return is_finite(state) and self.checkpoints.save(env_steps, state, self.clocks.wall_s, self.clocks.cpu_s)
+        spent = self.clocks.wall_s, self.clocks.cpu_s
+        saved = is_finite(state) and self.checkpoints.save(env_steps, state, *spent, self.segments, self.fence.check)
+        renew(self.folder, self.checkpoints.interval_s)
+        return saved
 
     def note_failure(self, error: Diverged, replica: int) -> None:
         """Leaves what is known of numbers that are not finite beside the last good checkpoint."""

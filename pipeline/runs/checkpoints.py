@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from pipeline.files import as_json, sha256
-from pipeline.runs.folder import CHECKPOINTS, code_of
+from pipeline.runs.folder import CHECKPOINTS, OWNER, Refused, code_of
 from pipeline.runs.records import TABLES
 
 STATE, MANIFEST = "state.pt", "manifest.json"
@@ -47,6 +47,7 @@ class Checkpoint:
     state: dict[str, Any]
     wall_s: float  # that led to it
     cpu_s: float
+    segments: Sequence[Mapping[str, Any]] = ()  # as in provenance.json; none where it is older than they are
 
 
 class Checkpoints:
@@ -75,6 +76,7 @@ class Checkpoints:
     def begin(self, together: int) -> None:
         """From now on time goes into so many runs side by side."""
         self.together, self.cost, self.last = together, SHARE * FIRST_S, self.clock()
+        self.interval_s = FIRST_S
 
     def due(self, env_steps: int) -> bool:
         """Whether it is time for one."""
@@ -82,19 +84,33 @@ class Checkpoints:
             return env_steps % self.every == 0
         return self.clock() - self.last >= self.cost / SHARE
 
-    def save(self, env_steps: int, state: Mapping[str, Any], wall_s: float, cpu_s: float) -> bool:
-        """Writes one and drops all but the newest; False, and a line, where the disk is full."""
+    def save(
+        self,
+        env_steps: int,
+        state: Mapping[str, Any],
+        wall_s: float,
+        cpu_s: float,
+        segments: Sequence[Mapping[str, Any]] = (),
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Writes one and drops all but the newest; False, and a line, where the disk is full.
+
+        `check` is called before it, and before what was written counts: what it raises leaves no checkpoint.
+        """
         start, saved = self.clock(), False
         try:
-            self._write(env_steps, state, {"wall_s": wall_s, "cpu_s": cpu_s})
+            self._write(env_steps, state, {"wall_s": wall_s, "cpu_s": cpu_s, "segments": list(segments)}, check)
             for old in _newest_first(self.folder)[KEPT:]:
                 shutil.rmtree(old)
             saved = True
         except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
             shutil.rmtree(self._unfinished(env_steps), ignore_errors=True)
+            if isinstance(error, Refused):
+                raise
             print(f"no checkpoint at env step {env_steps}: {error}", file=sys.stderr, flush=True)
-        self.last = self.clock()
+        before, self.last = self.last, self.clock()
         self.cost = self.together * (self.last - start)
+        self.interval_s = max(start - before, self.cost / SHARE)  # until the next one, about
         return saved
 
     def latest(self) -> Checkpoint | None:
@@ -136,16 +152,19 @@ class Checkpoints:
                 shutil.copyfile(checkpoint.folder / name, self.run / name)
 
     def clear(self, keep_checkpoints: bool = False) -> None:
-        """Empties the run's folder."""
+        """Empties the run's folder, but for whose it is."""
         for path in self.run.iterdir():
-            if path == self.folder and keep_checkpoints:
+            if path.name == OWNER or (path == self.folder and keep_checkpoints):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
 
-    def _write(self, env_steps: int, state: Mapping[str, Any], spent: Mapping[str, float]) -> None:
+    def _write(
+        self, env_steps: int, state: Mapping[str, Any], spent: Mapping[str, Any], check: Callable[[], None]
+    ) -> None:
+        check()
         unfinished, final = self._unfinished(env_steps), self.folder / f"{env_steps:09d}"
         self._manifests.pop(final, None)
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -159,6 +178,7 @@ class Checkpoints:
         (unfinished / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
         for path in (*unfinished.iterdir(), unfinished):
             to_disk(path)
+        check()  # who came meanwhile may have changed the tables that were copied
         shutil.rmtree(final, ignore_errors=True)
         os.replace(unfinished, final)
         to_disk(self.folder)
@@ -178,7 +198,8 @@ class Checkpoints:
     def _read(self, folder: Path) -> Checkpoint:
         manifest = self._manifest(folder) or {}
         state = torch.load(folder / STATE, weights_only=True, map_location="cpu")
-        return Checkpoint(folder, state, float(manifest["wall_s"]), float(manifest["cpu_s"]))
+        spent = float(manifest["wall_s"]), float(manifest["cpu_s"])
+        return Checkpoint(folder, state, *spent, manifest.get("segments", ()))
 
     def _unfinished(self, env_steps: int) -> Path:
         return self.folder / f"{env_steps:09d}.tmp"

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.files import ROOT
 from pipeline.runs.batch import Batch, Clocks, Run
-from pipeline.runs.folder import Cell, Refused, State, beside, locked, new_run, provenance, state
+from pipeline.runs.fence import Fence
+from pipeline.runs.folder import Cell, Refused, State, beside, provenance, state
 from pipeline.runs.interruptions import Interruptions
-from pipeline.runs.provenance import machine, names_of, other_machine, write_provenance
+from pipeline.runs.partial import locked, new_run
+from pipeline.runs.provenance import machine, names_of, other_machine, segments_of, write_provenance
 from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
 from tom.core.finite import Diverged
@@ -143,24 +145,25 @@ def _train(group: Sequence[_Begun], options: Options, device: str, threads: int)
     from tom.states import join
 
     cell, together = group[0].job.cell, len(group)
-    with Interruptions() as interruptions, ExitStack() as stack:
+    with Interruptions() as interruptions, ExitStack() as fences, ExitStack() as stack:
         found = latest_of_all([each.checkpoints for each in group]) if options.resume else None
         begun: Sequence[Checkpoint | None] = found or [None] * together
         end, total = _end(cell, found[0].state["env_steps"] if found else 0), cell.config["train"][TOTAL]
         runs = [
-            _open(stack, each, checkpoint, options, together, device)
+            _open(stack, fences, each, checkpoint, options, together, device)
             for each, checkpoint in zip(group, begun, strict=True)
         ]
         batch = Batch(runs, interruptions, end if end < total else None)
         if found:
             print(f"{batch.name}: goes on from env step {found[0].state['env_steps']}", file=sys.stderr, flush=True)
         batch.train(device, join([checkpoint.state for checkpoint in found]) if found else None, threads)
-    summaries = {}
-    for each, run in zip(group, runs, strict=True):
-        write_provenance(run, end, device, together)
-        trained = f"trained {end if end == total else so_far(end, total)} env steps in {run.clocks.wall_s:.0f} s"
-        summaries[each.job.folder] = f"{trained}, return {run.writer.last_return:.1f}, in {shown(each.job.folder)}"
-    return summaries
+        stack.close()  # tables and mirrors
+        summaries = {}
+        for each, run in zip(group, runs, strict=True):
+            write_provenance(run, end, device, together)
+            trained = f"trained {end if end == total else so_far(end, total)} env steps in {run.clocks.wall_s:.0f} s"
+            summaries[each.job.folder] = f"{trained}, return {run.writer.last_return:.1f}, in {shown(each.job.folder)}"
+        return summaries
 
 
 def _end(cell: Cell, begun: int) -> int:
@@ -170,7 +173,13 @@ def _end(cell: Cell, begun: int) -> int:
 
 
 def _open(
-    stack: ExitStack, begun: _Begun, found: "Checkpoint | None", options: Options, together: int, device: str
+    stack: ExitStack,
+    fences: ExitStack,
+    begun: _Begun,
+    found: "Checkpoint | None",
+    options: Options,
+    together: int,
+    device: str,
 ) -> Run:
     """The run of one cell, its tables and mirror as they were at the checkpoint."""
     from omegaconf import OmegaConf
@@ -190,8 +199,11 @@ def _open(
         mirror.log(numbers, env_steps)
     clocks = Clocks(found.wall_s, found.cpu_s, together) if found else Clocks(0.0, 0.0, together)
     writer = stack.enter_context(Writer(folder, clocks.wall_s, lambda: clocks.wall_s))
-    again = list(_repeated(begun.job, folder, found.state["env_steps"] if found else 0, machine(device, together)))
-    run = Run(cell, folder, mirror, checkpoints, writer, clocks, again)
+    fence = fences.enter_context(closing(Fence(folder)))
+    start = found.state["env_steps"] if found else 0
+    segments = segments_of(found.segments if found else (), start)
+    again = list(_repeated(begun.job, folder, start, machine(device, together)))
+    run = Run(cell, folder, mirror, checkpoints, writer, clocks, fence, segments, again)
     run.compare()
     return run
 

@@ -1,4 +1,4 @@
-"""Where a run lives and whether it is finished: runs/<cell>/<fingerprint>, one process at a time.
+"""Where a run lives and whether it is finished: runs/<cell>/<fingerprint>.
 
 A run trains in `<folder>.partial` and gets its name when it is complete, so a folder without `.partial` is a finished
 run. A `.partial` that is found was interrupted: it goes on from its last checkpoint (pipeline/runs/checkpoints.py). A
@@ -6,18 +6,16 @@ run that was told to stop at `until` is finished so far: its folder keeps the ch
 `.partial` beside it goes on that takes its place.
 """
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pipeline.analysis.extent import is_partial, is_short
+from pipeline.analysis.extent import is_short
 from pipeline.config.fingerprint import fingerprint
 from pipeline.files import write_json
 from pipeline.runs.columns import as_before
@@ -27,8 +25,8 @@ FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PR
 OPTIONAL = ("probe.csv",)  # files that some runs have besides
 SEEDED = ("evals.csv", "train.csv", "policy.npz")  # those that the seed decides to the byte, beside the optional ones
 GROWING = "train.csv"  # code that logs more adds columns to it; what was there stays the same to the byte
-CHECKPOINTS, FAILURE = "checkpoints", "failure.json"
-WORK = (CHECKPOINTS, FAILURE, "wandb")  # beside FILES in the folder of a run that is not finished
+CHECKPOINTS, FAILURE, OWNER = "checkpoints", "failure.json", "owner.json"
+WORK = (CHECKPOINTS, FAILURE, OWNER, "wandb")  # beside FILES in the folder of a run that is not finished
 
 
 class Refused(RuntimeError):
@@ -118,48 +116,6 @@ def accept_record(path: Path, before: str, now: str, *keys: str) -> bool:
     found["accepted_source_digests"] = [*found.get("accepted_source_digests", []), now]
     write_json(path, whole)
     return True
-
-
-@contextmanager
-def locked(folder: Path, wait: bool) -> Iterator[None]:
-    """Holds `<folder>.lock`; where another process does, waits for it or raises Refused."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(beside(folder, ".lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Refused(f"{folder} is being trained by another process; wait for it or stop it") from None
-        yield
-
-
-@contextmanager
-def new_run(folder: Path) -> Iterator[Path]:
-    """Yields `<folder>.partial`, which becomes `folder` when the block ends, in place of an older run there."""
-    partial, old = beside(folder, ".partial"), beside(folder, ".old.tmp")
-    if partial.exists() and not _is_ours(partial):
-        raise Refused(f"{partial} is in the way and was not made by a run; move it or give another run_dir")
-    partial.mkdir(parents=True, exist_ok=True)
-    yield partial
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-    os.replace(partial, folder)
-    shutil.rmtree(old, ignore_errors=True)  # last: as long as the run lacks its name, it can go on
-    drop_checkpoints(folder)
-
-
-def drop_checkpoints(folder: Path) -> None:
-    """Leaves a finished run the newest checkpoint if there is more of it to come, else none."""
-    there = sorted((folder / CHECKPOINTS).glob("*"))
-    kept = [path for path in there if path.name.isdigit()][-1:] if is_partial(provenance(folder)) else []
-    for path in (path for path in there if path not in kept):
-        shutil.rmtree(path, ignore_errors=True)
-    if not kept:
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-
-
-def _is_ours(partial: Path) -> bool:
-    return partial.is_dir() and all(path.name in (*FILES, *OPTIONAL, *WORK) for path in partial.iterdir())
 
 
 def copy_run(source: Path, target: Path) -> None:

@@ -4,11 +4,13 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # schedulers warn with one of these
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)  # schedulers warn with one of these
+REPEAT_S = 30.0  # schedulers, the shells of jobs and die_with_parent say the same thing each
 SHELLS = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 LOOK_S = 0.5
 DIES_WITH_PARENT = "TOM_DIES_WITH_PARENT"  # in the environment: for a process that something else started
@@ -23,13 +25,19 @@ class Stopped(Exception):
 
 
 class Interruptions:
-    """While this is entered, the first signal is taken note of; the same signal once more acts as it always does."""
+    """While this is entered the first signal is taken note of, and what follows is the same request.
 
-    def __init__(self) -> None:
+    A signal acts as it always does when it comes again after REPEAT_S, SIGINT at once: a key pressed again is meant.
+    """
+
+    noted = False  # whether one is, in this process
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.number: int | None = None
-        self._before: dict[int, Any] = {}
+        self._clock, self._first, self._before = clock, dict[int, float](), dict[int, Any]()
 
     def __enter__(self) -> Self:
+        Interruptions.noted = False
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
@@ -39,14 +47,22 @@ class Interruptions:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        Interruptions.noted = kind is Stopped
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        signal.signal(number, self._before[number])
+        late = self._clock() - self._first.setdefault(number, self._clock()) > REPEAT_S
+        if late or number == signal.SIGINT:
+            signal.signal(number, self._before[number])
+        if late:
+            signal.raise_signal(number)
+        self.number, Interruptions.noted = self.number or number, True
 
 
 def die_with_parent() -> None:
-    """Sends this process SIGTERM once the process that started it is gone; shells in between do not count."""
+    """Sends this process SIGTERM once the process that started it is gone; shells in between do not count.
+
+    Says nothing while a signal is noted: who ends a job ends the parent too, and the run is about to be saved.
+    """
     watched = [os.getppid()]
     while _name(watched[-1]) in SHELLS and (above := _parent(watched[-1])) > 1:
         watched.append(above)
@@ -54,6 +70,8 @@ def die_with_parent() -> None:
 
     def watch() -> None:
         while all(birth(pid) == born for pid, born in births.items()) and os.getppid() == watched[0]:
+            time.sleep(LOOK_S)
+        while Interruptions.noted:
             time.sleep(LOOK_S)
         os.kill(os.getpid(), signal.SIGTERM)
 

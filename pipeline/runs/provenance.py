@@ -2,23 +2,28 @@
 
 import os
 import platform
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.extent import TOTAL
-from pipeline.files import ROOT, as_json, sha256
+from pipeline.files import as_json, commit, sha256
 from pipeline.runs.batch import Run
 from pipeline.runs.folder import PROVENANCE, Cell, files_of
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
+ENGINE = "TOM_ENGINE"  # in the environment: by which engine a run was sent here
+PROCESSOR = ("cpu", "isa", "moved_at")  # what of a machine is its processor
 
 
 def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> None:
-    """Writes the last file of a finished run: how far it goes, what made it, where, and the digests of the others."""
+    """Writes the last file of a finished run: how far it goes, what made it, where, and the digests of the others.
+
+    Refused if the tables are not those that the run wrote.
+    """
     cell, folder = run.cell, run.folder
     made = {
         **names_of(cell),
@@ -26,28 +31,54 @@ def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> No
         "source_digest": cell.source_digest,
         "env_steps": env_steps,
         TOTAL: cell.config["train"][TOTAL],
-        "git_commit": _commit(),
+        "git_commit": commit(),
+        "engine": os.environ.get(ENGINE, "local"),
         "python": platform.python_version(),
         **machine(device, replicas),
+        "segments": list(run.segments),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_s": round(run.clocks.wall_s, 1),
         "cpu_s": round(run.clocks.cpu_s, 1),
         "sha256": {name: sha256(folder / name) for name in files_of(folder) if name != PROVENANCE},
     }
+    run.fence.check()  # after the digests: they are of what it wrote
     (folder / PROVENANCE).write_text(as_json(made), encoding="utf-8")
 
 
 def machine(device: str, replicas: int) -> dict[str, Any]:
     """What else decides the last digits; `replicas` trained in one process, and a run's seconds are its share."""
     packages = {package: version(package) for package in PACKAGES}
-    return {**packages, "device": device, "cpu": cpu_model(), "replicas": replicas}
+    return {**packages, "device": device, "cpu": cpu_model(), "isa": isa(), "replicas": replicas}
+
+
+def segments_of(before: Sequence[Mapping[str, Any]], env_steps: int) -> list[Mapping[str, Any]]:
+    """The segments of a run that goes on here from an env step: one more, unless the last was on this processor too.
+
+    A run that moved is that of neither processor. `before` may begin late: what is older was not written down.
+    """
+    here = {"host": platform.node(), "cpu": cpu_model(), "isa": isa()}
+    if before and here.items() <= before[-1].items():
+        return list(before)
+    return [*before, {**here, "from_env_step": env_steps}]
 
 
 def other_machine(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In what a record's machine differs from another's, in words; where it does, numbers may in their last digits."""
-    then = {"replicas": 1} | dict(then)
-    keys = ("cpu", "device", "replicas", *PACKAGES)
-    return [f"{key} {then.get(key)} then, {now.get(key)} now" for key in keys if then.get(key) != now.get(key)]
+    """In what a record's machine differs from another's, in words; where it does, numbers may in their last digits.
+
+    What an older record does not tell, its instruction set and its segments, is taken to be equal.
+    """
+    before, after = (
+        {"replicas": 1, "isa": other.get("isa")} | dict(record) | {"moved_at": _moves(record)}
+        for record, other in ((then, now), (now, then))
+    )
+    keys = (*PROCESSOR, "device", "replicas", *PACKAGES)
+    return [f"{key} {before.get(key)} then, {after.get(key)} now" for key in keys if before.get(key) != after.get(key)]
+
+
+def _moves(record: Mapping[str, Any]) -> list[int]:
+    """The env steps at which a run went on on another processor."""
+    places = [(part["cpu"], part["isa"], part["from_env_step"]) for part in record.get("segments", [])]
+    return [env_step for (*then, _), (*now, env_step) in pairwise(places) if then != now]
 
 
 def names_of(cell: Cell) -> dict[str, Any]:
@@ -55,12 +86,11 @@ def names_of(cell: Cell) -> dict[str, Any]:
     return {"method": cell.method, "env": cell.env, "seed": cell.seed, "scale": cell.scale}
 
 
-def _commit() -> str | None:
-    """The commit that is checked out; None outside git."""
-    if not (ROOT / ".git").exists():
-        return None
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None
+def isa() -> str:
+    """The instruction set that torch's kernels use here, as it names it: AVX512, AVX2, DEFAULT, ..."""
+    import torch  # loaded by whoever trains
+
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def cpu_model() -> str:

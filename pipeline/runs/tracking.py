@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline.runs.interruptions import Interruptions
+
 PROJECT = "tom-reproduction"
 INIT_TIMEOUT_S = 30
 SERVICE_TIMEOUT_S = 10  # for an answer from wandb's own process on this machine
@@ -98,7 +100,10 @@ class _Wandb(Tracker):
         if error is not None:
             self._run = None
             reason = " ".join(str(error).split()) or type(error).__name__
-            print(f"tracking stopped, the run goes on: {reason[:200]}", file=sys.stderr)
+            if (
+                not Interruptions.noted
+            ):  # else a job's signal has ended the helper too; who goes on tells all rows again
+                print(f"tracking stopped, the run goes on: {reason[:200]}", file=sys.stderr)
             _kill_service()
 
 

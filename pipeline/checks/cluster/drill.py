@@ -5,6 +5,7 @@ Runs as root in a network of its own, which it makes itself. Programs are brough
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ def drilled(only: str | None, match: str) -> int:
         os.environ[INSIDE] = "1"
         command = [sys.executable, "-m", "pipeline.app", *sys.argv[1:]]
         os.execvp("unshare", ["unshare", "--net", "sh", "-c", SETUP, "sh", *command])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and all that was started ends
     passed = True
     with tempfile.TemporaryDirectory(prefix="cluster-") as scratch:
         for outcome in drill(engines, match, Path(scratch)):
@@ -66,7 +68,9 @@ def _on_slurm(grid: Grid, match: str, scratch: Path, reference: Path) -> Iterato
     try:
         nodes.start()
         grid.variables = nodes.variables
-        yield from _all(slurm_trials(nodes), "slurm", match, grid, ["--engine", "slurm"], reference)
+        yield from _all(
+            slurm_trials(nodes), "slurm", match, grid, ["--engine", "slurm", "-o", "slurm.minutes=60"], reference
+        )
     finally:
         nodes.stop()
 

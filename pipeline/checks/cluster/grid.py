@@ -16,7 +16,7 @@ from pipeline.engines.processes import environment
 from pipeline.files import ROOT, read_yaml
 from pipeline.runs.folder import SEEDED, different
 
-METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 1500
+METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 900
 LONGEST_S = 1200.0  # of one command
 WORK = b"pipeline.suites.returns.work"
 

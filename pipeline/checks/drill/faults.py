@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,18 @@ clock, calls = time.time, itertools.count()
 time.time = lambda: clock() + (0, 86400.0, -86400.0)[next(calls) // 20 % 3]
 """
 
+SLOW_STEP = """
+import time
+from tom.train import Trainer
+improve = Trainer.improve
+def slow(self):
+    improve(self)
+    if self.env_steps == 350:
+        print("in the step", flush=True)
+        time.sleep(2.0)
+Trainer.improve = slow
+"""
+
 Fault = Callable[[Path, Path], bool]
 
 
@@ -59,6 +72,18 @@ def stopped_by(number: int) -> Fault:
         return stopped and len(checkpoints(folder)) == 1 and _finishes(folder, undisturbed)
 
     return fault
+
+
+def terminated_twice(folder: Path, undisturbed: Path) -> bool:
+    """SIGTERM comes again within one long step, as from a scheduler and the shell of a job: one request, saved."""
+    process = start(TARGET.command(folder, "checkpoint_every=1000000", prelude=SLOW_STEP))
+    assert process.stdout is not None
+    process.stdout.readline()
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    process.communicate()
+    return process.returncode == 143 and checkpoints(folder) == [350] and _finishes(folder, undisturbed)
 
 
 def spoiled(spoil: Callable[[Path], None]) -> Fault:
@@ -196,6 +221,8 @@ FAULTS: dict[str, Fault] = {
     "SIGTERM: code 143, goes on": stopped_by(signal.SIGTERM),
     "SIGINT: code 130, goes on": stopped_by(signal.SIGINT),
     "SIGUSR1: code 138, goes on": stopped_by(signal.SIGUSR1),
+    "SIGUSR2: code 140, goes on": stopped_by(signal.SIGUSR2),
+    "SIGTERM twice in a step of 2 s: saved, goes on": terminated_twice,
     "torn checkpoint: the one before is used": spoiled(truncate),
     "checkpoint of other settings: the one before is used": spoiled(make_foreign),
     "malicious pickle as checkpoint: not executed": malicious,

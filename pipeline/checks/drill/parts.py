@@ -14,9 +14,10 @@ from pipeline.checks.drill.rubbish import rubbish
 from pipeline.checks.drill.trial import Outcome
 from pipeline.checks.drill.twice import twice
 from pipeline.checks.drill.until import until
+from pipeline.checks.drill.writers import writers
 from pipeline.config.refusals import one_of
 
-PARTS = ("rubbish", "faults", "twice", "until", "kills")
+PARTS = ("rubbish", "faults", "writers", "twice", "until", "kills")
 
 
 def drilled(count: int, jobs: int, seed: int, only: str | None = None) -> int:
@@ -35,6 +36,7 @@ def drill(count: int, jobs: int, seed: int, scratch: Path, parts: Sequence[str] 
     every = {
         "rubbish": lambda: rubbish(jobs, seed, scratch),
         "faults": lambda: faults(scratch),
+        "writers": lambda: writers(seed, scratch),
         "twice": lambda: twice(jobs, scratch),
         "until": lambda: until(jobs, seed, scratch),
         "kills": lambda: kills(count, jobs, seed, scratch),

@@ -13,7 +13,8 @@ from pipeline.analysis.extent import TOTAL
 from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.answers import answered
-from pipeline.runs.folder import Refused, State, copy_run, locked, provenance, state
+from pipeline.runs.folder import Refused, State, copy_run, provenance, state
+from pipeline.runs.partial import locked
 from pipeline.runs.provenance import other_machine
 from pipeline.runs.repetition import Repetition
 from pipeline.suites.evidence.cells import RECORDS, Trained, is_recorded, read_cells, record_of, run_of, section

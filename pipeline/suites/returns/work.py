@@ -1,9 +1,10 @@
 """DVC stage `train`: one cell of the grid, trained or found, copied to where it is recorded.
 
     python -m pipeline.suites.returns.work method=tom env=hopper seed=0 scale=quick [--train-only]
-    python -m pipeline.suites.returns.work method=tom env=hopper seed=0,1,2,3 scale=paper --train-only [until=40000]
+    python -m pipeline.suites.returns.work method=tom env=hopper seed=0,1,2,3 scale=paper device=cpu --train-only
 
-With until= it stops there for now, wherever params.yaml has it stop: what is recorded goes as far as that says.
+With device= it trains there, else on a GPU if it finds one. With until=, which wants --train-only, it stops there for
+now, wherever params.yaml has it stop: what is recorded goes as far as that says.
 Several seeds are trained together, as replicas in one process. Reads the cell's resolved settings from reports/cells/
 and nothing else, so a cell that is finished costs no imports. With --train-only it stops when runs/ has the run; with
 --no-training it fails where a run is missing.
@@ -12,24 +13,22 @@ and nothing else, so a cell that is finished costs no imports. With --train-only
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config.digests import code_digest
-from pipeline.config.refusals import check_until, whole_number
+from pipeline.config.refusals import check_until, one_of, whole_number
 from pipeline.files import ROOT
-from pipeline.runs.folder import Cell, Refused, State, copy_run, locked, run_folder, state
-from pipeline.runs.interruptions import Stopped, die_with_parent
+from pipeline.runs.answers import answered
+from pipeline.runs.folder import Cell, Refused, State, copy_run, run_folder, state
+from pipeline.runs.interruptions import die_with_parent
+from pipeline.runs.partial import locked
 from tom.settings.fields import SettingsError
 
 FLAGS = ("--train-only", "--no-training")
-USAGE = "usage: python -m pipeline.suites.returns.work method=M env=E seed=N[,N...] scale=S [--train-only [until=N]]"
+USAGE = "usage: method=M env=E seed=N[,N...] scale=S [device=D] [--train-only [until=N]]"
 NO_TRAINING = "CELL_NO_TRAINING"  # set by the launcher: a cell that failed there is not tried again by DVC
-
-
-class Unusable(SettingsError):
-    """A value on the command line that cannot be used."""
 
 
 def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
@@ -53,7 +52,9 @@ def result_folder(cell: Cell, root: Path = ROOT) -> Path:
     return root / "reports/results" / cell.scale / cell.method / cell.env / str(cell.seed)
 
 
-def record(cell: Cell, train_only: bool = False, no_training: bool = False, root: Path = ROOT) -> str:
+def record(
+    cell: Cell, train_only: bool = False, no_training: bool = False, root: Path = ROOT, device: str = "auto"
+) -> str:
     """Makes the cell's result be where it is recorded; returns the one line that says how."""
     run, result = run_folder(cell, root), result_folder(cell, root)
     if state(result, cell) is State.FINISHED:
@@ -63,7 +64,7 @@ def record(cell: Cell, train_only: bool = False, no_training: bool = False, root
     elif no_training:
         raise Refused(f"{cell.name}: no finished run in {run.relative_to(root)}")
     else:
-        (line,) = _trained([(cell, run)], root)
+        (line,) = _trained([(cell, run)], root, device)
     if train_only:
         return line
     _refuse_changed(cell, run, root)
@@ -72,60 +73,49 @@ def record(cell: Cell, train_only: bool = False, no_training: bool = False, root
     return line
 
 
-def train_together(cells: Sequence[Cell], root: Path = ROOT) -> list[str]:
+def train_together(cells: Sequence[Cell], root: Path = ROOT, device: str = "auto") -> list[str]:
     """Makes runs/ have the run of every cell; they differ in their seed alone. Returns a line for each."""
-    return _trained([(cell, run_folder(cell, root)) for cell in cells], root)
+    return _trained([(cell, run_folder(cell, root)) for cell in cells], root, device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when the cell is recorded, 1 when it failed, 2 for arguments that cannot be used."""
     argv = sys.argv[1:] if argv is None else list(argv)
     given = dict(argument.partition("=")[::2] for argument in argv if argument not in FLAGS)
-    until, train_only = given.pop("until", None), "--train-only" in argv
-    seeds = given.get("seed", "").split(",")
-    names_one = set(given) == {"method", "env", "seed", "scale"} and all(map(str.isdigit, seeds))
-    if not names_one or (not train_only and (len(seeds) > 1 or until is not None)):
+    seeds, train_only = given.get("seed", "").split(","), "--train-only" in argv
+    names_one = set(given) - {"device", "until"} == {"method", "env", "seed", "scale"} and all(map(str.isdigit, seeds))
+    if not names_one or (not train_only and (len(seeds) > 1 or "until" in given)):
         print(USAGE, file=sys.stderr)
         return 2
     die_with_parent()
     no_training = "--no-training" in argv or NO_TRAINING in os.environ
-    try:
+
+    def line() -> str:
+        device = _device(given)
         cells = [read_cell(given["method"], given["env"], int(seed), given["scale"]) for seed in seeds]
-        if until is not None:
-            cells = _stopping(cells, until)
+        if "until" in given:
+            stop = check_until("until", whole_number("until", given["until"], low=1), cells[0].config["train"])
+            cells = [replace(cell, until=stop) for cell in cells]
         if len(cells) > 1:
-            print("\n".join(train_together(cells)), flush=True)
-        else:
-            print(record(cells[0], train_only, no_training), flush=True)
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.code
-    except Unusable as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (Refused, SettingsError, ArithmeticError, RuntimeError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the cell goes on from its last checkpoint next time", file=sys.stderr)
-        return 130
-    return 0
+            return "\n".join(train_together(cells, device=device))
+        return record(cells[0], train_only, no_training, device=device)
+
+    return answered(line)
 
 
-def _stopping(cells: Sequence[Cell], until: str) -> list[Cell]:
-    """The cells as far as the command line wants them; Unusable if they cannot stop there."""
-    try:
-        stop = check_until("until", whole_number("until", until, low=1), cells[0].config["train"])
-    except SettingsError as error:
-        raise Unusable(error) from None
-    return [replace(cell, until=stop) for cell in cells]
+def _device(given: Mapping[str, str]) -> str:
+    if "device" not in given:
+        return "auto"
+    from pipeline.config.compose import DEVICES  # takes a while, and DVC never names a device
+
+    return one_of("device", given["device"], DEVICES)
 
 
-def _trained(pairs: Sequence[tuple[Cell, Path]], root: Path) -> list[str]:
+def _trained(pairs: Sequence[tuple[Cell, Path]], root: Path, device: str) -> list[str]:
     from pipeline.config.params import load_params  # not needed, and not paid for, where a run is found
     from pipeline.runs.ensure import Job, Options, ensure_all_trained
 
-    options = Options(tracking=load_params(root).tracking, wait=True)
+    options = Options(device, tracking=load_params(root).tracking, wait=True)
     return ensure_all_trained([Job(cell, run, result_folder(cell, root)) for cell, run in pairs], options)
 
 

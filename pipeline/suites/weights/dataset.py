@@ -11,9 +11,9 @@ manifest has the format's version, the environment, sizes, settings, digests. No
 """
 
 import json
-import os
 import shutil
 import zipfile
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +24,10 @@ import numpy as np
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line, one_of
 from pipeline.files import ROOT, as_json, sha256
-from pipeline.runs.folder import CHECKPOINTS, Cell, Refused, beside, code_of, locked
+from pipeline.runs.folder import CHECKPOINTS, OWNER, Cell, Refused, beside, code_of
 from pipeline.runs.interruptions import die_with_parent
+from pipeline.runs.owner import owned
+from pipeline.runs.partial import locked, named
 from pipeline.runs.provenance import PACKAGES, names_of
 from pipeline.suites.weights.cells import WEIGHTS, collector
 
@@ -102,9 +104,9 @@ def ensure(cell: Cell, root: Path = ROOT) -> Path:
         if not folder.is_dir() or cell.source_digest not in code_of(read_manifest(folder)):
             partial = beside(folder, ".partial")
             partial.mkdir(parents=True, exist_ok=True)
-            _make(cell, partial)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(partial, folder)
+            with owned(partial):
+                _make(cell, partial)
+                named(partial, folder)
     return folder
 
 
@@ -125,7 +127,7 @@ def _make(cell: Cell, folder: Path) -> None:
     )
     np.savez(folder / TRANSITIONS, allow_pickle=False, **{name: getattr(recording, f) for name, f in ARRAYS.items()})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    files = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+    files = sorted(path.name for path in folder.iterdir() if path.name not in (MANIFEST, OWNER))
     manifest = {
         "format": FORMAT,
         **names_of(cell),
@@ -145,6 +147,7 @@ def _train(cell: Cell, folder: Path) -> dict[str, Any]:
     """Trains SAC with records and checkpoints like any run; returns the state of its replay at the end."""
     from pipeline.runs.batch import Batch, Clocks, Run
     from pipeline.runs.checkpoints import Checkpoints
+    from pipeline.runs.fence import Fence
     from pipeline.runs.interruptions import Interruptions
     from pipeline.runs.records import Writer
     from pipeline.runs.tracking import Tracker
@@ -154,9 +157,14 @@ def _train(cell: Cell, folder: Path) -> dict[str, Any]:
     found = checkpoints.latest()
     checkpoints.restore_tables(found) if found else checkpoints.clear()
     clocks = Clocks(found.wall_s, found.cpu_s, 1) if found else Clocks(0.0, 0.0, 1)
-    with Interruptions() as interruptions, Writer(folder, clocks.wall_s, lambda: clocks.wall_s) as writer:
-        batch = Batch([Run(cell, folder, Tracker(), checkpoints, writer, clocks)], interruptions)
+    with (
+        Interruptions() as interruptions,
+        Writer(folder, clocks.wall_s, lambda: clocks.wall_s) as writer,
+        closing(Fence(folder)) as fence,
+    ):
+        batch = Batch([Run(cell, folder, Tracker(), checkpoints, writer, clocks, fence)], interruptions)
         state = batch.train("cpu", found.state if found else None, threads=1)
+        fence.check()
     return dict(state["replay"])
 
 
