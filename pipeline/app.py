@@ -73,6 +73,13 @@ def known(kind: str) -> Callable[..., list[str]]:
 JOBS = click.option(
     "--jobs", "-j", type=click.IntRange(1), default=os.cpu_count(), show_default="cores", help="Processes at once."
 )
+AT_ONCE = click.option(
+    "--jobs", "-j", type=click.IntRange(1), help="Processes at once; default: all there is room for."
+)
+ENGINE = click.option("--engine", metavar="NAME", help="local, slurm or ray; default: that of engines.yaml.")
+OPTION = click.option(
+    "--option", "-o", "options", metavar="KEY=VALUE", multiple=True, help="Over engines.yaml: slurm.partition=gpu."
+)
 SCALE = click.option("--scale", metavar="NAME", shell_complete=known("scales"), help="smoke, quick, paper or janner.")
 UNTIL = click.option("--until", metavar="STEP", help="Where runs stop for now, an env step, or none.")
 FOLDER = click.Path(path_type=Path)
@@ -103,27 +110,46 @@ def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
 @click.option("--suite", metavar="NAME", help="weights or ablation; without it the grid.")
 @SCALE
 @UNTIL
-@JOBS
+@AT_ONCE
 @click.option("--batch", type=click.IntRange(1), help="Seeds side by side in a process: 1 on a CPU, all on a GPU.")
-def repro(suite: str | None, scale: str | None, until: str | None, jobs: int, batch: int | None) -> int:
+@ENGINE
+@OPTION
+@click.option("--wait/--no-wait", default=True, help="Not to wait for runs that a cluster goes on with.")
+@click.option("--cancel", is_flag=True, help="End such runs, saved.")
+def repro(
+    suite: str | None,
+    scale: str | None,
+    until: str | None,
+    jobs: int | None,
+    batch: int | None,
+    engine: str | None,
+    options: tuple[str, ...],
+    wait: bool,
+    cancel: bool,
+) -> int:
     """Train what is stale, then make tables and figures.
 
     --scale and --until are written into params.yaml. What is finished stays; a stopped run goes on.
     """
+    from pipeline.engines.settings import engine_of
     from pipeline.launch import reproduce
 
-    return reproduce(suite or "", scale, until, jobs, batch)
+    chosen = engine_of(engine, [*options, *([f"cell.batch={batch}"] if batch else [])], jobs)
+    return reproduce(suite or "", scale, until, chosen, wait, cancel)
 
 
 @command(tom, "tom plan --scale paper --jobs 8")
 @SCALE
 @UNTIL
-@JOBS
-def plan(scale: str | None, until: str | None, jobs: int) -> str:
+@AT_ONCE
+@ENGINE
+@OPTION
+def plan(scale: str | None, until: str | None, jobs: int | None, engine: str | None, options: tuple[str, ...]) -> str:
     """Say what `tom repro` would train: hours, disk. Changes nothing."""
+    from pipeline.engines.settings import engine_of
     from pipeline.plan import planned
 
-    return planned(scale, until, jobs)
+    return planned(scale, until, engine_of(engine, options, jobs))
 
 
 @command(tom, "tom compare mbpo tom --statistic final")
@@ -185,16 +211,21 @@ def accept(base: str) -> int:
 
 @command(tom, "tom evidence --jobs 2")
 @click.option("--status", is_flag=True, help="What is recorded, running and left; trains nothing.")
-@JOBS
-def evidence(status: bool, jobs: int) -> int | str:
+@AT_ONCE
+@ENGINE
+@OPTION
+def evidence(status: bool, jobs: int | None, engine: str | None, options: tuple[str, ...]) -> int | str:
     """Train the published protocol in the background, whatever is missing of it."""
+    from pipeline.engines.settings import engine_of
+
+    chosen = engine_of(engine, options, jobs)
     if status:
         from pipeline.suites.evidence.status import told
 
-        return told(jobs)
+        return told(chosen.slots())
     from pipeline.suites.evidence.launch import begun
 
-    return begun(jobs)
+    return begun(chosen)
 
 
 @tom.group(cls=InOrder, context_settings=SETTINGS)
@@ -278,6 +309,16 @@ def drill(kills: int, seed: int, only: str | None, jobs: int) -> int:
     from pipeline.checks.drill.parts import drilled
 
     return drilled(kills, jobs, seed, only)
+
+
+@command(check, "tom check cluster --only slurm")
+@click.option("--only", metavar="ENGINE", help="slurm or ray.")
+@click.option("--match", default="", metavar="TEXT", help="Trials whose line holds this.")
+def cluster(only: str | None, match: str) -> int:
+    """A real Slurm and Ray of three nodes here; what is done to them."""
+    from pipeline.checks.cluster.drill import drilled
+
+    return drilled(only, match)
 
 
 @command(check, "tom check bench --compare before.json after.json")

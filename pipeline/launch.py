@@ -1,4 +1,4 @@
-"""Trains what is stale of a suite or of the grid, several runs at a time, then records it and makes tables and figures.
+"""Trains what is stale of a suite or of the grid on an engine, then records it and makes tables and figures.
 
 A run that fails does not stop the others; what is finished stays finished, so the same command goes on after a stop.
 """
@@ -10,9 +10,11 @@ from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.edit import edit_params
 from pipeline.config.params import Params, load_params
 from pipeline.config.refusals import one_of
-from pipeline.engines.estimate import estimate_hours
-from pipeline.engines.local import batched, gpus, train_all
+from pipeline.engines.batches import batched
+from pipeline.engines.engine import Engine, Task, task_of
+from pipeline.engines.estimate import in_words, longest_first, makespan
 from pipeline.engines.processes import dvc
+from pipeline.engines.training import train_all
 from pipeline.files import ROOT
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import RETURNS
@@ -21,43 +23,47 @@ from pipeline.suites.suite import Launched, kinds
 from tom.settings.fields import SettingsError
 
 
-def reproduce(suite: str, scale: str | None, until: str | None, jobs: int, batch: int | None = None) -> int:
+def reproduce(suite: str, scale: str | None, until: str | None, engine: Engine, wait: bool, cancel: bool) -> int:
     """Launches the suite with this name, or the grid; writes scale and until into params.yaml first. The exit code."""
     suites = kinds()
     kind: Launched = suites[one_of("suite", suite, suites)] if suite else RETURNS
-    if batch and not kind.trains_runs:
-        raise SettingsError(f"batch={batch}: the suite {suite} trains one seed at a time; leave batch out")
+    if (engine.need.batch or 1) > 1 and not kind.trains_runs:
+        raise SettingsError(f"batch={engine.need.batch}: the suite {suite} trains one seed at a time; leave batch out")
+    if not engine.outlives and (cancel or not wait):
+        engines = f"engine={engine.name}: its runs end with their command"
+        raise SettingsError(f"{engines}; nearest valid choice: {'^C there' if cancel else 'leave --no-wait out'}")
     params = load_params()
     now = kind.scale(params)
     one_of("scale", scale or now, params.scales)
     if scale not in (None, now) or until is not None:
         params = edit_params(ROOT, scale if scale != now else None, until, suite)
-    return launch(kind, params, jobs, batch)
+    return launch(kind, params, engine, wait, cancel)
 
 
-def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None) -> int:
-    """Configures, trains what is not there, records, and prints what became of it; the exit code."""
+def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, cancel: bool = False) -> int:
+    """Configures, trains what is not there, records, and prints what became of it; the exit code.
+
+    Without `wait` it ends when the engine has taken the tasks on; with `cancel` it ends those that train instead.
+    """
     suite.cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
     if dvc("repro", suite.configured):
         return 1
     cells = suite.cells(params)
     needed = [suite.runs(cell) for cell in cells]
-    runs = [run for each in needed for run in each]
     missing = [each for cell, each in zip(cells, needed, strict=True) if not suite.is_recorded(cell)]
     stale = [run for each in missing for run in each if not suite.is_made(run)]
-    device = ("cuda" if gpus() else "cpu") if stale and suite.trains_runs else ""
-    batches = batched(stale, batch or (len(stale) if device == "cuda" else 1))  # there a kernel costs its launch
-    of = f" of the suite {suite.name}" if suite.name else ""
-    print(
-        f"{len(runs)} runs{of} at scale {suite.scale(params)}{stops(runs)}: {len(stale)} to train", end="", flush=True
-    )
-    if batches:
-        together = len(batches[0])
-        print(f", {min(jobs, len(batches))} at a time", end=f" with {together} seeds each" if together > 1 else "")
-        print(f", about {estimate_hours(stale, jobs)}" if suite.trains_runs else "", end="")
-    print(flush=True)
-    words = [f"device={device}"] if device else []
-    failed = train_all(batches, jobs, lambda batch: [*suite.command(batch), *words], suite.is_made)
+    tasks = tasks_of(suite, stale, engine)
+    if cancel:
+        ended = engine.cancel(tasks)
+        print(*(f"{task.name}: cancelled" for task in ended), f"cancelled {len(ended)} of {len(tasks)}", sep="\n")
+        return 0
+    tasks = longest_first(tasks) if suite.trains_runs else tasks
+    print(told(suite, params, [run for each in needed for run in each], stale, tasks, engine), flush=True)
+    if not wait:
+        engine.leave(tasks)
+        print("left to themselves; the same command without --no-wait waits for them and records")
+        return 0
+    failed = train_all(tasks, engine)
     if changed := [run.name for run in stale if run.name not in failed and not suite.is_made(run)]:
         print(
             f"params.yaml or the code changed while {changed[0]} trained; run the same command again", file=sys.stderr
@@ -65,6 +71,29 @@ def launch(suite: Launched, params: Params, jobs: int, batch: int | None = None)
     codes = [dvc("repro", "--keep-going", *words, **{NO_TRAINING: "1"}) for words in suite.recording]
     summarise(suite, cells, failed)
     return 1 if failed or any(codes) else 0
+
+
+def tasks_of(suite: Launched, stale: Sequence[Cell], engine: Engine) -> list[Task]:
+    """What has to be trained, and that it is on a device that the engine gives it, wherever it goes on."""
+    if not (stale and suite.trains_runs):
+        return [task_of([cell], suite.command, suite.folder_of, suite.is_made) for cell in stale]
+    device = f"device={'cuda' if engine.gpus else 'cpu'}"
+    batches = batched(stale, engine.batch or len(stale))
+    return [task_of(each, lambda b: [*suite.command(b), device], suite.folder_of, suite.is_made) for each in batches]
+
+
+def told(
+    suite: Launched, params: Params, runs: Sequence[Cell], stale: Sequence[Cell], tasks: Sequence[Task], engine: Engine
+) -> str:
+    """How many runs there are, how many of them train, in which way, and for how long."""
+    of = f" of the suite {suite.name}" if suite.name else ""
+    said = f"{len(runs)} runs{of} at scale {suite.scale(params)}{stops(runs)}: {len(stale)} to train"
+    if not tasks:
+        return said
+    slots, together = min(engine.slots(), len(tasks)), len(tasks[0].cells)
+    said += f", {slots} at a time{f' with {together} seeds each' if together > 1 else ''} on {engine.name}"
+    hours = in_words(makespan([task.seconds for task in tasks], slots))
+    return f"{said}, about {hours}" if suite.trains_runs else said
 
 
 def stops(cells: Sequence[Cell]) -> str:

@@ -1,4 +1,4 @@
-"""What `tom repro` would train, how long that takes on this machine, and how much disk it needs.
+"""What `tom repro` would train, how long that takes on an engine, and how much disk it needs.
 
 Changes nothing. Times are those of runs recorded on this processor, else of a short calibration of their parts.
 """
@@ -11,7 +11,9 @@ from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.edit import NOWHERE
 from pipeline.config.params import load_params
 from pipeline.config.refusals import check_step, one_of
-from pipeline.engines.estimate import begun, end_of, in_words, seconds_of_cells
+from pipeline.engines.batches import batched
+from pipeline.engines.engine import Engine
+from pipeline.engines.estimate import begun, end_of, in_words, makespan, seconds_of_cells
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
 
@@ -21,14 +23,14 @@ TEXT = 18  # bytes of a number in a table
 COLUMNS = 40  # of train.csv
 
 
-def planned(scale: str | None, until: str | None, jobs: int) -> str:
+def planned(scale: str | None, until: str | None, engine: Engine) -> str:
     """The plan of the grid, at this scale and as far as that, if they are given."""
     params = load_params()
     scale = one_of("scale", scale or params.scale, params.scales)
     grid = params.grid if until is None else replace(params.grid, until=asked(until))
     cells = [cell_of(m, e, s, scale, grid=grid) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
     stale = [cell for cell in cells if not is_trained(cell)]
-    return "\n".join(described(stale, len(cells), jobs))
+    return "\n".join(described(stale, len(cells), engine.slots() if stale else 1, engine))
 
 
 def asked(until: str) -> int | None:
@@ -36,8 +38,8 @@ def asked(until: str) -> int | None:
     return None if until == NOWHERE else check_step(int(until) if until.isdecimal() else until)
 
 
-def described(stale: Sequence[Cell], total: int, jobs: int) -> list[str]:
-    """The lines of the plan."""
+def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> list[str]:
+    """The lines of the plan, with so many tasks of the engine at a time."""
     if not stale:
         return [f"{total} cells, all of them trained: nothing to do"]
     groups: dict[tuple[str, str, int], list[Cell]] = {}
@@ -50,10 +52,13 @@ def described(stale: Sequence[Cell], total: int, jobs: int) -> list[str]:
         method, env, _ = key
         seeds, steps = ",".join(str(cell.seed) for cell in group), way(group[0])
         lines.append(f"{method:20}{env:20}{seeds:16}{steps:>12}{in_words(each[key]):>12}")
-    work, together = sum(each[key] * len(group) for key, group in groups.items()), min(jobs, len(stale))
-    longest = max(each.values())
-    lines.append(f"{len(stale)} of {total} cells at scale {stale[0].scale} to train: {in_words(work)} of one core, "
-                 f"about {in_words(max(longest, work / together))} with {together} at a time")  # fmt: skip
+    seconds = {id(cell): each[key] for key, group in groups.items() for cell in group}
+    batches = batched(stale, engine.batch or len(stale))
+    tasks = sorted((sum(seconds[id(cell)] for cell in batch) for batch in batches), reverse=True)
+    together = min(slots, len(tasks))
+    elsewhere = "" if engine.name == "local" else f" on {engine.name}, if its processors are like this one"
+    lines.append(f"{len(stale)} of {total} cells at scale {stale[0].scale} to train: {in_words(sum(tasks))} of one "
+                 f"core, about {in_words(makespan(tasks, together))} with {together} at a time{elsewhere}")  # fmt: skip
     largest = sorted(map(checkpoint_bytes, firsts))[-1]
     kept = sum(result_bytes(cell) for cell in stale)
     last = sum(checkpoint_bytes(cell) for cell in stale if end_of(cell) < cell.config["train"][TOTAL])

@@ -14,6 +14,7 @@ from pipeline.analysis.results import ResultsError, read_grid, read_results
 from pipeline.config.edit import edit_params
 from pipeline.config.params import load_params, parse_params
 from pipeline.config.refusals import check_until
+from pipeline.engines.local import Local
 from pipeline.files import ROOT
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation import tables as ablation_tables
@@ -169,8 +170,8 @@ CELLS = [cell_of("tom", "hopper", seed, "quick") for seed in (0, 1)]
 def test_a_plan_is_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "begun", lambda cell: 1000 * cell.seed)
     monkeypatch.setattr("pipeline.engines.estimate.begun", lambda cell, root: 1000 * cell.seed)
-    monkeypatch.setattr("pipeline.engines.estimate._speed", lambda cell, recorded: 1.8)
-    lines = plan.described([replace(cell, until=3000) for cell in CELLS], 2, jobs=1)
+    monkeypatch.setattr("pipeline.engines.estimate._speed", lambda cell, recorded, root: 1.8)
+    lines = plan.described([replace(cell, until=3000) for cell in CELLS], 2, 1, Local())
     assert [line.split()[2:] for line in lines[1:3]] == [
         ["0", "3,000", "of", "6,500", "1.5", "h"],
         ["1", "1,000", "to", "3,000", "of", "6,500", "1.0", "h"],

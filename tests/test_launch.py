@@ -11,7 +11,9 @@ import pytest
 from pipeline import launch
 from pipeline.config.command_line import check, parse
 from pipeline.config.params import load_params
-from pipeline.engines import local
+from pipeline.engines.batches import batched, words_of
+from pipeline.engines.engine import Task
+from pipeline.engines.local import Local
 from pipeline.engines.processes import environment
 from pipeline.files import GIT_COMMIT, ROOT, commit
 from pipeline.runs.folder import Cell
@@ -22,30 +24,13 @@ from tests.commands import complaint, typed
 CELLS = [Cell("mbpo", "hopper", seed, "smoke", {}, "") for seed in range(3)]
 
 
-def module_of(batch: local.Batch) -> list[str]:
-    """The middle one ends with an error; the others print a line and end well."""
-    return ["no_such_module"] if batch[0].seed == 1 else ["platform"]
-
-
 def test_cells_that_differ_in_their_seed_alone_train_together() -> None:
     others = [Cell("mbpo", "ant", seed, "smoke", {}, "") for seed in range(2)]
     mixed = [cell for pair in zip(CELLS, others, strict=False) for cell in pair] + CELLS[2:]
-    assert local.batched(mixed, 1) == [[cell] for cell in (*CELLS, *others)]
-    assert local.batched(mixed, 2) == [CELLS[:2], CELLS[2:], others]
-    assert local.batched(mixed, 9) == [CELLS, others]
-    assert local.words_of(CELLS) == ["method=mbpo", "env=hopper", "seed=0,1,2", "scale=smoke"]
-
-
-def test_a_cell_that_fails_is_named_and_does_not_stop_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(local, "ROOT", tmp_path)
-    failed = local.train_all(local.batched(CELLS, 1), 2, module_of)
-    assert list(failed) == ["smoke-mbpo-hopper-s1"]
-    assert "No module named no_such_module" in failed["smoke-mbpo-hopper-s1"]
-    said = capsys.readouterr().out
-    assert said.count("FAILED") == 1
-    assert "[3/3]" in said
+    assert batched(mixed, 1) == [[cell] for cell in (*CELLS, *others)]
+    assert batched(mixed, 2) == [CELLS[:2], CELLS[2:], others]
+    assert batched(mixed, 9) == [CELLS, others]
+    assert words_of(CELLS) == ["method=mbpo", "env=hopper", "seed=0,1,2", "scale=smoke"]
 
 
 def test_the_end_says_what_is_done_failed_and_not_run(
@@ -65,30 +50,30 @@ def test_a_failure_is_in_the_exit_code(failed: dict[str, str], code: int, monkey
     monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
     monkeypatch.setattr(Returns, "cells", lambda self, params: [])
     monkeypatch.setattr(launch, "train_all", lambda *arguments: failed)
-    assert launch.launch(RETURNS, load_params(), jobs=1) == code
+    assert launch.launch(RETURNS, load_params(), Local(jobs=1)) == code
 
 
-@pytest.mark.parametrize(("gpus", "device", "together"), [(0, "cpu", 1), (2, "cuda", 3)])
+@pytest.mark.parametrize(("gpus", "device", "together"), [((), "cpu", 1), (("0", "1"), "cuda", 3)])
 def test_the_engine_says_which_device_cells_have(
-    gpus: int, device: str, together: int, monkeypatch: pytest.MonkeyPatch
+    gpus: tuple[str, ...], device: str, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[list[str]] = []
+    seen: list[Task] = []
 
-    def trained(batches: list[local.Batch], jobs: int, command: local.Command, is_made: object) -> dict[str, str]:
-        seen.extend(command(batch) for batch in batches)
+    def trained(tasks: list[Task], engine: Local) -> dict[str, str]:
+        seen.extend(tasks)
         return {"": "none was"}
 
-    monkeypatch.setattr(launch, "gpus", lambda: gpus)
+    monkeypatch.setattr("pipeline.engines.local.gpus_here", lambda: gpus)
     monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
-    monkeypatch.setattr(launch, "estimate_hours", lambda *arguments: "")
+    monkeypatch.setattr(launch, "longest_first", lambda tasks: tasks)
     monkeypatch.setattr(launch, "train_all", trained)
     monkeypatch.setattr(launch, "stops", lambda cells: "")
     monkeypatch.setattr(Returns, "cells", lambda self, params: CELLS)
     monkeypatch.setattr(Returns, "is_recorded", lambda self, cell: False)
     monkeypatch.setattr(Returns, "is_made", lambda self, cell: False)
-    launch.launch(RETURNS, load_params(), jobs=1)
-    assert [words[-1] for words in seen] == [f"device={device}"] * (len(CELLS) // together)
-    assert seen[0][3] == f"seed={','.join(map(str, range(together)))}"
+    launch.launch(RETURNS, load_params(), Local(jobs=1))
+    assert [task.words[-1] for task in seen] == [f"device={device}"] * (len(CELLS) // together)
+    assert seen[0].words[3] == f"seed={','.join(map(str, range(together)))}"
 
 
 def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +95,10 @@ def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monke
         ("--suite weights --scale qick", "scale=qick does not exist"),
         ("--suite ablation --batch 0", "0 is not in the range x>=1"),
         ("--suite ablation --scale qick", "scale=qick does not exist"),
+        ("--engine slrum", "engine=slrum does not exist; valid choices: local"),
+        ("--no-wait", "engine=local: its runs end with their command; nearest valid choice: leave --no-wait out"),
+        ("--cancel", "engine=local: its runs end with their command; nearest valid choice: ^C there"),
+        ("-o cell.cpu=2", "cell.cpu=2 is not a setting; nearest valid choice: cpus"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_touched(words: str, said: str) -> None:

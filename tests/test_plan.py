@@ -1,11 +1,15 @@
 """The plan before the work: which cells, how long, how much disk."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline import plan
 from pipeline.engines import estimate
+from pipeline.engines.local import Local
+from pipeline.files import ROOT
 from pipeline.runs.folder import FILES, PROVENANCE, Cell
 from pipeline.runs.provenance import cpu_model
 from pipeline.suites.returns.cells import cell_of
@@ -14,14 +18,13 @@ from tests.commands import complaint, typed
 STEPS = 600
 
 
-def record(root: Path, cell: Cell, wall_s: float, cpu: str) -> None:
+def record(root: Path, cell: Cell, cpu_s: float, cpu: str) -> None:
     """A recorded run of this cell that took so long on that processor."""
     folder = root / "reports/results" / cell.scale / cell.method / cell.env / str(cell.seed)
     folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).write_text("")
-    (folder / "timing.csv").write_text(f"env_steps,wall_s,env_steps_per_s\n0,0.1,0.0\n{STEPS},{wall_s},1.0\n")
-    (folder / PROVENANCE).write_text(f'{{"cpu": "{cpu}"}}')
+    (folder / PROVENANCE).write_text(json.dumps({"cpu": cpu, "env_steps": STEPS, "cpu_s": cpu_s}))
 
 
 def test_a_cell_takes_as_long_as_those_like_it_did_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,9 +38,50 @@ def test_a_cell_takes_as_long_as_those_like_it_did_here(tmp_path: Path, monkeypa
     assert estimate.seconds_of_cells([cell_of("tom", "hopper", 0, "quick")], tmp_path) == pytest.approx([7.0])
 
 
-def test_the_parts_of_a_run_are_timed_where_none_is_recorded(tmp_path: Path) -> None:
-    (seconds,) = estimate.seconds_of_cells([cell_of("tom", "hopper", 0, "smoke")], tmp_path)
-    assert 0.1 < seconds < 300.0
+def test_the_parts_of_a_run_are_timed_once_where_none_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [cell_of("tom", "hopper", seed, "smoke") for seed in (0, 1)]
+    first, second = estimate.seconds_of_cells(cells, tmp_path)
+    assert 0.1 < first == second < 300.0
+    assert capsys.readouterr().err.count("no run like tom on hopper at scale smoke is recorded") == 1
+    monkeypatch.setattr(estimate, "timed", lambda config: 0.0)
+    assert estimate.seconds_of_cells(cells, tmp_path) == [first, second], "kept"
+    other = [replace(cells[0], source_digest="other code")]
+    assert estimate.seconds_of_cells(other, tmp_path) == [0.0]
+
+
+def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(estimate.os, "getloadavg", lambda: (37.0, 0.0, 0.0))
+    estimate.seconds_of_cells([cell_of("tom", "hopper", 0, "quick")])
+    assert "this machine is busy (load 37 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slots", "begun", "end"),
+    [
+        ([], 2, (), 0.0),
+        ([3.0, 2.0, 2.0], 2, (), 4.0),
+        ([2.0, 2.0, 3.0], 2, (), 5.0),  # the longest last
+        ([4.0, 1.0], 2, (5.0,), 5.0),
+        ([4.0, 4.0], 2, (5.0, 1.0), 9.0),
+    ],
+)
+def test_each_takes_the_slot_that_is_free_first(
+    seconds: list[float], slots: int, begun: tuple[float, ...], end: float
+) -> None:
+    assert estimate.makespan(seconds, slots, begun) == end
+
+
+@pytest.mark.parametrize("slots", [8, 16, 24])
+def test_a_paper_grid_with_the_longest_first_is_within_5_percent_of_the_bound(slots: int) -> None:
+    """40 cells: mbpo and tom on the five environments with four seeds, by the hours of the recorded benchmark."""
+    report = json.loads(next((ROOT / "reports/benchmarks").glob("*.json")).read_text(encoding="utf-8"))
+    hours = [row["hours"] for row in report["hours"] if row["protocol"] == "paper"]
+    cells = sorted(4 * hours, reverse=True)
+    assert len(cells) == 40
+    bound = max(*cells, sum(cells) / slots)
+    assert estimate.makespan(cells, slots) <= 1.05 * bound
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(1, "1 min"), (600, "10 min"), (3600, "1.0 h"), (9000, "2.5 h")])
@@ -49,14 +93,14 @@ def test_a_plan_lists_what_is_stale_and_sums_up(monkeypatch: pytest.MonkeyPatch)
     cells = [cell_of(m, "hopper", seed, "paper") for m in ("mbpo", "tom") for seed in (0, 1)]
     hours = {"mbpo": 2.0, "tom": 3.0}
     monkeypatch.setattr(plan, "seconds_of_cells", lambda cells: [3600 * hours[cell.method] for cell in cells])
-    lines = plan.described(cells, 7, jobs=2)
+    lines = plan.described(cells, 7, 2, Local())
     assert [line.split() for line in lines[1:3]] == [
         ["mbpo", "hopper", "0,1", "125,000", "2.0", "h"],
         ["tom", "hopper", "0,1", "125,000", "3.0", "h"],
     ]
     assert lines[3] == "4 of 7 cells at scale paper to train: 10.0 h of one core, about 5.0 h with 2 at a time"
-    assert plan.described([], 7, jobs=2) == ["7 cells, all of them trained: nothing to do"]
-    one = plan.described(cells[2:], 7, jobs=9)
+    assert plan.described([], 7, 2, Local()) == ["7 cells, all of them trained: nothing to do"]
+    one = plan.described(cells[2:], 7, 9, Local())
     assert one[2].endswith("6.0 h of one core, about 3.0 h with 2 at a time")
 
 

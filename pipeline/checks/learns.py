@@ -9,7 +9,10 @@ import statistics
 import sys
 from collections.abc import Sequence
 
-from pipeline.engines.local import batched, train_all, words_of
+from pipeline.engines.batches import Batch, words_of
+from pipeline.engines.engine import task_of
+from pipeline.engines.local import Local
+from pipeline.engines.training import train_all
 from pipeline.files import ROOT
 from pipeline.runs.folder import Cell, State, run_folder, state
 from pipeline.suites.returns.cells import cell_of
@@ -34,9 +37,12 @@ def score(cell: Cell) -> float:
 def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = ()) -> dict[str, str]:
     """Trains the cells that runs/ lacks, with overrides that their settings hold; the reason of each that failed."""
     untrained = [cell for cell in cells if state(run_folder(cell, ROOT), cell) is not State.FINISHED]
-    return train_all(
-        batched(untrained, 1), jobs, lambda one: ["pipeline.train", *words_of(one), *overrides, "tracking=off"]
-    )
+
+    def command(one: Batch) -> list[str]:
+        return ["pipeline.train", *words_of(one), *overrides, "tracking=off"]
+
+    tasks = [task_of([cell], command, lambda cell: run_folder(cell, ROOT)) for cell in untrained]
+    return train_all(tasks, Local(jobs=jobs))
 
 
 def learns(jobs: int) -> int:

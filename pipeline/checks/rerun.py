@@ -8,7 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.analysis.extent import is_partial
-from pipeline.engines.local import Batch, train_all, until_of, words_of
+from pipeline.engines.batches import Batch, until_of, words_of
+from pipeline.engines.engine import task_of
+from pipeline.engines.local import Local
+from pipeline.engines.training import train_all
 from pipeline.runs.ensure import shown
 from pipeline.runs.folder import Cell, State, different, provenance, state
 from pipeline.runs.provenance import PROCESSOR, other_machine
@@ -34,7 +37,8 @@ def rerun(results: Sequence[Path], count: int, jobs: int) -> Iterator[str]:
             words = ["tracking=off", f"device={device}", f"run_dir='{scratch}/{cell.name}'"]
             return ["pipeline.train", *words_of(batch), *words, *until_of(batch)]
 
-        failed = train_all([[found[name][0]] for name in names], jobs, command)
+        tasks = [task_of([found[name][0]], command, lambda cell: Path(scratch) / cell.name) for name in names]
+        failed = train_all(tasks, Local(jobs=jobs))
         yield from failed.values()
         for name in (name for name in names if name not in failed):
             yield from compare(found[name][1], Path(scratch) / name)

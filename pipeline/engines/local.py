@@ -1,88 +1,94 @@
-"""Trains cells on this machine, several processes at a time."""
+"""The engine `local`: several processes on this machine."""
 
+import os
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from pipeline.engines.processes import environment
+from pipeline.engines.engine import Engine, Need, News, State, Task
+from pipeline.engines.node import said_last, started
+from pipeline.engines.processes import variables
 from pipeline.files import ROOT
-from pipeline.runs.folder import Cell
-
-Batch = Sequence[Cell]  # cells that differ in their seed alone
-Command = Callable[[Batch], list[str]]  # the module that trains them, and its words
+from pipeline.runs.provenance import ENGINE as SENT_BY
+from tom.settings.fields import SettingsError
 
 
-def batched(cells: Sequence[Cell], size: int) -> list[Batch]:
-    """The cells in groups of at most `size` that can train together."""
-    alike: dict[tuple[str, ...], list[Cell]] = {}
-    for cell in cells:
-        alike.setdefault((cell.method, cell.env, cell.scale, cell.source_digest), []).append(cell)
-    return [group[start : start + size] for group in alike.values() for start in range(0, len(group), size)]
+class Local(Engine):
+    """Processes with one thread each; of several GPUs each process sees the one that fewest others use."""
+
+    name = "local"
+
+    def __init__(self, settings: object = None, need: Need | None = None, jobs: int | None = None) -> None:
+        super().__init__(settings, need, jobs)
+        self._waiting, self._running = list[Task](), dict[Task, subprocess.Popen[bytes]]()
+        self._on: dict[Task, str] = {}
+
+    @property
+    def gpus(self) -> float:
+        return (1 if gpus_here() else 0) if self.need.gpus is None else self.need.gpus
+
+    def slots(self) -> int:
+        room = self.jobs or max(1, (os.cpu_count() or 1) // self.need.cpus)
+        if not self.gpus:
+            return room
+        if not (there := gpus_here()):
+            raise SettingsError(f"cell.gpus={self.gpus:g}: there is no GPU here; nearest valid choice: 0")
+        return min(room, len(there) * int(1 / self.gpus + 1e-9))
+
+    def begin(self, tasks: Sequence[Task]) -> None:
+        self._waiting, self._room = list(tasks), self.slots()
+
+    def look(self) -> list[News]:
+        done = {task: process for task, process in self._running.items() if process.poll() is not None}
+        self._running = {task: process for task, process in self._running.items() if task not in done}
+        news = [_ended(task, process.returncode) for task, process in done.items()]
+        while self._waiting and len(self._running) < self._room:
+            task = self._waiting.pop(0)
+            self._running[task] = self._start(task)
+            news.append(News(task, State.RUNS))
+        return news
+
+    def stop(self, number: int) -> None:
+        self._waiting = []
+        for process in self._running.values():
+            process.send_signal(number)
+
+    def _start(self, task: Task) -> "subprocess.Popen[bytes]":
+        mine = variables(**{SENT_BY: self.name}, **({} if task.tree == ROOT else {"PYTHONPATH": str(task.tree)}))
+        if self.gpus:
+            used = [self._on[other] for other in self._running]
+            self._on[task] = min(gpus_here(), key=used.count)
+            mine["CUDA_VISIBLE_DEVICES"] = self._on[task]
+        process = started(task.words, task.tree, ROOT, task.log, mine)
+        give_way(process.pid)
+        return process
 
 
-def gpus() -> int:
-    """How many GPUs the cells of this engine can have: those of this machine."""
+ENGINE = Local
+
+
+@cache
+def gpus_here() -> tuple[str, ...]:
+    """The GPUs that a process started here may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch  # takes a second
 
-    return torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return tuple(named.split(",")) if named else tuple(map(str, range(torch.cuda.device_count())))
 
 
-def words_of(batch: Batch) -> list[str]:
-    """The cells on a command line."""
-    cell, seeds = batch[0], ",".join(str(cell.seed) for cell in batch)
-    return [f"method={cell.method}", f"env={cell.env}", f"seed={seeds}", f"scale={cell.scale}"]
+def give_way(process: int) -> None:
+    """Makes the session that a process leads as nice as the process is, where Linux shares cores between sessions.
 
-
-def until_of(batch: Batch) -> list[str]:
-    """Where they stop for now, on a command line."""
-    return [] if batch[0].until is None else [f"until={batch[0].until}"]
-
-
-def train_all(
-    batches: Sequence[Batch], jobs: int, command: Command, is_made: Callable[[Cell], bool] = lambda cell: False
-) -> dict[str, str]:
-    """Trains the cells, `jobs` processes at a time; returns the reason of each that failed, by name.
-
-    Where a process of several cells fails, those of them that `is_made` knows did not.
+    There a nice process of one terminal gets as much as all processes of another one together (sched(7), autogroup).
     """
-    failed: dict[str, str] = {}
-    start = time.monotonic()
-    with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(_train, batch, command(batch)): batch for batch in batches}
-        try:
-            for done, future in enumerate(as_completed(running), start=1):
-                batch, (code, line) = running[future], future.result()
-                if code:
-                    failed |= {cell.name: line for cell in batch if len(batch) == 1 or not is_made(cell)}
-                left = (time.monotonic() - start) / done * (len(batches) - done)
-                said = f"{'FAILED ' if code else ''}{line} ({left / 60:.0f} min left)"
-                print(f"[{done}/{len(batches)}] {said}", flush=True)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return failed
+    with suppress(OSError):  # elsewhere there is no such file
+        Path(f"/proc/{process}/autogroup").write_text(str(os.getpriority(os.PRIO_PROCESS, process)), encoding="ascii")
 
 
-def _train(batch: Batch, module: list[str]) -> tuple[int, str]:
-    """Exit code and last line of the process of its own; all it said is in runs/<first cell>/log.txt."""
-    cell = batch[0]
-    log = ROOT / "runs" / cell.name / "log.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as output:
-        command = [sys.executable, "-m", *module]
-        code = subprocess.run(
-            command, cwd=ROOT, env=environment(), stdout=output, stderr=output, check=False
-        ).returncode
-    return code, said_last(log, cell.name, code)
-
-
-def said_last(log: Path, name: str, code: int) -> str:
-    """What a run's process said at its end, and with which name."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    line = lines[-1] if lines else f"ended with code {code} and said nothing"
-    if code < 0:
-        line = f"ended by signal {-code}"
-    return line if line.startswith(name) else f"{name}: {line}; see {log.relative_to(ROOT)}"
+def _ended(task: Task, code: int) -> News:
+    news = News(task, State.ENDED, code=code)
+    shown = task.log.relative_to(ROOT) if task.log.is_relative_to(ROOT) else task.log
+    return replace(news, line=said_last(task.log, task.name, code, shown))

@@ -11,13 +11,15 @@ from pipeline.runs.interruptions import DIES_WITH_PARENT
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This environment with its own Python first on PATH, where DVC looks `python` up, and one thread each.
+    """This environment with its own Python first on PATH, where DVC looks `python` up, and one thread each."""
+    return {**os.environ, **variables(**extra)}
 
-    The commit goes along for code that is carried elsewhere without its .git.
-    """
+
+def variables(**extra: str) -> dict[str, str]:
+    """What differs in it from this environment; the commit goes along for code that is carried without its .git."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     ours = {"PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1"}
-    return {**os.environ, **ours, GIT_COMMIT: commit() or "", **extra}
+    return {**ours, GIT_COMMIT: commit() or "", **extra}
 
 
 # What DVC says of its own doings; what remains is what the stages say.

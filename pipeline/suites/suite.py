@@ -22,10 +22,10 @@ from pipeline.analysis.extent import is_short
 from pipeline.config.digests import source_digest
 from pipeline.config.params import SUITES, Params, Suite, load_params
 from pipeline.config.refusals import key_values, whole_number
-from pipeline.engines.local import Batch, until_of
+from pipeline.engines.batches import Batch, until_of
 from pipeline.files import ROOT, replaced_folder, sha256, write_json
 from pipeline.runs.answers import answered
-from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of
+from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of, run_folder
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.configure import cell_file, write
 from pipeline.suites.returns.cells import is_trained
@@ -51,6 +51,7 @@ class Launched(Protocol):
     def runs(self, cell: Cell) -> list[Cell]: ...
     def is_made(self, run: Cell) -> bool: ...
     def command(self, batch: Batch) -> list[str]: ...
+    def folder_of(self, run: Cell) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,10 @@ class SuiteKind:
             return ["pipeline.train", *words, *until_of(batch)]
         (cell,) = batch
         return [f"pipeline.suites.{self.name}.work", f"env={cell.env}", f"seed={cell.seed}", f"scale={cell.scale}"]
+
+    def folder_of(self, run: Cell) -> Path:
+        """What its training makes."""
+        return run_folder(run, ROOT) if self.members else self.result_folder(run)
 
     def read_cell(self, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
         """The cell as the stage `configure` wrote it; Refused if that is missing or was written for other code."""

@@ -1,8 +1,8 @@
 """Trains the evidence that is missing with the cores that are left, and records each run that has come to its end.
 
-Runs have one thread each and give way to whatever else runs. Their code is that of the commit in params.yaml, in a
-worktree below runs/evidence/code. It can be stopped at any moment, and goes on where it was when it is started again; a
-run that fails does not stop the others.
+Runs give way to whatever else runs here. Their code is that of the commit in params.yaml, in a worktree below
+runs/evidence/code. It can be stopped at any moment, and goes on where it was when it is started again; a run that fails
+does not stop the others.
 """
 
 import fcntl
@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from pipeline.analysis.extent import TOTAL, so_far
-from pipeline.config.params import Params, load_params
+from pipeline.config.params import Evidence, load_params
+from pipeline.engines.batches import until_of, words_of
+from pipeline.engines.engine import Engine, News, Task
 from pipeline.engines.processes import dvc
+from pipeline.engines.training import train_all
 from pipeline.files import ROOT
 from pipeline.runs.folder import Refused, State, state
 from pipeline.runs.interruptions import Interruptions, birth
@@ -24,17 +27,15 @@ from pipeline.suites.evidence import progress
 from pipeline.suites.evidence.cells import STAGES, Trained, is_recorded, read_cells, run_of, section
 from pipeline.suites.evidence.progress import LOCK, holder_of
 from pipeline.suites.evidence.tree import checkout
-from pipeline.suites.evidence.workers import Worker, train
 
 NICE = 15  # of 19
 
 
-def begun(jobs: int) -> int:
-    """0 when all is recorded; 1 if a run failed or is not; 128 + N after signal N."""
-    params = load_params()
-    section(params)
+def begun(engine: Engine) -> int:
+    """0 when all is recorded; 1 if a run failed or is not; Stopped after a signal."""
+    evidence = section(load_params())
     with only_one(ROOT) as place:
-        return launch(params, jobs, place)
+        return launch(evidence, engine, place)
 
 
 @contextmanager
@@ -56,55 +57,56 @@ def only_one(root: Path) -> Iterator[IO[str]]:
         file.truncate(0)
 
 
-def say(file: IO[str], running: Sequence[Trained]) -> None:
-    """Writes which process holds the file, when it was born, and what it trains."""
+def say(file: IO[str], running: Sequence[str]) -> None:
+    """Writes which process holds the file, when it was born, and which runs it trains."""
     file.truncate(0)
     me = os.getpid()
-    file.write(json.dumps({"process": me, "born": birth(me), "runs": [cell.name for cell in running]}))
+    file.write(json.dumps({"process": me, "born": birth(me), "runs": list(running)}))
     file.flush()
 
 
-def launch(params: Params, jobs: int, place: IO[str]) -> int:
+def launch(evidence: Evidence, engine: Engine, place: IO[str]) -> int:
     """Makes the worktree, configures, trains what is missing, records; the exit code."""
-    evidence = section(params)
     os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    tree = checkout(evidence.commit)
     with Interruptions() as asked:
-        tree = checkout(evidence.commit)
-        if dvc("repro", STAGES):
-            return 128 + asked.number if asked.number else 1
-        cells = read_cells(evidence)
-        record(cells)
-        stale = [cell for cell in cells if not is_done(cell)]
-        print(
-            f"{len(cells)} runs of the evidence at scale {evidence.scale}, code of {evidence.commit[:10]}: "
-            f"{len(stale)} to train, {min(jobs, len(stale))} at a time",
-            flush=True,
-        )
-        told, failed = list[Trained](), list[str]()
+        code = dvc("repro", STAGES)
+    if code:
+        return 128 + asked.number if asked.number else 1
+    cells = read_cells(evidence)
+    record(cells)
+    stale = {cell.name: cell for cell in cells if not is_done(cell)}
+    tasks = [task_of(cell, tree) for cell in stale.values()]
+    slots = min(engine.slots(), len(tasks)) if tasks else 0
+    of = f"{len(cells)} runs of the evidence at scale {evidence.scale}, code of {evidence.commit[:10]}"
+    print(f"{of}: {len(tasks)} to train, {slots} at a time", flush=True)
+    failed, told = dict[str, str](), set[str]()
 
-        def running_are(running: list[Trained]) -> None:
-            say(place, running)
-            for cell in (cell for cell in running if cell not in told):
-                told.append(cell)
-                print(f"{cell.name}: {way(cell)}", flush=True)
+    def running_are(running: list[Task]) -> None:
+        say(place, [task.name for task in running])
+        for name in (task.name for task in running if task.name not in told):
+            told.add(name)
+            print(f"{name}: {way(stale[name])}", flush=True)
 
-        def ended(worker: Worker) -> None:
-            code, line = worker.process.returncode, worker.last_line()
-            if code and asked.number is None:
-                failed.append(line)
-            if not code:
-                record(cells)
-            print(f"{'FAILED ' if code and asked.number is None else ''}{line}", flush=True)
+    def ended(news: News) -> None:
+        if not news.code:
+            record(cells)
 
-        train(stale, jobs, tree, asked, running_are, ended)
-    missing = [cell.name for cell in cells if not is_recorded(cell)]
-    print(
-        f"recorded {len(cells) - len(missing)}, failed {len(failed)}, missing {len(missing) - len(failed)}", flush=True
-    )
-    if asked.number is not None:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 128 + asked.number
+    try:
+        failed = train_all(tasks, engine, running_are, ended)
+    finally:
+        missing = sum(not is_recorded(cell) for cell in cells)
+        counts = f"recorded {len(cells) - missing}, failed {len(failed)}, missing {missing - len(failed)}"
+        print(counts, flush=True)
     return 1 if missing else 0
+
+
+def task_of(cell: Trained, tree: Path) -> Task:
+    """The run with the code in `tree`; what it says is in the log beside its folder."""
+    run = run_of(cell)
+    words = ["pipeline.train", *words_of([cell]), *until_of([cell]), "tracking=off"]
+    words += [f"run_dir='{{root}}/{run.relative_to(ROOT)}'"]
+    return Task([cell], tuple(words), (run,), run.parent / "log.txt", lambda _: is_done(cell), tree)
 
 
 def is_done(cell: Trained) -> bool:

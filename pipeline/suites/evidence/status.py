@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.params import load_params
-from pipeline.engines.estimate import in_words
+from pipeline.engines.estimate import in_words, makespan
 from pipeline.files import ROOT
 from pipeline.runs.folder import State, provenance, state
 from pipeline.suites.evidence.cells import Trained, is_recorded, read_cells, record_of, run_of, section
@@ -53,8 +53,7 @@ def hours_left(left: Sequence[Trained], cells: Sequence[Trained], jobs: int, roo
         alike = alike or [speed for other, speed in known if other.env == cell.env] or [speed for _, speed in known]
         steps = (cell.until or train[TOTAL]) - max(train["warmup_env_steps"], place(cell, root))
         seconds.append(max(0, steps) * sum(alike) / len(alike))
-    wall = max(max(seconds), sum(seconds) / jobs)
-    return f"{in_words(sum(seconds))} of one core left, {in_words(wall)} with {jobs} at a time"
+    return f"{in_words(sum(seconds))} of one core left, {in_words(makespan(seconds, jobs))} with {jobs} at a time"
 
 
 def told(jobs: int) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from itertools import product
+from pathlib import Path
 
 from pipeline.config.compose import compose_cell, stop_of
 from pipeline.config.digests import code_digest
 from pipeline.config.params import Grid, Params
-from pipeline.engines.local import Batch, words_of
+from pipeline.engines.batches import Batch, words_of
 from pipeline.files import ROOT
 from pipeline.runs.folder import Cell, State, run_folder, state
 from pipeline.suites.configure import cell_files
@@ -50,6 +51,10 @@ class Returns:
     def is_recorded(self, cell: Cell) -> bool:
         """Whether its run is where results are recorded."""
         return state(result_folder(cell), cell) is State.FINISHED
+
+    def folder_of(self, run: Cell) -> Path:
+        """Where it trains."""
+        return run_folder(run, ROOT)
 
     def command(self, batch: Batch) -> list[str]:
         """Trains the cells as `configure` wrote them down."""

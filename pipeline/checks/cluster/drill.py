@@ -1,0 +1,98 @@
+"""`tom check cluster`: a real Slurm and a real Ray of three nodes on this machine, and what is done to them.
+
+Runs as root in a network of its own, which it makes itself. Programs are brought into runs/.cluster, once.
+"""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.checks.cluster.grid import Grid, ended
+from pipeline.checks.cluster.ray_nodes import HEAD, Machines, installed
+from pipeline.checks.cluster.ray_trials import ray_trials
+from pipeline.checks.cluster.slurm_nodes import Nodes, unpacked
+from pipeline.checks.cluster.slurm_trials import slurm_trials
+from pipeline.checks.cluster.trials import Outcome, Trial, tried
+from pipeline.config.refusals import one_of
+from pipeline.files import ROOT
+from pipeline.runs.folder import Refused
+
+ENGINES, INSIDE = ("slurm", "ray"), "TOM_CLUSTER_DRILL"
+PLACE = ROOT / "runs/.cluster"
+SETUP = (
+    'ip link set lo up && ip address add 10.98.0.1/32 dev lo && exec "$@"'  # Slurm wants an address that is no 127.*
+)
+
+
+def drilled(only: str | None, match: str) -> int:
+    """0 if every trial ended as it should, 1 if one did not; Refused where namespaces cannot be made."""
+    engines = ENGINES if only is None else [one_of("only", only, ENGINES)]
+    programs = {"slurm": lambda: unpacked(PLACE / "slurm"), "ray": lambda: installed(PLACE / "ray")}
+    for engine in engines:
+        programs[engine]()  # while there is a network
+    if INSIDE not in os.environ:
+        if os.geteuid() or not shutil.which("unshare"):
+            raise Refused("the drill makes networks and machines of its own: it has to be root's, on Linux")
+        os.environ[INSIDE] = "1"
+        command = [sys.executable, "-m", "pipeline.app", *sys.argv[1:]]
+        os.execvp("unshare", ["unshare", "--net", "sh", "-c", SETUP, "sh", *command])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and all that was started ends
+    passed = True
+    with tempfile.TemporaryDirectory(prefix="cluster-") as scratch:
+        for outcome in drill(engines, match, Path(scratch)):
+            print(outcome, flush=True)
+            passed &= not outcome.problems
+    return 0 if passed else 1
+
+
+def drill(engines: Sequence[str], match: str, scratch: Path) -> Iterator[Outcome]:
+    """The trials of these engines whose name holds `match`."""
+    grid = Grid(scratch / "repository", seeds=4)
+    print("the grid on one machine, to compare with ...", file=sys.stderr, flush=True)
+    if ended(grid.start("--engine", "local", "--jobs", "2")):
+        raise Refused(f"the grid fails here: {grid.said()}")
+    reference = scratch / "reference"
+    (grid.folder / "reports/results/smoke").rename(reference)
+    if "slurm" in engines:
+        yield from _on_slurm(grid, match, scratch, reference)
+    if "ray" in engines:
+        yield from _on_ray(grid, match, scratch, reference)
+
+
+def _on_slurm(grid: Grid, match: str, scratch: Path, reference: Path) -> Iterator[Outcome]:
+    nodes = Nodes(unpacked(PLACE / "slurm"), scratch / "slurm")
+    try:
+        nodes.start()
+        grid.variables = nodes.variables
+        yield from _all(
+            slurm_trials(nodes), "slurm", match, grid, ["--engine", "slurm", "-o", "slurm.minutes=60"], reference
+        )
+    finally:
+        nodes.stop()
+
+
+def _on_ray(grid: Grid, match: str, scratch: Path, reference: Path) -> Iterator[Outcome]:
+    machines = Machines(installed(PLACE / "ray"))
+    try:
+        machines.start()
+        grid.variables, grid.prefix = machines.variables, machines.inside(HEAD)
+        words = ["--engine", "ray", "-o", f"ray.address={machines.address}"]
+        yield from _all(ray_trials(machines, scratch), "ray", match, grid, words, reference)
+    finally:
+        machines.stop()
+
+
+def _all(
+    trials: Sequence[Trial], name: str, match: str, grid: Grid, words: Sequence[str], reference: Path
+) -> Iterator[Outcome]:
+    for trial in trials:
+        if match in f"{name}: {trial.what}":
+            outcome = tried(trial, grid, words, reference)
+            if outcome.problems:
+                print(f"--- {name}: {trial.what}\n{grid.said()}---", file=sys.stderr, flush=True)
+            print(f"{name}: ", end="")
+            yield outcome

@@ -1,0 +1,138 @@
+"""A small grid in a copy of the repository, with a DVC of its own, that an engine trains while it is disturbed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import product
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+from pipeline.engines.processes import environment
+from pipeline.files import ROOT, read_yaml
+from pipeline.runs.folder import SEEDED, different
+
+METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 900
+LONGEST_S = 1200.0  # of one command
+WORK = b"pipeline.suites.returns.work"
+
+
+class Grid:
+    """Two methods on one environment with so many seeds, at scale smoke."""
+
+    def __init__(self, folder: Path, seeds: int = 2) -> None:
+        self.folder, self.prefix, self.variables = folder, list[str](), dict[str, str]()
+        for name in ("tom", "pipeline"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in (".gitignore", ".dvcignore", ".dvc/config", "engines.yaml"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+        (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+        stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        only = {"stages": {name: stages[name] for name in ("configure", "train")}}
+        (folder / "dvc.yaml").write_text(yaml.safe_dump(only, sort_keys=False), encoding="utf-8")
+        self.has(seeds)
+
+    def has(self, seeds: int) -> None:
+        """From now on it has so many seeds."""
+        params = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        params["scale"], params["scales"]["smoke"]["train"]["total_env_steps"] = "smoke", STEPS
+        params["grid"] = {"methods": [*METHODS], "envs": [ENV], "seeds": [*range(seeds)]}
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        self.results = [f"{method}/{ENV}/{seed}" for method, seed in product(METHODS, range(seeds))]
+
+    def reset(self) -> None:
+        """As if nothing had been trained."""
+        for name in ("runs", "reports/results"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / "dvc.lock").unlink(missing_ok=True)
+
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        """`tom repro` with these words; what it says is in the file `said`."""
+        command = [*self.prefix, sys.executable, "-m", "pipeline.app", "repro", *words]
+        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        with (self.folder / "said").open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment(PYTHONPATH=path, **self.variables),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        """What the commands of this trial have said."""
+        path = self.folder / "said"
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def cells(self) -> list[int]:
+        """The processes that train its cells, here or in a namespace."""
+        found = []
+        for place in Path("/proc").iterdir():
+            try:
+                mine = place.name.isdigit() and WORK in (place / "cmdline").read_bytes()
+                inside = mine and Path(os.readlink(place / "cwd")).is_relative_to(self.folder)
+            except OSError:
+                continue
+            found += [int(place.name)] if inside else []
+        return found
+
+    def has_checkpoint(self) -> bool:
+        """Whether one that trains has saved."""
+        return any(path.name.isdigit() for path in self.folder.glob("runs/*/*.partial/checkpoints/*"))
+
+    def problems(self, reference: Path) -> list[str]:
+        """Which results differ from those of one machine, and which stages DVC would run again."""
+        here = self.folder / "reports/results/smoke"
+        wrong = [f"{name}/{file}" for name in self.results for file in different(reference / name, here / name, SEEDED)]
+        status = subprocess.run(
+            [sys.executable, "-m", "dvc", "status"],
+            cwd=self.folder,
+            env=environment(PYTHONPATH=str(self.folder)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [*wrong, *(line for line in status.stdout.splitlines() if line.startswith("train@"))]
+
+
+def until(condition: Callable[[], object], process: "subprocess.Popen[bytes] | None" = None) -> bool:
+    """Waits for it; False if the process has ended before it held, or a very long time has passed."""
+    end = time.monotonic() + LONGEST_S
+    while time.monotonic() < end:
+        if condition():
+            return True
+        if process is not None and process.poll() is not None:
+            return False
+        time.sleep(0.1)
+    return False
+
+
+def ended(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code; that of a kill after a very long time."""
+    try:
+        return process.wait(LONGEST_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    below = [int(word) for word in children.read_text(encoding="ascii").split()] if children.is_file() else []
+    return [each for child in below for each in (child, *descendants(child))]
+
+
+def kill(pids: Sequence[int], number: int = signal.SIGKILL) -> None:
+    """Sends each a signal, if it is there."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue

@@ -1,0 +1,111 @@
+"""A real Ray of three machines on this one: each with a network of its own, and processes that can be lost at once."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pipeline.checks.cluster.grid import descendants, kill, until
+from pipeline.files import ROOT
+from pipeline.runs.folder import Refused
+
+NET = "10.99.0"
+HEAD, WORKERS = "2", ("3", "4")
+
+
+def installed(folder: Path) -> dict[str, str]:
+    """What an environment needs to use Ray, which pip brings into the folder unless it is there; Refused if not."""
+    if not (folder / "ray").is_dir():
+        words = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
+        words += ["-c", str(ROOT / "constraints.txt"), "ray>=2.52"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Refused(f"pip cannot bring Ray: {' '.join(done.stderr.split())[:200]}")
+    return {"PYTHONPATH": str(folder), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+
+
+class Machines:
+    """A bridge, and machines at NET.2 (the head, which trains nothing), NET.3 and NET.4."""
+
+    def __init__(self, programs: dict[str, str]) -> None:
+        self.place = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets have short names
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.variables = {**programs, **token, "RAY_USAGE_STATS_ENABLED": "0"}
+        self.address = f"{NET}.{HEAD}:6379"
+        self._inits: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Starts all."""
+        _ip("link", "add", "br0", "type", "bridge")
+        _ip("link", "set", "br0", "up")
+        _ip("address", "add", f"{NET}.1/24", "dev", "br0")
+        for name in (HEAD, *WORKERS):
+            self.start_machine(name)
+
+    def start_machine(self, name: str) -> None:
+        """Starts one; Refused if its Ray does not come up."""
+        words = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "sleep", "infinity"]
+        self._inits[name] = subprocess.Popen(words)
+        until(lambda: descendants(self._inits[name].pid))
+        _ip("link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", str(self._pid(name)))
+        _ip("link", "set", f"v{name}", "master", "br0", "up")
+        for command in (f"address add {NET}.{name}/24 dev eth0", "link set eth0 up", "link set lo up"):
+            subprocess.run([*self.inside(name), "ip", *command.split()], check=True)
+        self.start_ray(name)
+
+    def start_ray(self, name: str) -> None:
+        """Starts Ray on a machine."""
+        role = ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false"]
+        role = role if name == HEAD else [f"--address={self.address}", "--num-cpus=1"]
+        more = ["--object-store-memory=100000000", "--disable-usage-stats", f"--temp-dir={self.place}/{name}"]
+        ray = ["-c", "from ray.scripts.scripts import main; main()", "start", f"--node-ip-address={NET}.{name}"]
+        for _ in range(3):  # on a busy machine it gives up
+            command = [*self.inside(name), sys.executable, *ray, *role, *more]
+            there = {**os.environ, **self.variables}
+            done = subprocess.run(command, env=there, capture_output=True, text=True, check=False)
+            if not done.returncode:
+                return
+            kill(self.processes(name))
+        raise Refused(f"Ray does not start on {NET}.{name}: {' '.join((done.stdout + done.stderr).split())[-300:]}")
+
+    def inside(self, name: str) -> list[str]:
+        """What a command begins with that is to run on a machine."""
+        return ["nsenter", "--net", "--pid", "--mount", "--target", str(self._pid(name)), "--wdns=" + os.getcwd()]
+
+    def processes(self, name: str, program: str = "") -> list[int]:
+        """Those of a machine, but for its first; with `program` in their command line."""
+        space, first, found = os.readlink(f"/proc/{self._pid(name)}/ns/pid"), self._pid(name), []
+        for path in Path("/proc").iterdir():
+            try:
+                if path.name.isdigit() and os.readlink(path / "ns/pid") == space and int(path.name) != first:
+                    found += [int(path.name)] if program.encode() in (path / "cmdline").read_bytes() else []
+            except OSError:
+                continue
+        return found
+
+    def lose_power(self, name: str) -> None:
+        """The kernel ends all that a machine has with its first process."""
+        kill([self._pid(name)])
+        self._inits.pop(name).wait()
+        subprocess.run(["ip", "link", "delete", f"v{name}"], check=False, capture_output=True)
+        shutil.rmtree(self.place / name, ignore_errors=True)
+
+    def cable(self, name: str, state: str) -> None:
+        """`up` or `down`."""
+        _ip("link", "set", f"v{name}", state)
+
+    def stop(self) -> None:
+        """Ends everything."""
+        for name in list(self._inits):
+            self.lose_power(name)
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def _pid(self, name: str) -> int:
+        return descendants(self._inits[name].pid)[0]
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True)

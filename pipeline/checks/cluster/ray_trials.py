@@ -1,0 +1,73 @@
+"""What is done to a grid on Ray."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.checks.cluster.grid import Grid, kill, until
+from pipeline.checks.cluster.ray_nodes import HEAD, WORKERS, Machines
+from pipeline.checks.cluster.trials import INT, KILL, TERM, Trial, cell_gets, command_gets
+
+Process = subprocess.Popen[bytes]
+Disturb = Callable[[Grid, Process], None]
+
+
+def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
+    """In the order in which they are done; each leaves all machines up."""
+
+    def busy(grid: Grid) -> str:
+        """A machine that trains."""
+        cells = set(grid.cells())
+        return next(name for name in WORKERS if cells & set(machines.processes(name)))
+
+    def lost(grid: Grid, process: Process) -> None:
+        name = busy(grid)
+        machines.lose_power(name)
+        machines.start_machine(name)
+
+    def program_gets(program: str, number: int, again: bool = False) -> Disturb:
+        def disturb(grid: Grid, process: Process) -> None:
+            name = busy(grid)
+            kill(machines.processes(name, program), number)
+            if again:
+                time.sleep(30.0)  # as long as it takes to be missed
+                machines.lose_power(name)
+                machines.start_machine(name)
+
+        return disturb
+
+    def cut(grid: Grid, process: Process) -> None:
+        name = busy(grid)
+        machines.cable(name, "down")
+        until(lambda: "again, on" in grid.said(), process)
+        machines.cable(name, "up")
+
+    def headless(grid: Grid, process: Process) -> None:
+        kill(machines.processes(HEAD, "gcs_server"))
+        until(lambda: process.poll() is not None)
+        for name in (*WORKERS, HEAD):
+            machines.lose_power(name)
+        for name in (HEAD, *WORKERS):
+            machines.start_machine(name)
+        grid.prefix = machines.inside(HEAD)
+
+    apart = ["-o", "ray.shared=false"]
+    return [
+        Trial("8 cells", seeds=4),
+        Trial("a machine's power lost", lost, says="again, on"),
+        Trial("SIGKILL of a worker", program_gets("ray::trained", KILL)),
+        Trial("SIGTERM of a worker", program_gets("ray::trained", TERM)),
+        Trial("SIGKILL of a raylet", program_gets("raylet/raylet", KILL, again=True)),
+        Trial("SIGKILL of a run", cell_gets(KILL)),
+        Trial("SIGTERM of a run", cell_gets(TERM)),
+        Trial("a cable cut", cut, says="again, on"),
+        Trial("the command: ^C", command_gets(INT), code=128 + signal.SIGINT, says="the same command goes on"),
+        Trial("the command: SIGKILL", command_gets(KILL), code=128 + signal.SIGKILL),
+        Trial("the head's GCS: SIGKILL", headless, code=1, says="the same command goes on"),
+        Trial("nothing shared: 4 cells", words=apart),
+        Trial("nothing shared, no store: power lost", lost, apart),
+        Trial("nothing shared, a store: power lost", lost, [*apart, "-o", f"ray.store=file://{scratch}/store",
+                                                           "-o", "ray.store_every_s=2"]),
+    ]  # fmt: skip

@@ -1,0 +1,103 @@
+"""One thing done to a grid while an engine trains it, and whether all ends as on one machine."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.checks.cluster.grid import Grid, ended, until
+
+Process = "subprocess.Popen[bytes]"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`tom repro` with these words, disturbed once a run has saved; then the same command again where it has ended.
+
+    `code`: how the disturbed command ends; the last one must end with 0.
+    """
+
+    what: str
+    disturb: Callable[[Grid, "subprocess.Popen[bytes]"], None] | None = None
+    words: Sequence[str] = ()
+    code: int = 0
+    seeds: int = 2
+    says: str = ""  # what is among what is said
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial."""
+
+    trial: Trial
+    problems: Sequence[str]
+    seconds: float
+    notes: Sequence[str]
+
+    def __str__(self) -> str:
+        went = "equal" if not self.problems else "; ".join(self.problems[:4])
+        return f"{self.trial.what:62} {self.seconds:5.0f} s  {went}{'; ' if self.notes else ''}{'; '.join(self.notes)}"
+
+
+def tried(trial: Trial, grid: Grid, engine: Sequence[str], reference: Path) -> Outcome:
+    """Does it once."""
+    grid.reset()
+    grid.has(trial.seeds)
+    (grid.folder / "said").unlink(missing_ok=True)
+    begun, words, problems = time.monotonic(), [*engine, *trial.words], []
+    process = grid.start(*words)
+    if trial.disturb:
+        if until(grid.has_checkpoint, process):
+            trial.disturb(grid, process)
+        else:
+            problems.append("ended before it was disturbed")
+    code = ended(process)
+    if code != trial.code:
+        problems.append(f"ended with {code}, not {trial.code}")
+    if code or "--no-wait" in trial.words:
+        last = ended(grid.start(*(word for word in words if word != "--no-wait")))
+        problems += [f"then with {last}"] if last else []
+    said = grid.said()
+    problems += [] if trial.says in said else [f"does not say {trial.says!r}"]
+    problems += grid.problems(reference)
+    return Outcome(trial, problems, time.monotonic() - begun, noted(grid))
+
+
+def noted(grid: Grid) -> list[str]:
+    """From where runs went on, as their logs say, and how often they moved."""
+    steps = []
+    for log in sorted(grid.folder.glob("runs/*/log.txt")):
+        steps += [line.rpartition(" ")[2] for line in log.read_text().splitlines() if "goes on from env step" in line]
+    moved = sum(" again, on " in line for line in grid.said().splitlines())
+    return [*([f"went on from {', '.join(steps)}"] if steps else []), *([f"moved {moved}"] if moved else [])]
+
+
+def command_gets(number: int) -> Callable[[Grid, "subprocess.Popen[bytes]"], None]:
+    """The command itself gets a signal."""
+
+    def disturb(grid: Grid, process: "subprocess.Popen[bytes]") -> None:
+        os.kill(inner(grid, process), number)
+
+    return disturb
+
+
+def inner(grid: Grid, process: "subprocess.Popen[bytes]") -> int:
+    """The process of `tom` itself, below what enters a namespace for it."""
+    from pipeline.checks.cluster.grid import descendants
+
+    return descendants(process.pid)[0] if grid.prefix else process.pid
+
+
+def cell_gets(number: int) -> Callable[[Grid, "subprocess.Popen[bytes]"], None]:
+    """A process that trains gets a signal."""
+
+    def disturb(grid: Grid, process: "subprocess.Popen[bytes]") -> None:
+        os.kill(grid.cells()[0], number)
+
+    return disturb
+
+
+TERM, KILL, INT = signal.SIGTERM, signal.SIGKILL, signal.SIGINT

@@ -1,0 +1,58 @@
+"""What travels from a node to here where nothing is shared: finished folders, checked, and the end of a log."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+LOG_BYTES = 100_000
+
+
+def packed(folders: Sequence[Path]) -> bytes:
+    """The folders that are there, as an archive whose names are their places in the list."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for place, folder in enumerate(folders):
+            if folder.is_dir():
+                archive.add(folder, arcname=str(place))
+    return buffer.getvalue()
+
+
+def unpack(content: bytes, folders: Sequence[Path]) -> None:
+    """Puts each folder in its place, whole; ValueError if a file is not as it was recorded."""
+    for place, folder in enumerate(folders):
+        fresh, old = folder.with_name(f".{folder.name}-{os.getpid()}.tmp"), folder.with_name(f"{folder.name}.old.tmp")
+        shutil.rmtree(fresh, ignore_errors=True)
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            members = [member for member in archive.getmembers() if member.name.partition("/")[0] == str(place)]
+            archive.extractall(fresh, members, filter="data")
+        if members:
+            _check(fresh / str(place))
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.exists():
+                os.replace(folder, old)
+            os.replace(fresh / str(place), folder)
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def end_of(log: Path) -> bytes:
+    """The last of what a task said."""
+    return log.read_bytes()[-LOG_BYTES:] if log.is_file() else b""
+
+
+def keep_log(content: bytes, log: Path) -> None:
+    """Puts it where it is looked for."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(content)
+
+
+def _check(folder: Path) -> None:
+    recorded = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["sha256"]
+    for name, digest in recorded.items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise ValueError(f"{name} is not as it was recorded; it was damaged on its way")
