@@ -9,16 +9,9 @@ the rest is named and left out. Runs count up to env step `until` (default: that
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no window, also where a display exists
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis import stats
 from pipeline.analysis.extent import stops_in_words
@@ -26,12 +19,12 @@ from pipeline.analysis.looks import looks
 from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
 from pipeline.analysis.sides import Side, side
 from pipeline.analysis.stage import DIGITS
-from pipeline.analysis.style import STYLE, save
+from pipeline.analysis.style import band, panels, save, step_axis, styled
 from pipeline.files import replaced_folder
 from tom.settings.fields import SettingsError
 
 STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
-FEW_SEEDS = 3
+FEW_SEEDS, FEW_POINTS = 3, 12
 KIND = ("method", "env")
 
 
@@ -105,38 +98,22 @@ def table_text(table: pd.DataFrame, one: Side, other: Side, statistic: str) -> I
 def draw(one: Side, other: Side, table: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame) -> Figure:
     """Learning curves of both, a panel per method and environment: seeds thin, means thick, t bands from 3 seeds."""
     styles = looks([one.name, other.name])
-    kinds = [(row.method, row.env) for row in table.itertuples()]
-    columns, rows = min(3, len(kinds)), -(-len(kinds) // 3)
-    size = max(3.6 * columns, 5.0), 2.8 * rows + 0.8
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    for ax, (method, env) in zip(axes.flat, kinds, strict=False):
+    figure, axes = panels(len(table), width=3.6, height=2.8, margin=0.8)
+    for ax, kind in zip(axes, table.itertuples(), strict=True):
         for runs, each in ((a, one), (b, other)):
             look = styles[each.name]
-            chosen = runs[(runs["method"] == method) & (runs["env"] == env)]
+            chosen = runs[(runs["method"] == kind.method) & (runs["env"] == kind.env)]
             wide = chosen.pivot(index="env_steps", columns="seed", values="return_mean").dropna()
             ax.plot(wide.index, wide, color=look.colour, linewidth=0.7, alpha=0.5)
-            mean = wide.mean(axis=1)
-            few = look.marker if len(mean) <= 12 else ""
-            ax.plot(
-                mean.index,
-                mean,
-                color=look.colour,
-                linestyle=look.line,
-                marker=few,
-                markersize=4,
-                linewidth=2.2,
-                label=each.name,
-            )
+            (thick,) = ax.plot(wide.index, wide.mean(axis=1), color=look.colour, linestyle=look.line, linewidth=2.2)
+            thick.set(marker=look.marker if len(wide) <= FEW_POINTS else "", markersize=4, label=each.name)
             if wide.shape[1] >= FEW_SEEDS:
-                ends = np.array([stats.mean_interval(row)[1:] for row in wide.to_numpy()], dtype=float)
-                ax.fill_between(wide.index, *ends.T, color=look.colour, alpha=0.14, linewidth=0)
-        ax.set(title=" ".join(filter(None, (method, env))), xlabel="environment steps")
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        sns.despine(ax=ax)
-    for ax in axes.flat[len(kinds) :]:
-        ax.remove()
-    axes[0][0].set_ylabel("return")
-    handles, labels = axes[0][0].get_legend_handles_labels()
+                low, high = np.array([stats.mean_interval(row)[1:] for row in wide.to_numpy()], dtype=float).T
+                band(ax, wide.index, low, high, look)
+        ax.set(title=" ".join(filter(None, (kind.method, kind.env))), xlabel="environment steps")
+        step_axis(ax)
+    axes[0].set_ylabel("return")
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, handlelength=3)
     return figure
 
@@ -178,9 +155,7 @@ def compared(first: str, second: str, statistic: str, until: str | None, out: Pa
     except ResultsError as error:
         raise SettingsError(str(error)) from None
     words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in (first, second))
-    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
-        figure = draw(one, other, table, a, b)
-        folder = write(out or root / "runs/compare" / words, table, figure)
-    plt.close(figure)
+    with styled():
+        folder = write(out or root / "runs/compare" / words, table, draw(one, other, table, a, b))
     lines = (*table_text(table, one, other, statistic), *left_out(one, other, a, b))
     return "\n".join((*lines, f"figure: {folder / 'curves.png'}"))
