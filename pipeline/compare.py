@@ -17,25 +17,15 @@ from pipeline.analysis import stats
 from pipeline.analysis.extent import stops_in_words
 from pipeline.analysis.looks import looks
 from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
+from pipeline.analysis.runs import RUN, STATISTICS, intervals, seeds_table
 from pipeline.analysis.sides import Side, side
 from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.style import band, panels, save, step_axis, styled
 from pipeline.files import replaced_folder
 from tom.settings.fields import SettingsError
 
-STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
 FEW_SEEDS, FEW_POINTS = 3, 12
-KIND = ("method", "env")
-
-
-def statistic_by_seed(runs: pd.DataFrame, statistic: str) -> pd.Series:
-    """The statistic of every run, by method, env and seed; ResultsError if one of them is there twice."""
-    found = {}
-    for key, rows in runs.groupby(["method", "env", "seed"], sort=False):
-        if rows["env_steps"].duplicated().any():
-            raise ResultsError(f"{' '.join(map(str, key))} is there twice: name a narrower folder")
-        found[key] = stats.seed_statistics(rows["env_steps"], rows["return_mean"])[statistic]
-    return pd.Series(found).rename_axis(["method", "env", "seed"])
+KIND = ["method", "env"]
 
 
 def aligned(one: Side, other: Side) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -46,29 +36,32 @@ def aligned(one: Side, other: Side) -> tuple[pd.DataFrame, pd.DataFrame]:
     return sides[0], sides[1]
 
 
+def statistic_by_run(runs: pd.DataFrame, statistic: str) -> pd.Series:
+    """The statistic of every run, by method, env and seed; ResultsError if one of them is there twice."""
+    for key in runs.loc[runs.duplicated([*RUN, "env_steps"]), RUN].itertuples(index=False):
+        raise ResultsError(f"{' '.join(map(str, key))} is there twice: name a narrower folder")
+    return seeds_table(runs).set_index(RUN)[statistic]
+
+
 def differences(one: pd.DataFrame, other: pd.DataFrame, statistic: str) -> pd.DataFrame:
     """Per method and environment that both have: each side's mean over the shared seeds, B - A and its t interval."""
-    a, b = statistic_by_seed(one, statistic), statistic_by_seed(other, statistic)
-    both = pd.DataFrame({"a": a, "b": b}).dropna()
-    rows = []
-    for (method, env), pairs in both.groupby(list(KIND), sort=False):
-        mean, low, high = stats.mean_interval(pairs["b"] - pairs["a"])
-        row = {"method": method, "env": env, "n_seeds": len(pairs), "a": pairs["a"].mean(), "b": pairs["b"].mean()}
-        rows.append({**row, "difference": mean, "low": low, "high": high})
-    if not rows:
+    sides = {"a": statistic_by_run(one, statistic), "b": statistic_by_run(other, statistic)}
+    both = pd.concat(sides, axis=1, join="inner").reset_index().assign(difference=lambda rows: rows["b"] - rows["a"])
+    if both.empty:
         raise ResultsError(f"they share no environment and seed: {_has(one)} against {_has(other)}")
-    return pd.DataFrame(rows)
+    a, b, difference = (intervals(both, KIND, name) for name in ("a", "b", "difference"))
+    table = difference.rename(columns={"mean": "difference"}).assign(a=a["mean"], b=b["mean"])
+    return table[[*KIND, "n_seeds", "a", "b", "difference", "low", "high"]]
 
 
 def _has(runs: pd.DataFrame) -> str:
-    cells = runs[["method", "env", "seed"]].drop_duplicates()
-    return ", ".join(f"{' '.join(map(str, row)).strip()}" for row in cells.itertuples(index=False))
+    cells = runs[RUN].drop_duplicates()
+    return ", ".join(" ".join(map(str, row)).strip() for row in cells.itertuples(index=False))
 
 
 def left_out(one: Side, other: Side, a: pd.DataFrame, b: pd.DataFrame) -> Iterator[str]:
     """Runs that only one side has, and environments in which the sides have runs of different lengths."""
-    keys = ["method", "env", "seed"]
-    cells = [runs.groupby(keys)["env_steps"].max() for runs in (a, b)]
+    cells = [runs.groupby(RUN)["env_steps"].max() for runs in (a, b)]
     for each, mine, theirs in ((one, *cells), (other, *reversed(cells))):
         alone = [" ".join(map(str, key)).strip() for key in mine.index.difference(theirs.index)]
         if alone:
