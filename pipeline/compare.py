@@ -9,40 +9,23 @@ the rest is named and left out. Runs count up to env step `until` (default: that
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no window, also where a display exists
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis import stats
 from pipeline.analysis.extent import stops_in_words
 from pipeline.analysis.looks import looks
 from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
+from pipeline.analysis.runs import RUN, STATISTICS, intervals, seeds_table
 from pipeline.analysis.sides import Side, side
 from pipeline.analysis.stage import DIGITS
-from pipeline.analysis.style import STYLE, save
+from pipeline.analysis.style import band, panels, save, step_axis, styled
 from pipeline.files import replaced_folder
 from tom.settings.fields import SettingsError
 
-STATISTICS = ("final", "final_window", "best_of_last_three", "cumulative_max", "auc", "auc_cumulative_max")
-FEW_SEEDS = 3
-KIND = ("method", "env")
-
-
-def statistic_by_seed(runs: pd.DataFrame, statistic: str) -> pd.Series:
-    """The statistic of every run, by method, env and seed; ResultsError if one of them is there twice."""
-    found = {}
-    for key, rows in runs.groupby(["method", "env", "seed"], sort=False):
-        if rows["env_steps"].duplicated().any():
-            raise ResultsError(f"{' '.join(map(str, key))} is there twice: name a narrower folder")
-        found[key] = stats.seed_statistics(rows["env_steps"], rows["return_mean"])[statistic]
-    return pd.Series(found).rename_axis(["method", "env", "seed"])
+FEW_SEEDS, FEW_POINTS = 3, 12
+KIND = ["method", "env"]
 
 
 def aligned(one: Side, other: Side) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -53,29 +36,32 @@ def aligned(one: Side, other: Side) -> tuple[pd.DataFrame, pd.DataFrame]:
     return sides[0], sides[1]
 
 
+def statistic_by_run(runs: pd.DataFrame, statistic: str) -> pd.Series:
+    """The statistic of every run, by method, env and seed; ResultsError if one of them is there twice."""
+    for key in runs.loc[runs.duplicated([*RUN, "env_steps"]), RUN].itertuples(index=False):
+        raise ResultsError(f"{' '.join(map(str, key))} is there twice: name a narrower folder")
+    return seeds_table(runs).set_index(RUN)[statistic]
+
+
 def differences(one: pd.DataFrame, other: pd.DataFrame, statistic: str) -> pd.DataFrame:
     """Per method and environment that both have: each side's mean over the shared seeds, B - A and its t interval."""
-    a, b = statistic_by_seed(one, statistic), statistic_by_seed(other, statistic)
-    both = pd.DataFrame({"a": a, "b": b}).dropna()
-    rows = []
-    for (method, env), pairs in both.groupby(list(KIND), sort=False):
-        mean, low, high = stats.mean_interval(pairs["b"] - pairs["a"])
-        row = {"method": method, "env": env, "n_seeds": len(pairs), "a": pairs["a"].mean(), "b": pairs["b"].mean()}
-        rows.append({**row, "difference": mean, "low": low, "high": high})
-    if not rows:
+    sides = {"a": statistic_by_run(one, statistic), "b": statistic_by_run(other, statistic)}
+    both = pd.concat(sides, axis=1, join="inner").reset_index().assign(difference=lambda rows: rows["b"] - rows["a"])
+    if both.empty:
         raise ResultsError(f"they share no environment and seed: {_has(one)} against {_has(other)}")
-    return pd.DataFrame(rows)
+    a, b, difference = (intervals(both, KIND, name) for name in ("a", "b", "difference"))
+    table = difference.rename(columns={"mean": "difference"}).assign(a=a["mean"], b=b["mean"])
+    return table[[*KIND, "n_seeds", "a", "b", "difference", "low", "high"]]
 
 
 def _has(runs: pd.DataFrame) -> str:
-    cells = runs[["method", "env", "seed"]].drop_duplicates()
-    return ", ".join(f"{' '.join(map(str, row)).strip()}" for row in cells.itertuples(index=False))
+    cells = runs[RUN].drop_duplicates()
+    return ", ".join(" ".join(map(str, row)).strip() for row in cells.itertuples(index=False))
 
 
 def left_out(one: Side, other: Side, a: pd.DataFrame, b: pd.DataFrame) -> Iterator[str]:
     """Runs that only one side has, and environments in which the sides have runs of different lengths."""
-    keys = ["method", "env", "seed"]
-    cells = [runs.groupby(keys)["env_steps"].max() for runs in (a, b)]
+    cells = [runs.groupby(RUN)["env_steps"].max() for runs in (a, b)]
     for each, mine, theirs in ((one, *cells), (other, *reversed(cells))):
         alone = [" ".join(map(str, key)).strip() for key in mine.index.difference(theirs.index)]
         if alone:
@@ -105,38 +91,22 @@ def table_text(table: pd.DataFrame, one: Side, other: Side, statistic: str) -> I
 def draw(one: Side, other: Side, table: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame) -> Figure:
     """Learning curves of both, a panel per method and environment: seeds thin, means thick, t bands from 3 seeds."""
     styles = looks([one.name, other.name])
-    kinds = [(row.method, row.env) for row in table.itertuples()]
-    columns, rows = min(3, len(kinds)), -(-len(kinds) // 3)
-    size = max(3.6 * columns, 5.0), 2.8 * rows + 0.8
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    for ax, (method, env) in zip(axes.flat, kinds, strict=False):
+    figure, axes = panels(len(table), width=3.6, height=2.8, margin=0.8)
+    for ax, kind in zip(axes, table.itertuples(), strict=True):
         for runs, each in ((a, one), (b, other)):
             look = styles[each.name]
-            chosen = runs[(runs["method"] == method) & (runs["env"] == env)]
+            chosen = runs[(runs["method"] == kind.method) & (runs["env"] == kind.env)]
             wide = chosen.pivot(index="env_steps", columns="seed", values="return_mean").dropna()
             ax.plot(wide.index, wide, color=look.colour, linewidth=0.7, alpha=0.5)
-            mean = wide.mean(axis=1)
-            few = look.marker if len(mean) <= 12 else ""
-            ax.plot(
-                mean.index,
-                mean,
-                color=look.colour,
-                linestyle=look.line,
-                marker=few,
-                markersize=4,
-                linewidth=2.2,
-                label=each.name,
-            )
+            (thick,) = ax.plot(wide.index, wide.mean(axis=1), color=look.colour, linestyle=look.line, linewidth=2.2)
+            thick.set(marker=look.marker if len(wide) <= FEW_POINTS else "", markersize=4, label=each.name)
             if wide.shape[1] >= FEW_SEEDS:
-                ends = np.array([stats.mean_interval(row)[1:] for row in wide.to_numpy()], dtype=float)
-                ax.fill_between(wide.index, *ends.T, color=look.colour, alpha=0.14, linewidth=0)
-        ax.set(title=" ".join(filter(None, (method, env))), xlabel="environment steps")
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        sns.despine(ax=ax)
-    for ax in axes.flat[len(kinds) :]:
-        ax.remove()
-    axes[0][0].set_ylabel("return")
-    handles, labels = axes[0][0].get_legend_handles_labels()
+                low, high = np.array([stats.mean_interval(row)[1:] for row in wide.to_numpy()], dtype=float).T
+                band(ax, wide.index, low, high, look)
+        ax.set(title=" ".join(filter(None, (kind.method, kind.env))), xlabel="environment steps")
+        step_axis(ax)
+    axes[0].set_ylabel("return")
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, handlelength=3)
     return figure
 
@@ -178,9 +148,7 @@ def compared(first: str, second: str, statistic: str, until: str | None, out: Pa
     except ResultsError as error:
         raise SettingsError(str(error)) from None
     words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in (first, second))
-    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
-        figure = draw(one, other, table, a, b)
-        folder = write(out or root / "runs/compare" / words, table, figure)
-    plt.close(figure)
+    with styled():
+        folder = write(out or root / "runs/compare" / words, table, draw(one, other, table, a, b))
     lines = (*table_text(table, one, other, statistic), *left_out(one, other, a, b))
     return "\n".join((*lines, f"figure: {folder / 'curves.png'}"))

@@ -310,7 +310,7 @@ def retarget(root: Path) -> None:
     [
         (lambda folder: (folder / "smoke/hopper/1/evals.csv").unlink(), "smoke/hopper/1/evals.csv is missing: make re"),
         (lambda folder: (folder / "smoke/hopper/0/rounds.csv").write_text("a\n1\n"), "rounds.csv: not a table of the"),
-        (lambda folder: (folder / "smoke/hopper/1/provenance.json").write_text("{}"), "not the record of a result"),
+        (lambda folder: (folder / "smoke/hopper/1/provenance.json").write_text("{}"), "not the record of a run"),
         (lambda folder: edit(folder / "smoke/hopper/1/provenance.json", settings="x"), "hopper/1: other settings than"),
         (lambda folder: retarget(folder.parents[1]), "is of tom and tom_other, not of tom and tom_kl"),
         (

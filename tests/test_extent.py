@@ -281,16 +281,19 @@ def test_a_comparison_is_of_equal_parts(results: Path) -> None:
         compare.compared("mbpo", "tom", "cumulative_max", "soon", None, results)
 
 
-def test_the_ablation_says_how_far_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = [("hopper", Path(str(seed)), seed) for seed in (0, 1)]
-    monkeypatch.setattr(ablation_tables, "read_places", lambda root: places)
-    for seed in (0, 1):
-        (tmp_path / str(seed)).mkdir()
-        (tmp_path / str(seed) / "provenance.json").write_text(json.dumps({"env_steps": 300, "total_env_steps": 600}))
-    assert ablation_tables.read_extents(tmp_path) == {"hopper": "300 of 600"}
-    (tmp_path / "1/provenance.json").write_text("{}")
+def test_the_ablation_says_how_far_it_goes(tmp_path: Path) -> None:
+    suite = {"scale": "smoke", "envs": ["hopper"], "seeds": [0, 1]}
+    folders = [tmp_path / ablation_tables.FOLDER / "smoke/hopper" / str(seed) for seed in (0, 1)]
+    made = {"scale": "smoke", "env": "hopper", "settings": "s", "origins": {}, "switches": {}, "runs": {}}
+    for seed, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        record = made | {"seed": seed, "env_steps": 300, "total_env_steps": 600}
+        (folder / "provenance.json").write_text(json.dumps(record))
+    records = ablation_tables.read_records(tmp_path, suite)
+    assert [ablation_tables.extent(record) for record in records.values()] == ["300 of 600"] * 2
+    (folders[1] / "provenance.json").write_text(json.dumps(made | {"seed": 1}))
     with pytest.raises(ResultsError, match="1 goes as far as all env steps, the first seed 300 of 600"):
-        ablation_tables.read_extents(tmp_path)
+        ablation_tables.read_records(tmp_path, suite)
 
 
 def test_line_ends_and_an_anchor_do_not_matter(tmp_path: Path) -> None:

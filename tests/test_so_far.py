@@ -64,12 +64,12 @@ def pairs(root: Path, ratios: list[float], **columns: float) -> None:
 
 
 def verdict(name: str, root: Path) -> tuple[str, str]:
-    found = judge(GROUP[name], read_recorded(root), CURVES)
+    found = judge(GROUP[name], read_recorded(root), PUBLISHED)
     return found.verdict, found.reason
 
 
 def estimate(name: str, root: Path, env: str = "halfcheetah") -> measures.Estimate:
-    return judge(GROUP[name], read_recorded(root), CURVES).ours[env]
+    return judge(GROUP[name], read_recorded(root), PUBLISHED).ours[env]
 
 
 def t_interval(values: list[float]) -> tuple[float, float]:
@@ -92,7 +92,7 @@ def test_the_band_is_that_of_the_same_learning_step(tmp_path: Path) -> None:
     low, high = t_interval([-1, 1, 2, 2])
     assert found == pytest.approx((1.0, low, high, 4), rel=1e-3)
     runs = read_recorded(tmp_path)
-    text = tables.remark(judge(GROUP["in_band_mbpo"], runs, CURVES), runs, CURVES)
+    text = tables.remark(judge(GROUP["in_band_mbpo"], runs, PUBLISHED), runs, PUBLISHED)
     assert text.endswith("env steps, our mean 5,215 is inside the published band 4,450 to 5,215 (mean 4,833)")
 
 
@@ -174,7 +174,7 @@ def test_collapses_are_counted_by_method(tmp_path: Path) -> None:
         record(tmp_path, "mbpo", seed, 1_000.0)
         record(tmp_path, "tom", seed, 1.0, returns=lambda step, seed=seed: 10.0 if step < 20_000 or seed else 1.0)
     runs = read_recorded(tmp_path)
-    text = tables.remark(judge(GROUP["critic_calm"], runs, CURVES), runs, CURVES)
+    text = tables.remark(judge(GROUP["critic_calm"], runs, PUBLISHED), runs, PUBLISHED)
     assert text == "halfcheetah: 0, 4 seeds, 40,000 of 300,000 env steps (collapse: MBPO 0 of 4, TOM 1 of 4)"
 
 

@@ -4,10 +4,10 @@ Simulated studies with a known truth: a nominal level is a promise, and with few
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,12 @@ SCORES = {"normal": 0.0, "with collapses": FAILING}
 
 
 class Study(NamedTuple):
-    """A bootstrapped statistic of one or two samples, and its true value if not that of a very large sample."""
+    """What is computed of one or two samples: a statistic to bootstrap, or an interval; and its true value.
 
-    statistic: Callable[..., Array]
+    An interval gets the true mean of a score before the samples. No true value: that of a very large sample.
+    """
+
+    of: Callable[..., Any]
     samples: int
     truth: float | None = None
 
@@ -38,6 +41,11 @@ BOOTSTRAPPED = {
     "mean over environments": Study(stats.pooled_mean, 1),
     "normalised average": Study(stats.mean_ratio, 2, 1.0),
     "probability of improvement": Study(stats.probability_of_improvement, 2, 0.5),
+}
+EXACT = {
+    "mean over seeds (t)": Study(lambda mean, one: stats.mean_interval(one), 1),
+    "difference paired by seed (t)": Study(lambda mean, one, other: stats.mean_interval(one - other), 2, 0.0),
+    "ratio of means (Fieller)": Study(lambda mean, one, other: stats.ratio_interval(one + 0.6 * mean, other), 2, 1.6),
 }
 
 
@@ -61,50 +69,26 @@ def bootstrap_coverage(
     if n_seeds < 2:
         return None
     rng = np.random.default_rng(seed)
-    truth = study.truth if study.truth is not None else float(study.statistic(draw(rng, failing, 1, 200_000)))
+    truth = study.truth if study.truth is not None else float(study.of(draw(rng, failing, 1, 200_000)))
     tail, covered = stats.bootstrap_tail(n_envs, n_seeds), 0
     per_chunk = max(1, 1_000_000 // (resamples * n_envs * n_seeds))  # bounds the memory, tens of MB
     for start in range(0, repeats, per_chunk):
         size = min(per_chunk, repeats - start), n_envs, n_seeds
         samples = [draw(rng, failing, *size) for _ in range(study.samples)]
-        redrawn = study.statistic(*(stats.resample_seeds(sample, resamples, rng) for sample in samples))
+        redrawn = study.of(*(stats.resample_seeds(sample, resamples, rng) for sample in samples))
         low, high = np.quantile(redrawn, [tail, 1 - tail], axis=-1)
         covered += int(((low <= truth) & (truth <= high)).sum())
     return covered / repeats
 
 
-def difference_coverage(n_seeds: int, failing: float, repeats: int = 4_000, seed: int = 0) -> float:
-    """Share of studies whose t interval of a mean difference, paired by seed, holds the truth 0."""
-    rng = np.random.default_rng(seed)
-    pairs = (draw(rng, failing, 2, n_seeds) for _ in range(repeats))
-    return _share((stats.mean_interval(one - other) for one, other in pairs), 0.0, repeats)
-
-
-def mean_coverage(n_seeds: int, failing: float, repeats: int = 4_000, seed: int = 0) -> float:
-    """Share of studies whose t interval of a mean holds the true mean."""
-    rng = np.random.default_rng(seed)
-    intervals = (stats.mean_interval(draw(rng, failing, n_seeds)) for _ in range(repeats))
-    return _share(intervals, LEVEL - FALL * failing, repeats)
-
-
-def ratio_coverage(n_seeds: int, failing: float, repeats: int = 4_000, seed: int = 0) -> float:
-    """Share of studies whose Fieller interval of a ratio of means, in truth 1.6, holds it."""
-    rng = np.random.default_rng(seed)
-    pairs = (draw(rng, failing, 2, n_seeds) for _ in range(repeats))
-    mean = LEVEL - FALL * failing
-    return _share((stats.ratio_interval(one + 0.6 * mean, other) for one, other in pairs), 1.6, repeats)
-
-
-def _share(intervals: Iterable[tuple[float, float | None, float | None]], truth: float, repeats: int) -> float:
-    held = sum(low is not None and high is not None and low <= truth <= high for _, low, high in intervals)
+def exact_coverage(study: Study, n_seeds: int, failing: float, repeats: int = 4_000, seed: int = 0) -> float:
+    """Share of studies of one environment whose 95 % interval by an exact formula holds the truth."""
+    rng, mean, held = np.random.default_rng(seed), LEVEL - FALL * failing, 0
+    truth = mean if study.truth is None else study.truth
+    for _ in range(repeats):
+        _, low, high = study.of(mean, *draw(rng, failing, study.samples, n_seeds))
+        held += low <= truth <= high
     return held / repeats
-
-
-EXACT = {
-    "mean over seeds (t)": mean_coverage,
-    "difference paired by seed (t)": difference_coverage,
-    "ratio of means (Fieller)": ratio_coverage,
-}
 
 
 def coverage_table() -> pd.DataFrame:
@@ -112,8 +96,8 @@ def coverage_table() -> pd.DataFrame:
     rows: list[tuple[str, str, int, int, float | None]] = []
     for scores, failing in SCORES.items():
         for n_seeds in N_SEEDS:
-            for name, simulate in EXACT.items():
-                rows.append((name, scores, 1, n_seeds, simulate(n_seeds, failing)))
+            for name, study in EXACT.items():
+                rows.append((name, scores, 1, n_seeds, exact_coverage(study, n_seeds, failing)))
             for name, study in BOOTSTRAPPED.items():
                 share = bootstrap_coverage(N_ENVS, n_seeds, study, failing=failing)
                 rows.append((f"{name} (bootstrap)", scores, N_ENVS, n_seeds, share))

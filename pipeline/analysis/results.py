@@ -3,17 +3,23 @@
 import difflib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.extent import TOTAL, so_far
+from pipeline.analysis.runs import RUN, named
 from pipeline.files import read_yaml
 
+TRAIN_FIRST = "train this cell first, or take it out of grid in params.yaml"
 RECORD = "provenance.json"  # beside a run's evaluations
 COLUMNS = ["env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean"]
 
@@ -33,22 +39,44 @@ class Grid:
     until: dict[str, int] = field(default_factory=dict)  # by environment
 
 
-def read_grid(params: Path) -> Grid:
-    """The scale and the grid of params.yaml; ResultsError if a key is missing, empty or lists something twice."""
+@contextmanager
+def reading(path: Path, kind: str, missing: str = "") -> Iterator[None]:
+    """Turns what goes wrong in the block, which reads a file, into a ResultsError: it is missing, or not of its kind.
+
+    `missing` is what is to be done about the first.
+    """
     try:
+        yield
+    except FileNotFoundError:
+        raise ResultsError(": ".join(filter(None, (f"{path} is missing", missing)))) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException) as error:
+        raise ResultsError(f"{path}: not {kind} ({str(error).partition(chr(10))[0]})") from error
+
+
+def read_grid(params: Path, suite: str = "") -> Grid:
+    """The scale and the grid of params.yaml, or those of a suite; ResultsError if they are none.
+
+    Each list has to be there, and has at least one entry and none twice.
+    """
+    with reading(params, f"a file with the scale and the grid of {suite or 'the returns'}"):
         config = read_yaml(params.read_text(encoding="utf-8"))
-        scale, grid = config["scale"], config["grid"]
+        scale, grid = (config[suite]["scale"], config[suite]) if suite else (config["scale"], config["grid"])
         axes = {axis: list(grid[axis]) for axis in ("methods", "envs", "seeds")}
         until = grid.get("until")
         stops = dict.fromkeys(axes["envs"], until) if isinstance(until, int) else dict(until or {})
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"{params}: cannot read scale and grid ({str(error).splitlines()[0]})") from error
     for axis, values in axes.items():
         if not values:
-            raise ResultsError(f"{params}: grid.{axis} is empty")
+            raise ResultsError(f"{params}: {suite or 'grid'}.{axis} is empty")
         if len(set(values)) != len(values):
-            raise ResultsError(f"{params}: grid.{axis} lists something twice: {values}")
+            raise ResultsError(f"{params}: {suite or 'grid'}.{axis} lists something twice: {values}")
     return Grid(scale, axes["methods"], axes["envs"], axes["seeds"], stops)
+
+
+def read_record(folder: Path, names: Iterable[str], missing: str = "") -> dict[str, Any]:
+    """What was recorded with a run; ResultsError if it lacks one of these entries, or is not there."""
+    with reading(folder / RECORD, "the record of a run", missing):
+        found: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return found | {name: found[name] for name in names}
 
 
 def read_results(results: Path, grid: Grid) -> pd.DataFrame:
@@ -61,7 +89,7 @@ def read_results(results: Path, grid: Grid) -> pd.DataFrame:
     cells = list(_read_cells(results, grid))
     _check_same_steps(cells)
     table = pd.concat([rows for _, rows in cells], ignore_index=True)
-    last = table.groupby(["method", "env", "seed"])["env_steps"].transform("max")
+    last = table.groupby(RUN)["env_steps"].transform("max")
     return table if (last < table[TOTAL]).any() else table.drop(columns=TOTAL)
 
 
@@ -69,67 +97,49 @@ def _read_cells(results: Path, grid: Grid) -> Iterator[tuple[Path, pd.DataFrame]
     for env, method, seed in product(grid.envs, grid.methods, grid.seeds):
         path = results / grid.scale / method / env / str(seed) / "evals.csv"
         rows = cut(read_evaluations(path), path, grid.until.get(env))
-        rows.insert(0, "seed", seed)
-        rows.insert(0, "env", env)
-        rows.insert(0, "method", method)
-        yield path, rows
+        yield path, named(rows, method=method, env=env, seed=seed)
 
 
 def cut(rows: pd.DataFrame, path: Path, until: int | None) -> pd.DataFrame:
-    """The rows of an evals.csv up to `until`, or of a whole run where that is None, with the column TOTAL.
-
-    ResultsError if it does not go as far.
-    """
-    reached = int(rows["env_steps"].iloc[-1])
-    total = total_env_steps(path.parent, reached)
+    """The rows of an evals.csv up to `until`, or of a whole run where that is None; ResultsError if it ends before."""
+    reached, total = (int(rows[name].iloc[-1]) for name in ("env_steps", TOTAL))
     if reached < min(until or total, total):
         wanted = f"grid.until is {until:,}" if until else "there is no grid.until"
         raise ResultsError(
             f"{path} goes as far as {so_far(reached, total)} env steps, and {wanted}: "
             f"go on with `make repro`, or write `until: {reached}` below `grid:` in params.yaml"
         )
-    rows[TOTAL] = total
     return rows[rows["env_steps"] <= until] if until else rows
 
 
-def total_env_steps(folder: Path, reached: int) -> int:
-    """The env steps of the whole run, of which `reached` are recorded; a record that does not say is whole."""
-    path = folder / RECORD
-    return total_in(str(path), path.read_text(encoding="utf-8") if path.is_file() else "", reached)
+def read_evaluations(path: Path, text_of: Callable[[Path], str] = Path.read_text) -> pd.DataFrame:
+    """The rows of one evals.csv with the column TOTAL; ResultsError names the file and what is wrong with it.
 
-
-def total_in(path: str, text: str, reached: int) -> int:
-    """The same of the text of the record at a path; ResultsError if that is none."""
-    try:
-        return int(json.loads(text).get(TOTAL, reached)) if text else reached
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ResultsError(f"{path}: not the record of a run ({error})") from None
-
-
-def read_evaluations(path: Path, text: str | None = None) -> pd.DataFrame:
-    """The rows of one evals.csv, or of its `text`; ResultsError names the file and what is wrong with it."""
-    if text is None and not path.is_file():
-        raise ResultsError(f"{path} is missing: train this cell first, or take it out of grid in params.yaml")
-    try:
-        rows = pd.read_csv(
-            path if text is None else io.StringIO(text), dtype=str
-        )  # converted below: exactly, whatever pandas' own parser rounds
-        rows = rows[COLUMNS].astype(dict.fromkeys(COLUMNS, np.float64))
-    except (ValueError, KeyError) as error:  # pandas' parser errors are ValueErrors
-        raise ResultsError(f"{path}: not a table of evaluations ({str(error).splitlines()[0]})") from error
+    TOTAL is the env steps of the whole run by the record beside it; one that does not say is of a whole run.
+    """
+    with reading(
+        path, "a table of evaluations", TRAIN_FIRST
+    ):  # as text: numbers exactly, whatever pandas' parser rounds
+        rows = pd.read_csv(io.StringIO(text_of(path)), dtype=str)[COLUMNS].astype(dict.fromkeys(COLUMNS, np.float64))
     if rows.empty:
         raise ResultsError(f"{path} has no evaluation")
-    bad = ~np.isfinite(rows.to_numpy())
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
+    for row, column in np.argwhere(~np.isfinite(rows.to_numpy())):
         raise ResultsError(f"{path}: row {row + 1} has no finite {COLUMNS[column]}")
     steps = rows["env_steps"].to_numpy()
-    if len(set(steps)) != len(steps):
-        twice = steps[rows["env_steps"].duplicated()][0]
-        raise ResultsError(f"{path}: env_steps {twice:.0f} appears twice")
+    for step in steps[rows["env_steps"].duplicated()]:
+        raise ResultsError(f"{path}: env_steps {step:.0f} appears twice")
     if (np.diff(steps) < 0).any() or steps[0] != 0:
         raise ResultsError(f"{path}: env_steps must start at 0 and rise, not {steps[:4].tolist()}")
-    return rows.astype({"env_steps": np.int64})
+    return rows.astype({"env_steps": np.int64}).assign(**{TOTAL: _total(path.with_name(RECORD), steps[-1], text_of)})
+
+
+def _total(path: Path, reached: float, text_of: Callable[[Path], str]) -> int:
+    with reading(path, "the record of a run"):
+        try:
+            text = text_of(path)
+        except FileNotFoundError:
+            return int(reached)
+        return int(json.loads(text).get(TOTAL, reached))
 
 
 def _check_same_steps(cells: list[tuple[Path, pd.DataFrame]]) -> None:

@@ -1,14 +1,15 @@
 """What a word on the command line stands for: the runs of a method, a scale, a folder or a git revision."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.analysis.extent import TOTAL
-from pipeline.analysis.results import RECORD, ResultsError, nearest, read_evaluations, total_env_steps, total_in
+from pipeline.analysis.results import ResultsError, nearest, read_evaluations
+from pipeline.analysis.runs import RUN
 
 RESULTS = Path("reports") / "results"
 
@@ -50,12 +51,8 @@ def _folders(folder: Path) -> pd.DataFrame:
             continue
         config = path.with_name("config.yaml")
         values: Any = OmegaConf.load(config) if config.is_file() else {}
-        method, env, seed = (values.get(key) for key in ("method", "env", "seed"))
-        if method is None or env is None or seed is None:
-            method, env, seed = path.parts[-4:-1]
-        rows = read_evaluations(path)
-        total = total_env_steps(path.parent, int(rows["env_steps"].iloc[-1]))
-        found.append(rows.assign(method=str(method), env=str(env), seed=int(seed), **{TOTAL: total}))
+        names = [values.get(key) for key in RUN]
+        found.append(_of_run(read_evaluations(path), path.parts[-4:-1] if None in names else names))
     if not found:
         raise ResultsError(f"{folder} has no run: no evals.csv lies below it")
     return pd.concat(found, ignore_index=True)
@@ -64,19 +61,23 @@ def _folders(folder: Path) -> pd.DataFrame:
 def _revision(root: Path, revision: str, scale: str) -> pd.DataFrame:
     """The results recorded in a commit at a scale, read without touching the working tree."""
     place = (RESULTS / scale).as_posix()
-    names = _git(root, "ls-tree", "-r", "--name-only", revision, f"{place}/").split()
-    found = []
-    for name in names:
-        if name.endswith("/evals.csv"):
-            text = _git(root, "show", f"{revision}:./{name}")  # ./: in another repository too
-            method, env, seed = name.split("/")[-4:-1]
-            rows = read_evaluations(Path(f"{revision[:12]}:{name}"), text)
-            record = f"{name.rpartition('/')[0]}/{RECORD}"
-            total = total_in(record, _git(root, "show", f"{revision}:./{record}"), int(rows["env_steps"].iloc[-1]))
-            found.append(rows.assign(method=method, env=env, seed=int(seed), **{TOTAL: total}))
-    if not found:
+    listed = _git(root, "ls-tree", "-r", "--name-only", revision, f"{place}/").split()
+    files = [Path(f"{revision}:./{name}") for name in listed]  # ./: in another repository too
+
+    def text_of(path: Path) -> str:
+        if path not in files:
+            raise FileNotFoundError(path)
+        return _git(root, "show", path.as_posix())
+
+    paths = [path for path in files if path.name == "evals.csv"]
+    if not paths:
         raise ResultsError(f"revision {revision[:12]} has no results at scale {scale}")
-    return pd.concat(found, ignore_index=True)
+    return pd.concat([_of_run(read_evaluations(p, text_of), p.parts[-4:-1]) for p in paths], ignore_index=True)
+
+
+def _of_run(rows: pd.DataFrame, names: Sequence[Any]) -> pd.DataFrame:
+    method, env, seed = names
+    return rows.assign(method=str(method), env=str(env), seed=int(seed))
 
 
 def _git(root: Path, *words: str) -> str:

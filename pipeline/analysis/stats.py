@@ -105,15 +105,16 @@ def bootstrap_tail(n_envs: int, n_seeds: int, level: float = 0.95) -> float:
 def bootstrap_interval(
     statistic: Callable[..., Array],
     samples: Sequence[ArrayLike],
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     resamples: int = 10_000,
     level: float = 0.95,
 ) -> tuple[Array, Array | None, Array | None]:
     """`statistic` of the samples, each [E, S], with its stratified expanded-percentile bootstrap interval.
 
-    `statistic` takes arrays [..., E, S]. Low and high are None with one seed. For the real coverage see
-    pipeline/analysis/coverage.py.
+    `statistic` takes arrays [..., E, S]. Low and high are None with one seed. Without a stream the draws are those of
+    SEED. For the real coverage see pipeline/analysis/coverage.py.
     """
+    rng = rng or np.random.default_rng(SEED)
     values = [np.asarray(sample) for sample in samples]
     envs, seeds = values[0].shape
     centre = statistic(*values)
@@ -126,7 +127,7 @@ def bootstrap_interval(
 
 
 def iqm_interval(
-    scores: ArrayLike, rng: np.random.Generator, level: float = 0.95
+    scores: ArrayLike, rng: np.random.Generator | None = None, level: float = 0.95
 ) -> tuple[float, float | None, float | None]:
     """Interquartile mean of `scores` [E, S] with its `bootstrap_interval`."""
     return floats(bootstrap_interval(interquartile_mean, [scores], rng, level=level))
@@ -147,7 +148,7 @@ def interval_of_mean(
         different, place = np.unique(means.reshape(-1, *sample.shape[1:]), axis=0, return_inverse=True)
         return np.array([statistic(mean) for mean in different])[place.ravel()].reshape(index.shape[:-2])
 
-    return floats(bootstrap_interval(of_drawn, [np.arange(len(sample))[None]], np.random.default_rng(SEED)))
+    return floats(bootstrap_interval(of_drawn, [np.arange(len(sample))[None]]))
 
 
 def spearman(values: ArrayLike) -> float:

@@ -1,7 +1,9 @@
 """What figures have in common: their style, panels of one size, a legend of methods, and bytes without a clock."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -12,6 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.looks import Look, spelled
 from pipeline.files import replaced_folder
@@ -19,13 +22,23 @@ from pipeline.files import replaced_folder
 NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
 STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
+COLUMNS = 3  # of panels, where there are more of them
 TITLES = {"cumulative_max": "best return of the run", "final": "last return of the run"}
 
 
-def panels(count: int, width: float, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels of this size in inches."""
+@contextmanager
+def styled(ground: str = "whitegrid", font_scale: float = 1.05) -> Iterator[None]:
+    """The style of every figure, for a block or, as a decorator, for a function that draws one."""
+    with sns.axes_style(ground, rc=STYLE), sns.plotting_context("paper", font_scale=font_scale):
+        yield
+
+
+def panels(
+    count: int, width: float, height: float, columns: int = COLUMNS, margin: float = 0.6, least: float = 5.0
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels of this size in inches, `margin` higher than they are and at least so wide."""
     across, down = min(count, columns), -(-count // columns)
-    size = max(width * across, 5.0), height * down + 0.6
+    size = max(width * across, least), height * down + margin
     figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
     for ax in axes.flat[count:]:
         ax.remove()
@@ -34,21 +47,42 @@ def panels(count: int, width: float, height: float, columns: int = 3) -> tuple[F
     return figure, list(axes.flat[:count])
 
 
-def legend(figure: Figure, styles: dict[str, Look]) -> None:
-    """A line for each method, below the panels."""
+def step_axis(ax: Axes, ticks: int | None = None) -> None:
+    """Environment steps along the panel, in thousands, with about so many ticks."""
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if ticks:
+        ax.xaxis.set_major_locator(MaxNLocator(ticks, steps=STEPS))
+
+
+def band(ax: Axes, steps: Any, low: Any, high: Any, look: Look, alpha: float = 0.14, **more: Any) -> None:
+    """What lies between two curves, in the method's colour."""
+    ax.fill_between(steps, low, high, color=look.colour, alpha=alpha, linewidth=0, **more)
+
+
+def caption(figure: Figure, text: str) -> None:
+    """What the whole figure shows, above its panels."""
+    figure.suptitle(text, fontsize="small", color="0.35")
+
+
+def legend(
+    figure: Figure, styles: dict[str, Look], name: Callable[[str], str] = spelled, also: Sequence[Line2D] = ()
+) -> None:
+    """A line for each method under its `name`, and those that are there `also`, below the panels."""
     handles = [
-        Line2D([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=spelled(method))
+        Line2D([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=name(method))
         for method, look in styles.items()
     ]
-    columns = min(len(handles), max(2, int(figure.get_figwidth() / 1.7)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+    columns = min(len(handles) + len(also), max(2, int(figure.get_figwidth() / 1.7)))
+    figure.legend(handles=[*handles, *also], loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
 
 
-def write_figures(target: Path, figures: Iterable[tuple[str, Figure]], dpi: int) -> Path:
-    """Replaces `target` by the figures under their names; returns `target`."""
+def write_figures(target: Path, figures: Iterable[tuple[str, Figure]], dpi: int, without: str = "") -> Path:
+    """Replaces `target` by the figures under their names, or by a file that says why it is `without`; its path."""
     with replaced_folder(target) as folder:
         for name, figure in figures:
             save(figure, folder / name, dpi)
+        if without and not any(folder.iterdir()):
+            (folder / "none.txt").write_text(f"{without}\n", encoding="utf-8")
     return target
 
 

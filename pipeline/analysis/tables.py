@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.analysis.runs import named
 from pipeline.analysis.stage import DIGITS
 from pipeline.files import replaced_folder
 
@@ -25,7 +26,7 @@ def write_tables(
 
 def at_one_scale(tables: Mapping[str, pd.DataFrame], scale: str) -> dict[str, pd.DataFrame]:
     """The tables with the scale of all their rows as their first column."""
-    return {name: table.assign(scale=scale)[["scale", *table.columns]] for name, table in tables.items()}
+    return {name: named(table, scale=scale) for name, table in tables.items()}
 
 
 def table_lines(head: Iterable[str], rows: Iterable[Iterable[str]], align: str) -> Iterator[str]:

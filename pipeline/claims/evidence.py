@@ -33,6 +33,10 @@ class Evidence:
     curves: pd.DataFrame
     tables: Mapping[str, pd.DataFrame | None]
 
+    def of(self, method: str, env: str) -> pd.DataFrame:
+        """The curves of a method on an environment."""
+        return self.curves[(self.curves["method"] == method) & (self.curves["env"] == env)]
+
 
 def read_ours(root: Path) -> Evidence:
     """The tables below `root`/reports/tables; ResultsError names a file or column that is missing or has a gap."""

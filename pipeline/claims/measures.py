@@ -33,9 +33,7 @@ Measure = Callable[[Evidence, Claim], dict[str, Estimate]]
 
 def heights(evidence: Evidence, method: str, env: str, window: tuple[float, float]) -> Array:
     """Each seed's mean height of the cumulative maximum over a part of the run [seeds]; at its end for (1, 1)."""
-    curves = evidence.curves
-    rows = curves[(curves["method"] == method) & (curves["env"] == env)]
-    return np.array([_height(run, window) for _, run in rows.groupby("seed", sort=True)])
+    return np.array([_height(run, window) for _, run in evidence.of(method, env).groupby("seed", sort=True)])
 
 
 def _height(run: pd.DataFrame, window: tuple[float, float]) -> float:
@@ -81,7 +79,7 @@ def normalised_average(evidence: Evidence, claim: Claim) -> dict[str, Estimate]:
     mine, other = (
         np.array([heights(evidence, method, env, claim.window) for env in claim.envs]) for method in claim.methods
     )
-    interval = stats.bootstrap_interval(stats.mean_ratio, [mine, other], np.random.default_rng(stats.SEED))
+    interval = stats.bootstrap_interval(stats.mean_ratio, [mine, other])
     return {ALL: Estimate(*stats.floats(interval), n_seeds=mine.shape[1])}
 
 
@@ -128,8 +126,7 @@ def band_gap(root: Path, evidence: Evidence, claim: Claim) -> dict[str, Estimate
 
 def curve(evidence: Evidence, method: str, env: str) -> "pd.Series[float]":
     """The mean curve over seeds by env step."""
-    rows = evidence.curves[(evidence.curves["method"] == method) & (evidence.curves["env"] == env)]
-    return rows.groupby("env_steps")["cumulative_max"].mean()
+    return evidence.of(method, env).groupby("env_steps")["cumulative_max"].mean()
 
 
 def spans(evidence: Evidence, claim: Claim, env: str) -> list[tuple[float, float]]:

@@ -91,10 +91,7 @@ def _lacking(claim: Claim, rows: pd.DataFrame, method: str, env: str) -> str:
 
 def _short(ours: Evidence, published: Evidence, method: str, env: str) -> str:
     """A run that ends before the published one says nothing about its end."""
-    ends = [
-        part.curves[(part.curves["method"] == method) & (part.curves["env"] == env)]["env_steps"].max()
-        for part in (ours, published)
-    ]
+    ends = [part.of(method, env)["env_steps"].max() for part in (ours, published)]
     if any(pd.isna(end) for end in ends) or ends[0] >= ends[1]:
         return ""
     return f"{method} on {env} ends at {ends[0]:,.0f} of {ends[1]:,.0f} steps"

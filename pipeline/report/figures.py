@@ -7,17 +7,16 @@ in, same bytes out.
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from pipeline.analysis.extent import at_scale
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STEPS, STYLE, legend, panels, write_figures
+from pipeline.analysis.style import band, caption, legend, panels, step_axis, styled, write_figures
 from pipeline.report.scored import averages, improvement, profiles
 
 
@@ -27,19 +26,11 @@ def model_error(table: pd.DataFrame, scale: str) -> Figure:
     figure, axes = panels(len(envs), width=3.4, height=3.0)
     for ax, env in zip(axes, envs, strict=True):
         for row in table[table["env"] == env].itertuples():
-            look = styles[row.method]
-            ax.plot(
-                [row.rmse, row.rmse_weighted], [row.cumulative_max] * 2, color=look.colour, linewidth=0.8, alpha=0.6
-            )
-            ax.plot(
-                row.rmse,
-                row.cumulative_max,
-                look.marker,
-                markersize=7,
-                markerfacecolor="white",
-                markeredgecolor=look.colour,
-            )
-            ax.plot(row.rmse_weighted, row.cumulative_max, look.marker, markersize=7, color=look.colour)
+            look, best = styles[row.method], row.cumulative_max
+            dot: dict[str, Any] = {"marker": look.marker, "linestyle": "", "markersize": 7, "color": look.colour}
+            ax.plot([row.rmse, row.rmse_weighted], [best] * 2, color=look.colour, linewidth=0.8, alpha=0.6)
+            ax.plot(row.rmse, best, **dot, markerfacecolor="white")
+            ax.plot(row.rmse_weighted, best, **dot)
         ax.set(title=env, xlabel="model error (RMSE, normalised targets)")
     axes[0].set_ylabel("best return of the run")
     handles = [
@@ -47,34 +38,26 @@ def model_error(table: pd.DataFrame, scale: str) -> Figure:
         for method, look in styles.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False)
-    caption = (
-        f"Last tenth of each run, scale “{scale}”; open: every stored transition alike, filled: weighted by the method"
-    )
-    figure.suptitle(caption, fontsize="small", color="0.35")
+    kinds = "open: every stored transition alike, filled: weighted by the method"
+    caption(figure, f"Last tenth of each run, scale “{scale}”; {kinds}")
     return figure
 
 
 def published_curves(table: pd.DataFrame, _: str) -> Figure:
     """The digitised Figure 3 of the paper in this project's colours."""
     styles, envs = looks(table["method"].unique()), list(table["env"].unique())
-    figure, axes = panels(len(envs), width=3.3, height=2.6, columns=3)
+    figure, axes = panels(len(envs), width=3.3, height=2.6)
     for ax, env in zip(axes, envs, strict=True):
         for method, rows in table[table["env"] == env].groupby("method", sort=False):
             look = styles[str(method)]
-            ax.fill_between(
-                rows["env_steps"], rows["return_low"], rows["return_high"], color=look.colour, alpha=0.14, linewidth=0
-            )
+            band(ax, rows["env_steps"], rows["return_low"], rows["return_high"], look)
             ax.plot(rows["env_steps"], rows["return_mean"], color=look.colour, linestyle=look.line, linewidth=1.8)
         ax.set(title=env, xlabel="environment steps")
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        ax.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+        step_axis(ax, 4)
     axes[0].set_ylabel("best return so far")
     legend(figure, styles)
-    figure.suptitle(
-        "Published curves, digitised (Ma et al., 2023, Figure 3); band: about one standard error of 4 seeds",
-        fontsize="small",
-        color="0.35",
-    )
+    about = "band: about one standard error of 4 seeds"
+    caption(figure, f"Published curves, digitised (Ma et al., 2023, Figure 3); {about}")
     return figure
 
 
@@ -86,6 +69,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame, str], Figure]] = {
 }
 
 
+@styled()
 def make(root: Path) -> Path:
     """Replaces `root`/reports/figures/report and returns its path; FileNotFoundError if a table is not there."""
     reports = root / "reports"
@@ -94,9 +78,8 @@ def make(root: Path) -> Path:
     tables = {name: pd.read_csv(reports / "tables" / "report" / f"{name}.csv") for name in DRAWN}
     made = {name: (draw, tables[name]) for name, draw in DRAWN.items() if not tables[name].empty}
     made["published_curves"] = (published_curves, pd.read_csv(reports / "paper" / "fig3_curves.csv"))
-    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
-        figures = ((name, draw(table, scale)) for name, (draw, table) in made.items())
-        return write_figures(reports / "figures/report", figures, dpi=150)
+    figures = ((name, draw(table, scale)) for name, (draw, table) in made.items())
+    return write_figures(reports / "figures/report", figures, dpi=150)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.tables import table_lines
 from pipeline.files import ROOT
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
@@ -63,14 +64,12 @@ def text(value: Any) -> str:
 def lines(root: Path = ROOT) -> Iterator[str]:
     """The table, one line per setting in the order of the settings classes."""
     known = facts(root)
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield f"| {' | '.join('---' for _ in COLUMNS)} |"
+    rows = []
     for key, field in settings_by_key().items():
-        fact = known.get(key, {})
-        rule = field.metadata
+        fact, rule = known.get(key, {}), field.metadata
         told = [fact.get(column, "") for column in ("paper", "released")]
-        cells = (f"`{key}`", text(field.default), *told, rule["unit"], rule["origin"], fact.get("source", ""))
-        yield f"| {' | '.join(cells)} |"
+        rows.append((f"`{key}`", text(field.default), *told, rule["unit"], rule["origin"], fact.get("source", "")))
+    return table_lines(COLUMNS, rows, "l")
 
 
 def render(root: Path = ROOT) -> str:

@@ -19,7 +19,7 @@ from pipeline.analysis.stage import made
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.files import write_file
-from pipeline.report.pictures import PROTOCOL, every_picture, pictures
+from pipeline.report.pictures import PROTOCOL, drawn_as, pictures
 from pipeline.suites.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
 from pipeline.suites.returns.page import HEADINGS
 
@@ -72,7 +72,7 @@ def evidence(reports: Path, so_far: pd.DataFrame) -> dict[str, Any]:
     runs = pd.read_csv(tables / "runs.csv")
     return {
         "claims": list(verdicts(*read_tables(tables), so_far)),
-        "drawn": every_picture(reports, "evidence", *PROTOCOL, named=True),
+        "drawn": drawn_as(reports, "evidence/*", *PROTOCOL, named=True),
         "runs": [] if runs.empty else list(run_rows(runs)),
         "about": NOTHING if runs.empty else CLOCK,
         "caption": RUNS_CAPTION,

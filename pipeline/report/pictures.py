@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHOWN = 0.7  # of a picture's pixels: they are drawn for print
-# Every figure by folder and file name: (heading, what it shows, table with its data).
+# Figures by folder and file name, `*` for all that a suite drew: (heading, what they show, table with their data).
 FIGURES = {
     "report/published_curves": (
         "Published learning curves",
@@ -43,42 +43,33 @@ FIGURES = {
         "Each run's model error in its last rounds and its best return, one panel per environment.",
         "tables/report/model_error.csv",
     ),
-}
-# The other suites' figures, by folder: (heading, what they show, table with their data); drawn by their own stages.
-SUITES = {
-    "road": (
+    "road/*": (
         "Road-and-Rocks (Figure 2)",
         "The map, the returns of TOM and of offline MBPO along training, and TOM's weights over the map.",
         "tables/road/curves.csv",
     ),
-    "weights": (
+    "weights/*": (
         "Weights on a curated buffer (Figure 4)",
         "Mean weight of each chunk of a buffer, half random data, half the replay of SAC, beside the published bars.",
         "tables/weights/bars.csv",
     ),
-    "ablation": (
+    "ablation/*": (
         "One switch at a time",
         "What each setting by which one method differs from another does, alone, all added up, and all together.",
         "tables/ablation/attribution.csv",
     ),
-    "age": (
+    "age/*": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",
         "tables/age/heatmap.csv",
     ),
 }
-PROTOCOL = (  # the suite of evidence, which has a section of its own
+PROTOCOL = (  # the figures of the suite of evidence, which has a section of its own
     "How far the runs have come",
     "Returns at every evaluation and their maximum so far beside the published mean and band, the effective share of "
     "the buffer, the critic's mean Q, and the model's errors on the newest rows, by learning steps.",
     "tables/evidence/curves.csv",
 )
-NOT_DRAWN = {
-    "road": "the suite Road-and-Rocks has no figure here",
-    "weights": "the suite of the curated buffer has no figure here",
-    "ablation": "the suite of the switches has no figure here",
-    "age": "the weights by age have no figure here",
-}
 
 
 @dataclass(frozen=True)
@@ -95,36 +86,24 @@ class Picture:
     height: int
 
 
-def picture(reports: Path, name: str, heading: str, text: str, table: str) -> Picture | None:
-    """The figure `name` below reports/figures; None if it was not drawn."""
-    path = reports / "figures" / f"{name}.png"
-    if not path.is_file():
-        return None
-    content = path.read_bytes()
-    width, height = struct.unpack(">II", content[16:24])  # where a PNG has its size
-    data = base64.b64encode(content).decode("ascii")
-    vector = f"figures/{name}.pdf"
-    size = round(SHOWN * width), round(SHOWN * height)
-    return Picture(heading, text, f"{heading}: {text}", table, vector, data, *size)
-
-
 def pictures(reports: Path) -> tuple[list[Picture], list[tuple[str, str]]]:
     """Every figure that was drawn, and of the others the heading with what it would need."""
     drawn, absent = [], []
-    for name, (heading, text, table) in FIGURES.items():
-        found = picture(reports, name, heading, text, table)
-        drawn.append(found) if found else absent.append((heading, NOT_DRAWN.get(name, "no data at this scale")))
-    for suite, about in SUITES.items():
-        made = every_picture(reports, suite, *about)
-        drawn.extend(made)
+    for name, about in FIGURES.items():
+        made = drawn_as(reports, name, *about)
+        drawn += made
         if not made:
-            absent.append((about[0], NOT_DRAWN[suite]))
+            absent.append((about[0], "the suite has no figure here" if "*" in name else "no data at this scale"))
     return drawn, absent
 
 
-def every_picture(reports: Path, suite: str, heading: str, text: str, table: str, named: bool = False) -> list[Picture]:
-    """Every figure of a suite, in the order of their names, which are in the headings where they are to be `named`."""
-    files = sorted((reports / "figures" / suite).glob("*.png"))
-    headings = [f"{heading}: {path.stem}" if named else heading for path in files]
-    made = [picture(reports, f"{suite}/{p.stem}", h, text, table) for p, h in zip(files, headings, strict=True)]
-    return [each for each in made if each]
+def drawn_as(reports: Path, name: str, heading: str, text: str, table: str, named: bool = False) -> list[Picture]:
+    """The figures of this name below reports/figures, in order; their own names are in the headings if `named`."""
+    found = []
+    for path in sorted((reports / "figures").glob(f"{name}.png")):
+        content, vector = path.read_bytes(), path.with_suffix(".pdf").relative_to(reports).as_posix()
+        size = struct.unpack(">II", content[16:24])  # where a PNG has its width and height
+        width, height = (round(SHOWN * pixels) for pixels in size)
+        title, data = f"{heading}: {path.stem}" if named else heading, base64.b64encode(content).decode("ascii")
+        found.append(Picture(title, text, f"{title}: {text}", table, vector, data, width, height))
+    return found

@@ -78,9 +78,7 @@ class Mirror(Tracker):
         if error is not None:
             self._alive = False
             reason = " ".join(str(error).split()) or type(error).__name__
-            if (
-                not Interruptions.noted
-            ):  # else its helper had the signal too, and who goes on tells all again
+            if not Interruptions.noted:  # else its helper had the signal too, and who goes on tells all again
                 print(f"tracking stopped, the run goes on: {reason[:200]}", file=sys.stderr)
             self.abandon()
 

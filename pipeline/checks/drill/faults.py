@@ -6,11 +6,13 @@ import pickle
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from pipeline.checks.drill.trial import (
     OFTEN,
@@ -107,9 +109,7 @@ def truncate(checkpoint: Path) -> None:
 
 def make_foreign(checkpoint: Path) -> None:
     """The checkpoint is of a run with other settings."""
-    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-    manifest["identity"]["fingerprint"] = "0" * 16
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    _edit_manifest(checkpoint, "identity", fingerprint="0" * 16)
 
 
 class Payload:
@@ -126,9 +126,7 @@ def poison(checkpoint: Path) -> None:
     """The state is a pickle that does something when it is read, and its digest is right."""
     outside = checkpoint.parents[2]  # of the run: what is inside is cleared when it ends
     (checkpoint / "state.pt").write_bytes(pickle.dumps(Payload(outside / "executed")))
-    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-    manifest["sha256"]["state.pt"] = sha256(checkpoint / "state.pt")
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    _edit_manifest(checkpoint, "sha256", **{"state.pt": sha256(checkpoint / "state.pt")})
 
 
 def malicious(folder: Path, undisturbed: Path) -> bool:
@@ -162,9 +160,9 @@ def wandb_killed(folder: Path, undisturbed: Path) -> bool:
     """W&B's own process is killed in the middle: the run goes on without it."""
     process = start(TARGET.command(folder, "tracking=wandb"), WANDB_MODE="offline")
     wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), process)
-    helpers = [pid for pid in _descendants(process.pid) if "wandb" in _command_line(pid)]
-    for pid in helpers:
-        os.kill(pid, signal.SIGKILL)
+    helpers = [child for child in psutil.Process(process.pid).children(recursive=True) if _is_wandb(child)]
+    for helper in helpers:
+        helper.kill()
     process.communicate()
     return bool(helpers) and process.returncode == 0 and same(folder, undisturbed)
 
@@ -172,10 +170,8 @@ def wandb_killed(folder: Path, undisturbed: Path) -> bool:
 def network_refused(folder: Path, undisturbed: Path) -> bool:
     """W&B cannot be reached: the run goes on, and the key that it was given is in no file."""
     canary = secrets.token_hex(20)
-    address = "http://127.0.0.1:9"
-    done = run(
-        TARGET.command(folder, "tracking=wandb"), WANDB_MODE="online", WANDB_API_KEY=canary, WANDB_BASE_URL=address
-    )
+    there = {"WANDB_MODE": "online", "WANDB_API_KEY": canary, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    done = run(TARGET.command(folder, "tracking=wandb"), **there)
     return done.returncode == 0 and same(folder, undisturbed) and not _files_with(canary, [folder.parent, ROOT])
 
 
@@ -251,24 +247,16 @@ def _killed_after(folder: Path, saved: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _descendants(pid: int) -> list[int]:
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
-    children: dict[int, list[int]] = {}
-    for child, parent in zip(listed[::2], listed[1::2], strict=True):
-        children.setdefault(int(parent), []).append(int(child))
-    found, queue = [], [pid]
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
+def _edit_manifest(checkpoint: Path, section: str, **changes: str) -> None:
+    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
+    manifest[section] |= changes
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+def _is_wandb(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):  # gone since it was listed
+        return "wandb" in " ".join(process.cmdline())
+    return False
 
 
 def _files_with(text: str, folders: list[Path]) -> list[Path]:

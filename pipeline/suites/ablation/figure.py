@@ -7,41 +7,36 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import KNOWN, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, panels, write_figures
+from pipeline.analysis.style import caption, panels, styled, write_figures
 from pipeline.suites.ablation.page import TOTAL, described, is_clear, labels, place_of, so_far
 
 CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
 COLUMNS = 4
 
 
+@styled(font_scale=1.0)
 def draw(attribution: pd.DataFrame) -> Figure:
     """A panel per place and statistic, a row per switch: its difference from the base with its 95 % interval."""
     base, target = attribution["method"].iloc[0], attribution["method"].iloc[-1]
     groups = list(attribution.groupby(["place", "statistic"], sort=False))
     rows = attribution["method"].nunique() - 2
-    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.0):
-        figure, axes = panels(len(groups), width=2.7, height=0.7 + 0.2 * rows, columns=COLUMNS)
-        for panel, (ax, ((place, statistic), table)) in enumerate(zip(axes, groups, strict=True)):
-            heading, digits = described(str(place), str(statistic))
-            _panel(ax, table[~table["method"].isin([base, TOTAL])], labelled=panel % COLUMNS == 0)
-            ax.set_title(f"{place_of(str(place))}\n{heading}", fontsize="small")
-            ax.set_xlabel(f"less {spelled(base)}'s {table['value'].iloc[0]:{digits}}")
-        places = attribution.groupby("place", sort=False)
-        counts = ", ".join(
-            f"{rows['n_seeds'].iloc[0]} seeds on {place_of(str(place))}{so_far(rows)}" for place, rows in places
-        )
-        figure.suptitle(
-            f"{spelled(base)} with one switch as in {spelled(target)}; {counts}\n"
-            "bar: 95 % t interval, paired by seed, in colour where it leaves out 0; empty: it has no part in this",
-            fontsize="small",
-            color="0.35",
-        )
+    figure, axes = panels(len(groups), width=2.7, height=0.7 + 0.2 * rows, columns=COLUMNS)
+    for panel, (ax, ((place, statistic), table)) in enumerate(zip(axes, groups, strict=True)):
+        heading, digits = described(str(place), str(statistic))
+        _panel(ax, table[~table["method"].isin([base, TOTAL])], labelled=panel % COLUMNS == 0)
+        ax.set_title(f"{place_of(str(place))}\n{heading}", fontsize="small")
+        ax.set_xlabel(f"less {spelled(base)}'s {table['value'].iloc[0]:{digits}}")
+    counts = ", ".join(
+        f"{rows['n_seeds'].iloc[0]} seeds on {place_of(str(place))}{so_far(rows)}"
+        for place, rows in attribution.groupby("place", sort=False)
+    )
+    about = "bar: 95 % t interval, paired by seed, in colour where it leaves out 0; empty: it has no part in this"
+    caption(figure, f"{spelled(base)} with one switch as in {spelled(target)}; {counts}\n{about}")
     return figure
 
 

@@ -4,9 +4,8 @@ How much of the difference between two methods each of their switches makes, alo
 Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.extent import TOTAL as ALL_STEPS
 from pipeline.analysis.extent import is_partial, so_far
-from pipeline.analysis.results import ResultsError
+from pipeline.analysis.results import ResultsError, read_record, reading
+from pipeline.analysis.runs import seeds_table as seeds_of_runs
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.files import read_yaml
@@ -28,6 +28,7 @@ from pipeline.suites.road.tables import seeds_table as road_seeds
 AGAIN = "make repro SUITE=ablation"
 FOLDER = Path("reports/ablation")
 ROAD_FOLDER = FOLDER / "road"
+PLACE, MEASURED = ("env", "seed"), ("origins", "switches", "runs")  # of what was recorded with a cell
 _KEYS = ("strength", "method", "seed")
 ROAD_COLUMNS = {
     "curves_by_seed.csv": (*_KEYS, "updates", "returns", *ERRORS),
@@ -35,102 +36,71 @@ ROAD_COLUMNS = {
 }
 
 
-def read_places(root: Path) -> list[tuple[str, Path, int]]:
-    """Environment, result folder and seed of each cell of the suite in params.yaml; ResultsError if it has none."""
-    suite = _suite(root)
-    return [
-        (env, FOLDER / suite["scale"] / env / str(seed), seed) for env, seed in product(suite["envs"], suite["seeds"])
-    ]
-
-
-def _suite(root: Path) -> dict[str, Any]:
+def read_suite(root: Path) -> dict[str, Any]:
+    """Base, target, scale, environments and seeds of the suite in params.yaml; ResultsError if it has none."""
     path = root / "params.yaml"
-    try:
+    with reading(path, "a file with an ablation"):
         config = read_yaml(path.read_text(encoding="utf-8"))
         return {name: config["ablation"][name] for name in ("base", "target", "scale", "envs", "seeds")}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"{path}: cannot read ablation ({str(error).splitlines()[0]})") from error
 
 
-def read_table(root: Path, path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The columns of a CSV; ResultsError if it is missing or no such table."""
-    if not (root / path).is_file():
-        raise ResultsError(f"{path} is missing: {AGAIN}")
-    try:
-        return pd.read_csv(root / path)[list(columns)]
-    except (ValueError, KeyError) as error:
-        raise ResultsError(f"{path}: not a table of the suite ({str(error).splitlines()[0]})") from error
+    with reading(path, "a table of the suite", AGAIN):
+        return pd.read_csv(path)[list(columns)]
 
 
-def read_record(root: Path, folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """These entries of what was recorded with a result; ResultsError if it is missing or broken."""
-    path = folder / "provenance.json"
-    try:
-        found = json.loads((root / path).read_text(encoding="utf-8"))
-        return {name: found[name] for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        said = " ".join(str(error).split()).replace(f"{root}/", "")
-        raise ResultsError(f"{path}: not the record of a result ({said}): {AGAIN}") from None
+def read_records(root: Path, suite: dict[str, Any]) -> dict[Path, dict[str, Any]]:
+    """What was recorded with every cell of the suite, by its folder; ResultsError if seeds had different settings.
 
-
-def read_records(root: Path) -> list[dict[str, Any]]:
-    """What was recorded with every cell; ResultsError if the seeds of an environment had different settings."""
-    records, first = [], dict[str, str]()
-    for env, folder, _ in read_places(root):
-        found = read_record(root, folder, ("scale", "env", "seed", "settings", "origins", "switches", "runs"))
-        if first.setdefault(env, found["settings"]) != found["settings"]:
+    What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go, and the
+    seeds of an environment have to go as far as each other.
+    """
+    records, first = dict[Path, dict[str, Any]](), dict[str, dict[str, Any]]()
+    for env, seed in product(suite["envs"], suite["seeds"]):
+        folder = root / FOLDER / suite["scale"] / env / str(seed)
+        found = records[folder] = read_record(folder, ("scale", *PLACE, "settings", *MEASURED), AGAIN)
+        if (other := first.setdefault(env, found))["settings"] != found["settings"]:
             raise ResultsError(f"{folder}: other settings than those of the first seed on {env}: {AGAIN}")
-        records.append(found)
+        if (here := extent(found)) != extent(other):
+            raise ResultsError(f"{folder} goes as far as {here} env steps, the first seed {extent(other)}: {AGAIN}")
     return records
 
 
-def read_extents(root: Path) -> dict[str, str]:
-    """How far the results of each environment go, where they are to go on; ResultsError if the seeds differ in that.
-
-    What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go.
-    """
-    found = dict[str, str]()
-    for env, folder, _ in read_places(root):
-        record = json.loads((root / folder / "provenance.json").read_text(encoding="utf-8"))
-        words = so_far(record["env_steps"], record[ALL_STEPS]) if is_partial(record) else "all"
-        if found.setdefault(env, words) != words:
-            raise ResultsError(f"{folder} goes as far as {words} env steps, the first seed {found[env]}: {AGAIN}")
-    return {env: words for env, words in found.items() if words != "all"}
+def extent(record: dict[str, Any]) -> str:
+    """How far a result goes: `300 of 600`, or `all`."""
+    return so_far(record["env_steps"], record[ALL_STEPS]) if is_partial(record) else "all"
 
 
-def recorded_switches(root: Path, records: list[dict[str, Any]]) -> dict[str, str]:
+def recorded_switches(suite: dict[str, Any], records: dict[Path, dict[str, Any]]) -> dict[str, str]:
     """What each method sets differently from the first, as it was recorded, in the suite's order."""
-    (_, folder, _), *_ = read_places(root)
-    order = read_table(root, folder / "evals.csv", ("method",))["method"].unique()
-    first, pair = records[0], [_suite(root)[key] for key in ("base", "target")]
-    if pair != [order[0], order[-1]] or set(order) != set(first["switches"]):
-        raise ResultsError(f"{folder} is of {order[0]} and {order[-1]}, not of {' and '.join(pair)}: {AGAIN}")
+    folder, first = next(iter(records.items()))
+    order = read_table(folder / "evals.csv", ("method",))["method"].unique()
+    if [suite["base"], suite["target"]] != [order[0], order[-1]] or set(order) != set(first["switches"]):
+        pair = f"{suite['base']} and {suite['target']}"
+        raise ResultsError(f"{folder} is of {order[0]} and {order[-1]}, not of {pair}: {AGAIN}")
     return {str(method): "; ".join(first["switches"][method]) for method in order}
 
 
-def seeds_table(root: Path) -> pd.DataFrame:
+def seeds_table(root: Path, records: dict[Path, dict[str, Any]]) -> pd.DataFrame:
     """One row per place (an environment, or Road-and-Rocks), statistic, method and seed with its value."""
-    found = list(_road(root))
-    for env, folder, seed in read_places(root):
-        evals = read_table(root, folder / "evals.csv", ("method", "env_steps", "return_mean"))
-        rounds = read_table(root, folder / "rounds.csv", ("method", "number", "value"))
-        scores = [
-            {"method": method, "seed": seed, **stats.seed_statistics(run["env_steps"], run["return_mean"])}
-            for method, run in evals.groupby("method", sort=False)
-        ]
+    found = list(_road(root / ROAD_FOLDER))
+    for folder, record in records.items():
+        evals = read_table(folder / "evals.csv", ("method", "env_steps", "return_mean"))
+        rounds = read_table(folder / "rounds.csv", ("method", "number", "value"))
+        scores = seeds_of_runs(evals.assign(**{name: record[name] for name in PLACE}))
         numbers = rounds.pivot(index="method", columns="number", values="value").reset_index()
-        found.append(_long(env, pd.DataFrame(scores).merge(numbers, on="method", how="left")))
+        found.append(_long(record["env"], scores.merge(numbers, on="method", how="left")))
     table = pd.concat(found, ignore_index=True)
     for row in table[~np.isfinite(table["value"])].itertuples():
         raise ResultsError(f"{row.place}, {row.method}, seed {row.seed}: {row.statistic} is not finite: {AGAIN}")
     return table
 
 
-def _road(root: Path) -> Iterator[pd.DataFrame]:
+def _road(folder: Path) -> Iterator[pd.DataFrame]:
     """The statistics of Road-and-Rocks; nothing where the suite has no part for it."""
-    if read_record(root, ROAD_FOLDER, ("jobs",))["jobs"]:
-        tables = (read_table(root, ROAD_FOLDER / name, columns) for name, columns in ROAD_COLUMNS.items())
-        yield _long(ROAD, road_seeds(*tables))
+    if read_record(folder, ("jobs",), AGAIN)["jobs"]:
+        yield _long(ROAD, road_seeds(*(read_table(folder / name, columns) for name, columns in ROAD_COLUMNS.items())))
 
 
 def _long(place: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -173,11 +143,10 @@ def attribution_table(seeds: pd.DataFrame, changed: dict[str, str], origins: dic
     return pd.DataFrame(rows, columns=columns)
 
 
-def runs_table(records: list[dict[str, Any]]) -> pd.DataFrame:
+def runs_table(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """One row per run: what its record says of commit, versions, hours and machine."""
-    names = ("scale", "env", "seed")
     rows = [
-        {"method": method, **{name: record[name] for name in names}, **made}
+        {"method": method, **{name: record[name] for name in ("scale", *PLACE)}, **made}
         for record in records
         for method, made in record["runs"].items()
     ]
@@ -186,16 +155,15 @@ def runs_table(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/ablation and returns its path; ResultsError leaves the old tables as they are."""
-    records = read_records(root)
-    changed, seeds = recorded_switches(root, records), seeds_table(root)
-    made = {
-        "attribution": attribution_table(seeds, changed, records[0]["origins"]),
-        "seeds": seeds,
-        "runs": runs_table(records),
-    }
-    if extents := read_extents(root):
-        made["attribution"]["so_far"] = made["attribution"]["place"].map(extents)
-    return write_tables(root / "reports/tables/ablation", made, {"ablation.md": markdown(made["attribution"])})
+    suite = read_suite(root)
+    records = read_records(root, suite)
+    changed, seeds = recorded_switches(suite, records), seeds_table(root, records)
+    first, *_ = records.values()
+    attribution = attribution_table(seeds, changed, first["origins"])
+    if extents := {each["env"]: extent(each) for each in records.values() if is_partial(each)}:
+        attribution["so_far"] = attribution["place"].map(extents)
+    made = {"attribution": attribution, "seeds": seeds, "runs": runs_table(records.values())}
+    return write_tables(root / "reports/tables/ablation", made, {"ablation.md": markdown(attribution)})
 
 
 if __name__ == "__main__":

@@ -3,60 +3,50 @@
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no window, also where a display exists
-
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, write_figures
+from pipeline.analysis.style import caption, step_axis, styled, write_figures
 
 
+@styled("white", font_scale=1.0)
 def draw(heatmap: pd.DataFrame, older: pd.DataFrame) -> Figure:
     """Per method a row and per environment a column: weight by round (across) and age decile (up: newer)."""
     methods, envs = list(heatmap["method"].unique()), list(heatmap["env"].unique())
     rows, columns = max(1, len(methods)), max(1, len(envs))
-    with sns.axes_style("white", rc=STYLE), sns.plotting_context("paper"):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(3.3 * columns + 1.2, 2.5 * rows + 0.7), squeeze=False, layout="constrained"
-        )
-        image = None
-        for row, method in zip(axes, methods, strict=False):
-            for ax, env in zip(row, envs, strict=False):
-                cells = heatmap[(heatmap["method"] == method) & (heatmap["env"] == env)]
-                image = _panel(ax, cells, heatmap["weight"].max()) if not cells.empty else image
-                ax.set_title(_title(spelled(method), env, older[(older["method"] == method) & (older["env"] == env)]))
-            row[0].set_ylabel("age of the data")
-        for ax, words in zip(axes[-1], _so_far(heatmap, envs), strict=True):
-            ax.set_xlabel(f"environment steps at the refit{words}")
-            ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        if image is not None:
-            seeds, scale = heatmap["n_seeds"].min(), heatmap["scale"].iloc[0]
-            figure.suptitle(
-                f"weights by age at every refit, scale “{scale}”, mean of {seeds} seed{'s' if seeds > 1 else ''}",
-                fontsize="small",
-                color="0.35",
-            )
-            figure.colorbar(image, ax=axes, label="mean weight", shrink=0.9, aspect=30)
-        else:
-            axes[0, 0].text(0.5, 0.5, "no method of the grid has weights", ha="center", va="center")
-            axes[0, 0].set_axis_off()
+    size = 3.3 * columns + 1.2, 2.5 * rows + 0.7
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    if heatmap.empty:
+        axes[0, 0].text(0.5, 0.5, "no method of the grid has weights", ha="center", va="center")
+        axes[0, 0].set_axis_off()
+        return figure
+    for row, method in zip(axes, methods, strict=True):
+        for ax, env in zip(row, envs, strict=True):
+            cells, shares = (t[(t["method"] == method) & (t["env"] == env)] for t in (heatmap, older))
+            if not cells.empty:
+                image = _panel(ax, cells, heatmap["weight"].max())
+            ax.set_title(_title(spelled(method), env, shares))
+        row[0].set_ylabel("age of the data")
+    for ax, env in zip(axes[-1], envs, strict=True):
+        ax.set_xlabel(f"environment steps at the refit{_so_far(heatmap, env)}")
+        step_axis(ax)
+    seeds, scale = heatmap["n_seeds"].min(), heatmap["scale"].iloc[0]
+    over = f"mean of {seeds} seed{'s' if seeds > 1 else ''}"
+    caption(figure, f"weights by age at every refit, scale “{scale}”, {over}")
+    figure.colorbar(image, ax=axes, label="mean weight", shrink=0.9, aspect=30)
     return figure
 
 
-def _so_far(heatmap: pd.DataFrame, envs: list[str]) -> list[str]:
-    """How far the runs of each environment go, where they are to go on, to follow an axis' label."""
-    known = heatmap.dropna(subset="so_far") if "so_far" in heatmap else heatmap.iloc[:0].assign(so_far="")
-    found = dict(zip(known["env"], known["so_far"], strict=True))
-    return [f", {found[env]}" if env in found else "" for env in envs or [""]]
+def _so_far(heatmap: pd.DataFrame, env: str) -> str:
+    """How far the runs of an environment go, where they are to go on, to follow an axis' label."""
+    words = heatmap[heatmap["env"] == env].get("so_far", pd.Series(dtype=str)).dropna()
+    return f", {words.iloc[0]}" if len(words) else ""
 
 
 def _title(method: str, env: str, older: pd.DataFrame) -> str:
@@ -64,7 +54,7 @@ def _title(method: str, env: str, older: pd.DataFrame) -> str:
     return f"{method}, {env}" + (f"\nolder outweighs newer in {share.iloc[0]:.0%} of pairs" if len(share) else "")
 
 
-def _panel(ax: Axes, cells: pd.DataFrame, most: float) -> matplotlib.collections.Collection:
+def _panel(ax: Axes, cells: pd.DataFrame, most: float) -> QuadMesh:
     """The mean weight is 1 in each column, so that is the middle of the colours."""
     table = cells.pivot(index="decile", columns="env_steps", values="weight")
     norm = TwoSlopeNorm(1.0, vmin=0.0, vmax=max(most, 1.1))

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.extent import stops
-from pipeline.analysis.results import Grid, ResultsError, read_grid, read_results
+from pipeline.analysis.results import TRAIN_FIRST, Grid, read_grid, read_results, reading
+from pipeline.analysis.runs import RUN, intervals
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean
 from pipeline.analysis.tables import at_one_scale, write_tables
@@ -37,13 +38,9 @@ def read_rounds(root: Path, grid: Grid, ends: "pd.Series[int]") -> pd.DataFrame:
 
 def _cell(root: Path, scale: str, method: str, env: str, seed: int, end: int) -> pd.DataFrame:
     path = root / "reports/results" / scale / method / env / str(seed) / "train.csv"
-    if not path.is_file():
-        raise ResultsError(f"{path} is missing: train this cell first, or take it out of grid in params.yaml")
-    try:
-        rows = pd.read_csv(path)
-        rows = rows.reindex(columns=["env_steps", *COLUMNS]).astype(float).dropna()  # a cell without a model has none
-    except ValueError as error:
-        raise ResultsError(f"{path}: not a table of rounds ({str(error).splitlines()[0]})") from error
+    with reading(path, "a table of rounds", TRAIN_FIRST):
+        rows = pd.read_csv(path).reindex(columns=["env_steps", *COLUMNS]).astype(float)
+    rows = rows.dropna()  # a cell without a model has none
     rows = rows[rows["env_steps"] < end]  # a round comes before the step after the one it is recorded at
     return rows.astype({"env_steps": int}).assign(method=method, env=env, seed=seed)
 
@@ -73,28 +70,25 @@ def older_is_heavier(weights: np.ndarray) -> dict[str, float]:
 
 def seeds_table(rounds: pd.DataFrame) -> pd.DataFrame:
     """SHARES of every cell with the number of rounds they are taken over."""
-    rows = []
-    for (method, env, seed), cell in rounds.groupby(["method", "env", "seed"], sort=False):
-        shares = older_is_heavier(cell[list(range(DECILES))].to_numpy())
-        rows.append({"method": method, "env": env, "seed": seed, "rounds": len(cell), **shares})
-    return pd.DataFrame(rows, columns=["method", "env", "seed", "rounds", *SHARES])
+    rows = [
+        (*key, len(cell), *older_is_heavier(cell[list(range(DECILES))].to_numpy()).values())
+        for key, cell in rounds.groupby(RUN, sort=False)
+    ]
+    return pd.DataFrame(rows, columns=[*RUN, "rounds", *SHARES])
 
 
 def older_table(seeds: pd.DataFrame) -> pd.DataFrame:
     """Per method and environment each share's mean over seeds and bootstrap interval (empty with one seed)."""
-    rows = []
-    for (method, env), cells in seeds.groupby(["method", "env"], sort=False):
-        for name in SHARES:
-            mean, low, high = interval_of_mean(cells[name].to_numpy())
-            rows.append((method, env, name, len(cells), mean, low, high))
-    return pd.DataFrame(rows, columns=["method", "env", "share", "n_seeds", "mean", "low", "high"])
+    keys = ["method", "env", "share"]
+    long = seeds.melt(keys[:2], SHARES, var_name="share", ignore_index=False).sort_index(kind="stable")
+    return intervals(long, keys, "value", interval_of_mean)[[*keys, "n_seeds", "mean", "low", "high"]]
 
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/age and returns its path; ResultsError leaves the old tables as they are."""
     grid = read_grid(root / "params.yaml")
     evaluations = read_results(root / "reports/results", grid)
-    rounds = read_rounds(root, grid, evaluations.groupby(["method", "env", "seed"])["env_steps"].max())
+    rounds = read_rounds(root, grid, evaluations.groupby(RUN)["env_steps"].max())
     seeds = seeds_table(rounds)
     made = {"heatmap": heatmap_table(rounds), "seeds": seeds, "older": older_table(seeds)}
     if found := stops(evaluations):

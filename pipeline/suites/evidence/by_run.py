@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.analysis import stats
 from pipeline.analysis.extent import TOTAL
+from pipeline.analysis.runs import RUN
 from pipeline.suites.evidence.measured import AFTER_ENV_STEPS, longest_fall, share_above
 from pipeline.suites.evidence.recorded import FRESH, NUMBERS, Recorded
 
-NAMES = ["method", "env", "seed"]
-RUNS = [*NAMES, "env_steps", TOTAL, "final", "best", "longest_fall_env_steps", "share_of_buffer", "rounds_above"]
+RUNS = [*RUN, "env_steps", TOTAL, "final", "best", "longest_fall_env_steps", "share_of_buffer", "rounds_above"]
 RUNS += ["bias_newest", "rmse_newest", *FRESH.values(), "probes", "q", "git_commit"]
 
 
@@ -25,9 +24,7 @@ def _run(run: Recorded) -> dict[str, object]:
     medians |= {name: _median(run, "probe", column) for column, name in FRESH.items()}
     critic = run.numbers("train", "policy/q", 0, run.env_steps)
     return {
-        **{name: getattr(run, name) for name in NAMES},
-        "env_steps": run.env_steps,
-        TOTAL: run.total,
+        **{name: getattr(run, name) for name in (*RUN, "env_steps", TOTAL, "git_commit")},
         "final": returns.iloc[-1],
         "best": returns.max(),
         "longest_fall_env_steps": longest_fall(run),
@@ -35,7 +32,6 @@ def _run(run: Recorded) -> dict[str, object]:
         **medians,
         "probes": len(run.probes),
         "q": critic[-1] if critic.size else None,
-        "git_commit": run.commit,
     }
 
 
@@ -47,25 +43,17 @@ def _median(run: Recorded, table: str, column: str) -> float | None:
 
 def curves_table(runs: Sequence[Recorded]) -> pd.DataFrame:
     """Every run's evaluations: its names, env_steps, the plain return and the cumulative maximum."""
-    parts = [
-        run.evaluations[["env_steps"]].assign(
-            **{name: getattr(run, name) for name in NAMES},
-            plain=run.evaluations["return_mean"],
-            cumulative_max=stats.cumulative_maximum(run.evaluations["return_mean"]),
-        )
-        for run in runs
-    ]
-    columns = [*NAMES, "env_steps", "plain", "cumulative_max"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    plain = {"return_mean": "plain"}
+    parts = [run.named(run.evaluations[["env_steps", *plain]].rename(columns=plain)) for run in runs]
+    made = [part.assign(cumulative_max=part["plain"].cummax()) for part in parts]
+    return _together(made, [*RUN, "env_steps", "plain", "cumulative_max"])
 
 
 def rounds_table(runs: Sequence[Recorded]) -> pd.DataFrame:
     """Every run's rounds: its names, env_steps and NUMBERS."""
-    parts = [
-        run.rounds[run.rounds["env_steps"] < run.env_steps]
-        .rename(columns=NUMBERS)
-        .assign(**{name: getattr(run, name) for name in NAMES})
-        for run in runs
-    ]
-    columns = [*NAMES, "env_steps", *NUMBERS.values()]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    parts = [run.named(run.rounds[run.rounds["env_steps"] < run.env_steps].rename(columns=NUMBERS)) for run in runs]
+    return _together(parts, [*RUN, "env_steps", *NUMBERS.values()])
+
+
+def _together(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.concat(parts or [pd.DataFrame(columns=columns)], ignore_index=True)

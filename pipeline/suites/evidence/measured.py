@@ -1,18 +1,18 @@
 """What is measured for the claims about runs that have not ended (`evidence:` in reports/claims.yaml); the verdicts.
 
-Every measure takes the recorded runs, a claim and the published curves, and gives an estimate for each of the claim's
-environments in which something is recorded; none where nothing is. What it computes is described in claims.yaml.
+Every measure takes the recorded runs, a claim, one of its environments and the published curves, and gives an estimate;
+None where nothing of it is recorded. What it computes is described in claims.yaml.
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from pipeline.analysis import stats
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.claims.claim import Claim
+from pipeline.claims.evidence import Evidence
 from pipeline.claims.measures import Estimate
 from pipeline.claims.verdict import NOT_RUN, Verdict, decide, holds
 from pipeline.suites.evidence.recorded import Recorded, common_step, paired, runs_of
@@ -24,46 +24,40 @@ LONG_ENV_STEPS = 5_000  # below it for longer is a collapse, not an evaluation g
 UNKNOWN = Estimate(math.nan, None, None, 0)
 
 
-def published_at(published: pd.DataFrame, method: str, env: str, env_step: int) -> tuple[float, float, float] | None:
+def published_at(published: Evidence, method: str, env: str, env_step: int) -> tuple[float, float, float] | None:
     """The published mean and band at the learning step of our `env_step`; None if nothing was published there."""
-    rows = published[(published["method"] == method) & (published["env"].str.lower() == env)]
-    step = env_step - PUBLISHED_WARMUP_ENV_STEPS
+    rows, step = published.of(method, env), env_step - PUBLISHED_WARMUP_ENV_STEPS
     if rows.empty or not 0 <= step <= rows["env_steps"].max():
         return None
-    known = {name: rows.dropna(subset=name) for name in ("return_mean", "return_low", "return_high")}
+    known = {name: rows.dropna(subset=name) for name in ("cumulative_max", "return_low", "return_high")}
     mean, low, high = (float(np.interp(step, part["env_steps"], part[name])) for name, part in known.items())
     return mean, low, high
 
 
-def in_band(runs: Sequence[Recorded], claim: Claim, published: pd.DataFrame) -> dict[str, Estimate]:
+def in_band(runs: Sequence[Recorded], claim: Claim, env: str, published: Evidence) -> Estimate | None:
     """How far our mean is from the published one, in half heights of the band, at the last common step."""
-    found = {}
-    for env in claim.envs:
-        if groups := paired(runs, [claim.method], env):
-            step = common_step(groups)
-            if band := published_at(published, claim.method, env, step):
-                mean, low, high = band
-                distances = [(run.best(step) - mean) / ((high - low) / 2) for (run,) in groups]
-                found[env] = Estimate(*stats.mean_interval(distances), n_seeds=len(groups))
-    return found
+    groups = paired(runs, [claim.method], env)
+    if not groups or not (band := published_at(published, claim.method, env, step := common_step(groups))):
+        return None
+    mean, low, high = band
+    distances = [(run.best(step) - mean) / ((high - low) / 2) for (run,) in groups]
+    return Estimate(*stats.mean_interval(distances), n_seeds=len(groups))
 
 
-def paired_ratio(runs: Sequence[Recorded], claim: Claim, _: pd.DataFrame) -> dict[str, Estimate]:
+def paired_ratio(runs: Sequence[Recorded], claim: Claim, env: str, _: Evidence) -> Estimate | None:
     """exp of the mean over seeds of the log ratio of two medians of a column, with its t interval."""
-    found = {}
-    for env in claim.envs:
-        logs = []
-        for pair in paired(runs, claim.methods, env):
-            end = common_step([pair])
-            parts = [run.numbers(str(claim.table), str(claim.column), AFTER_ENV_STEPS, end) for run in pair]
-            if all(part.size for part in parts):
-                mine, other = (float(np.median(part)) for part in parts)
-                logs.append(math.log(mine / other))
-        if logs:
-            mean, low, high = stats.mean_interval(logs)
-            low, high = (None if end is None else math.exp(end) for end in (low, high))
-            found[env] = Estimate(math.exp(mean), low, high, len(logs))
-    return found
+    logs = []
+    for pair in paired(runs, claim.methods, env):
+        end = common_step([pair])
+        parts = [run.numbers(str(claim.table), str(claim.column), AFTER_ENV_STEPS, end) for run in pair]
+        if all(part.size for part in parts):
+            mine, other = (float(np.median(part)) for part in parts)
+            logs.append(math.log(mine / other))
+    if not logs:
+        return None
+    mean, *ends = stats.mean_interval(logs)
+    low, high = (None if end is None else math.exp(end) for end in ends)
+    return Estimate(math.exp(mean), low, high, len(logs))
 
 
 def share_above(run: Recorded) -> float | None:
@@ -92,27 +86,23 @@ def collapsed(runs: Sequence[Recorded]) -> int:
     return sum(longest_fall(run) > LONG_ENV_STEPS for run in runs)
 
 
-def share_of_rounds(runs: Sequence[Recorded], claim: Claim, _: pd.DataFrame) -> dict[str, Estimate]:
+def share_of_rounds(runs: Sequence[Recorded], claim: Claim, env: str, _: Evidence) -> Estimate | None:
     """The least `share_above` of all runs."""
-    found = {}
-    for env in claim.envs:
-        shares = [share for run in runs_of(runs, claim.method, env) if (share := share_above(run)) is not None]
-        if shares:
-            found[env] = _counted(min(shares), len(shares))
-    return found
+    shares = [share for run in runs_of(runs, claim.method, env) if (share := share_above(run)) is not None]
+    return _counted(min(shares), len(shares)) if shares else None
 
 
-def collapses(runs: Sequence[Recorded], claim: Claim, _: pd.DataFrame) -> dict[str, Estimate]:
+def collapses(runs: Sequence[Recorded], claim: Claim, env: str, _: Evidence) -> Estimate | None:
     """How many runs collapse."""
-    there = {env: runs_of(runs, claim.method, env) for env in claim.envs}
-    return {env: _counted(collapsed(found), len(found)) for env, found in there.items() if found}
+    there = runs_of(runs, claim.method, env)
+    return _counted(collapsed(there), len(there)) if there else None
 
 
 def _counted(value: float, n_seeds: int) -> Estimate:
     return Estimate(value, value, value, n_seeds)
 
 
-MEASURES: dict[str, Callable[[Sequence[Recorded], Claim, pd.DataFrame], dict[str, Estimate]]] = {
+MEASURES: dict[str, Callable[[Sequence[Recorded], Claim, str, Evidence], Estimate | None]] = {
     "in_band": in_band,
     "paired_ratio": paired_ratio,
     "share_of_rounds": share_of_rounds,
@@ -120,9 +110,10 @@ MEASURES: dict[str, Callable[[Sequence[Recorded], Claim, pd.DataFrame], dict[str
 }
 
 
-def judge(claim: Claim, runs: Sequence[Recorded], published: pd.DataFrame) -> Verdict:
+def judge(claim: Claim, runs: Sequence[Recorded], published: Evidence) -> Verdict:
     """The verdict as far as the runs go; an environment with fewer seeds than the claim needs is open."""
-    found = MEASURES[claim.measure](runs, claim, published)
+    every = {env: MEASURES[claim.measure](runs, claim, env, published) for env in claim.envs}
+    found = {env: estimate for env, estimate in every.items() if estimate is not None}
     if not found:
         return Verdict(claim, NOT_RUN, "nothing of it is recorded yet", {}, {})
     needed = claim.needs.seeds if claim.needs else 0

@@ -3,7 +3,6 @@
 Knows neither torch nor tom, and asks for no run: what is not recorded yet is not there.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.extent import TOTAL, so_far
-from pipeline.analysis.results import RECORD, ResultsError, read_evaluations
+from pipeline.analysis.extent import TOTAL
+from pipeline.analysis.results import RECORD, read_evaluations, read_record, reading
+from pipeline.analysis.runs import RUN, named
 from pipeline.analysis.stats import Array
 
 FOLDER = Path("reports/evidence")
@@ -34,16 +34,15 @@ class Recorded:
     env: str
     seed: int
     env_steps: int
-    total: int
-    commit: str
+    total_env_steps: int
+    git_commit: str
     evaluations: pd.DataFrame
     rounds: pd.DataFrame
     probes: pd.DataFrame
 
-    @property
-    def extent(self) -> str:
-        """`40,000 of 300,000`."""
-        return so_far(self.env_steps, self.total)
+    def named(self, table: pd.DataFrame) -> pd.DataFrame:
+        """One of its tables, with its method, environment and seed as first columns."""
+        return named(table, method=self.method, env=self.env, seed=self.seed)
 
     def best(self, env_step: float) -> float:
         """The cumulative maximum of the return at an env step."""
@@ -69,16 +68,13 @@ def read_recorded(root: Path) -> list[Recorded]:
 
 
 def _read(folder: Path) -> Recorded:
-    path = folder / RECORD
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        names = str(found["method"]), str(found["env"]), int(found["seed"])
-        end, total, commit = int(found["env_steps"]), int(found[TOTAL]), str(found["git_commit"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path}: not the record of a run ({error})") from None
-    rounds = _table(folder / "train.csv", [*NUMBERS])
-    probes = _table(folder / "probe.csv", [*FRESH])
-    return Recorded(*names, end, total, commit, read_evaluations(folder / "evals.csv"), rounds, probes)
+    found = read_record(folder, names := (*RUN, "env_steps", TOTAL, "git_commit"))
+    return Recorded(
+        **{name: found[name] for name in names},
+        evaluations=read_evaluations(folder / "evals.csv"),
+        rounds=_table(folder / "train.csv", [*NUMBERS]),
+        probes=_table(folder / "probe.csv", [*FRESH]),
+    )
 
 
 def _table(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -86,10 +82,8 @@ def _table(path: Path, columns: list[str]) -> pd.DataFrame:
     columns = ["env_steps", *columns]
     if not path.is_file():
         return pd.DataFrame(columns=columns, dtype=np.float64)
-    try:
+    with reading(path, "a table of numbers"):
         return pd.read_csv(path).reindex(columns=columns).astype(np.float64)
-    except ValueError as error:
-        raise ResultsError(f"{path}: not a table of numbers ({str(error).splitlines()[0]})") from None
 
 
 def runs_of(runs: Sequence[Recorded], method: str, env: str) -> list[Recorded]:

@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis import stats
 from pipeline.analysis.extent import so_far
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
+from pipeline.analysis.runs import RUN
 from pipeline.claims.claim import Claim
-from pipeline.claims.evidence import RETURNS, Evidence
+from pipeline.claims.evidence import Evidence
 from pipeline.claims.measures import MEASURES, Estimate, heights
+from pipeline.suites.evidence.by_run import curves_table
 from pipeline.suites.evidence.recorded import Recorded, common_step, paired
 
 COLUMNS = ["id", "env", "env_steps", "measured", "n_seeds", "estimate", "low", "high", "published", "words"]
@@ -43,7 +44,9 @@ def _rows(claim: Claim, runs: Sequence[Recorded], published: Evidence) -> Iterat
         if not (parts := _parts(asked, runs)):
             continue
         ends = {env: common_step(groups) for env, groups in parts.items()}
-        ours, theirs = _ours(asked, parts, ends), _published(published, asked, ends)
+        mine = curves_table([run for groups in parts.values() for group in groups for run in group])
+        mine["env_steps"] -= PUBLISHED_WARMUP_ENV_STEPS
+        ours, theirs = (_cut(curves, asked, ends) for curves in (mine, published.curves))
         if claim.measure in PART or _is_ratio(ours, asked):
             other = MEASURES[claim.measure](theirs, asked)
             for env, estimate in MEASURES[claim.measure](ours, asked).items():
@@ -71,32 +74,19 @@ def _parts(claim: Claim, runs: Sequence[Recorded]) -> dict[str, list[tuple[Recor
     return {env: [group for group in each if group[0].seed in shared] for env, each in groups.items()} if shared else {}
 
 
-def _ours(claim: Claim, parts: dict[str, list[tuple[Recorded, ...]]], ends: dict[str, int]) -> Evidence:
+def _cut(curves: pd.DataFrame, claim: Claim, ends: dict[str, int]) -> Evidence:
+    """The claim's curves by learning steps, from 0 to that of our env step `ends` on their environment.
+
+    Linear between what is known of them.
+    """
     rows = []
-    for env, groups in parts.items():
-        for run in (run for group in groups for run in group):
-            steps = run.evaluations["env_steps"].to_numpy(float)
-            heights = stats.cumulative_maximum(run.evaluations["return_mean"])
-            rows.append(_cut(steps - PUBLISHED_WARMUP_ENV_STEPS, heights, ends[env], (run.method, env, run.seed)))
+    of_claim = curves["method"].isin(claim.methods) & curves["env"].isin(claim.envs)
+    for key, run in curves[of_claim].groupby(RUN, sort=False):
+        steps, last = run["env_steps"].to_numpy(float), ends[key[1]] - PUBLISHED_WARMUP_ENV_STEPS
+        at = np.unique([0.0, *steps[(steps > 0) & (steps < last)], last])
+        values = {"env_steps": at, "cumulative_max": np.interp(at, steps, run["cumulative_max"])}
+        rows.append(pd.DataFrame({**dict(zip(RUN, key, strict=True)), **values}))
     return Evidence("paper", pd.concat(rows, ignore_index=True), {})
-
-
-def _published(published: Evidence, claim: Claim, ends: dict[str, int]) -> Evidence:
-    rows = []
-    for env in claim.envs:
-        for method in claim.methods:
-            curve = published.curves[(published.curves["method"] == method) & (published.curves["env"] == env)]
-            steps, heights = (curve[name].to_numpy(float) for name in ("env_steps", "cumulative_max"))
-            rows.append(_cut(steps, heights, ends[env], (method, env, 0)))
-    return Evidence("paper", pd.concat(rows, ignore_index=True), {})
-
-
-def _cut(steps: stats.Array, heights: stats.Array, end: int, names: tuple[str, str, int]) -> pd.DataFrame:
-    """A curve by learning steps from 0 to that of our env step `end`, linear between what is known of it."""
-    last = end - PUBLISHED_WARMUP_ENV_STEPS
-    at = np.unique([0.0, *steps[(steps > 0) & (steps < last)], last])
-    curve = {"env_steps": at, "cumulative_max": np.interp(at, steps, heights)}
-    return pd.DataFrame({**dict(zip(RETURNS, names, strict=False)), **curve})
 
 
 def _row(
@@ -106,7 +96,7 @@ def _row(
     estimate: Estimate,
     published: float,
 ) -> dict[str, object]:
-    places = [f"{so_far(ends[env], parts[env][0][0].total)} on {env}" for env in ends]
+    places = [f"{so_far(ends[env], parts[env][0][0].total_env_steps)} on {env}" for env in ends]
     first, others = spelled(claim.method), ", ".join(spelled(method) for method in claim.against)
     best = f"the best of {others}" if len(claim.against) > 1 else others
     measured = f"{first} − {best}" if claim.measure == "lead" else f"{first} / {others}"

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline.analysis.extent import so_far
 from pipeline.analysis.looks import spelled
@@ -16,7 +15,7 @@ from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.claims import measures
 from pipeline.claims.claim import Claim, read_claims
-from pipeline.claims.evidence import read_published
+from pipeline.claims.evidence import Evidence, read_published
 from pipeline.claims.measures import Estimate
 from pipeline.claims.table import by_env_table, claims_table
 from pipeline.claims.verdict import NOT_RUN, Verdict
@@ -29,7 +28,7 @@ from pipeline.suites.evidence.so_far import rows_so_far
 TARGET = Path("reports/tables/evidence")
 
 
-def remark(verdict: Verdict, runs: Sequence[Recorded], published: pd.DataFrame) -> str:
+def remark(verdict: Verdict, runs: Sequence[Recorded], published: Evidence) -> str:
     """In each environment the estimate, how many seeds, how far, and what else there is to say of the measure there."""
     claim = verdict.claim
     if verdict.verdict == NOT_RUN:
@@ -39,7 +38,9 @@ def remark(verdict: Verdict, runs: Sequence[Recorded], published: pd.DataFrame) 
         end = common_step(groups := paired(runs, claim.methods, env))
         seeds = f"{estimate.n_seeds} seed{'s' if estimate.n_seeds != 1 else ''}"
         said = DETAILS.get(claim.measure, lambda *_: "")(claim, runs, env, published)
-        places.append(f"{env}: {_number(estimate)}, {seeds}, {so_far(end, groups[0][0].total)} env steps{said}")
+        places.append(
+            f"{env}: {_number(estimate)}, {seeds}, {so_far(end, groups[0][0].total_env_steps)} env steps{said}"
+        )
     return "; ".join(places)
 
 
@@ -50,14 +51,14 @@ def _number(estimate: Estimate) -> str:
     return f"{estimate.value:.3g}{ends}".replace("-", "−")
 
 
-def _by_method(claim: Claim, runs: Sequence[Recorded], env: str, _: pd.DataFrame) -> str:
+def _by_method(claim: Claim, runs: Sequence[Recorded], env: str, _: Evidence) -> str:
     """How many runs of every method collapse, also of those that the claim is not about."""
     found = {method: runs_of(runs, method, env) for method in dict.fromkeys(run.method for run in runs)}
     counts = [f"{spelled(method)} {collapsed(part)} of {len(part)}" for method, part in found.items() if part]
     return f" (collapse: {', '.join(counts)})"
 
 
-def _beside_band(claim: Claim, runs: Sequence[Recorded], env: str, published: pd.DataFrame) -> str:
+def _beside_band(claim: Claim, runs: Sequence[Recorded], env: str, published: Evidence) -> str:
     """Our mean and the published band in units of return, and where the one lies."""
     groups = paired(runs, claim.methods, env)
     step = common_step(groups)
@@ -77,11 +78,10 @@ def make(root: Path) -> Path:
     runs, published = read_recorded(root), read_published(root)
     place, known = root / "reports/claims.yaml", [*measures.MEASURES, *measures.CHECKS]
     claims, group = read_claims(place, known), read_claims(place, [*MEASURES], lists=["evidence"])
-    curves = pd.read_csv(root / "reports/paper/fig3_curves.csv")
-    verdicts = [judge(claim, runs, curves) for claim in group]
+    verdicts = [judge(claim, runs, published) for claim in group]
     made = {
         "so_far": rows_so_far(claims, runs, published),
-        "claims": claims_table(verdicts, published).assign(remark=[remark(each, runs, curves) for each in verdicts]),
+        "claims": claims_table(verdicts, published).assign(remark=[remark(each, runs, published) for each in verdicts]),
         "by_env": by_env_table(verdicts),
         "runs": runs_table(runs),
         "curves": curves_table(runs),

@@ -7,19 +7,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.extent import stops
 from pipeline.analysis.looks import Look, looks, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STEPS, STYLE, write_figures
+from pipeline.analysis.style import COLUMNS, STEPS, band, caption, legend, panels, step_axis, styled, write_figures
 
 # Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
 FIGURES = {
@@ -53,6 +52,7 @@ def read(root: Path) -> Tables:
     )
 
 
+@styled()
 def draw(tables: Tables, curve: str, label: str, statistic: str) -> Figure:
     """One panel per environment, and with several environments one more for the aggregate over them.
 
@@ -62,29 +62,25 @@ def draw(tables: Tables, curve: str, label: str, statistic: str) -> Figure:
     envs, styles = list(curves["env"].unique()), looks(curves["method"].unique())
     titles = {name.lower(): name for name in tables.published["env"].unique()}
     compared = tables.aggregate[tables.aggregate["statistic"] == statistic]
-    panels = len(envs) + (len(envs) > 1 and not compared.empty)
-    columns, rows = min(3, panels), -(-panels // 3)
+    over_envs = len(envs) > 1 and not compared.empty
     published, lengths = False, {env: f", {words}" for env, words in stops(tables.by_seed).items()}
-    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
-        size = (max(3.5 * columns, 5.2), 2.7 * rows + 1.0)
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-        for ax, env in zip(axes.flat, envs, strict=False):
-            by_seed = tables.by_seed[tables.by_seed["env"] == env]
-            _panel(ax, by_seed, curves[curves["env"] == env], curve, styles)
-            if _hides_falls(curves, curve):
-                _plain(ax, tables.curves[(tables.curves["curve"] == "plain") & (tables.curves["env"] == env)], styles)
-            if curve == "cumulative_max":  # the only one that was published
-                paper = tables.published[tables.published["env"].str.lower() == env]
-                published |= _published(ax, paper, by_seed, styles)
-            ax.set(title=titles.get(env, env), xlabel=f"environment steps{lengths.get(env, '')}")
-        for row in axes:
-            row[0].set_ylabel(label)
-        if panels > len(envs):
-            _aggregate(axes.flat[len(envs)], compared, styles)
-        for ax in axes.flat[panels:]:
-            ax.remove()
-        _legend(figure, styles, published)
-        figure.suptitle(_caption(curves, curve), fontsize="small", color="0.35")
+    figure, axes = panels(len(envs) + over_envs, width=3.5, height=2.7, margin=1.0, least=5.2)
+    for ax, env in zip(axes, envs, strict=False):
+        by_seed = tables.by_seed[tables.by_seed["env"] == env]
+        _panel(ax, by_seed, curves[curves["env"] == env], curve, styles)
+        if _hides_falls(curves, curve):
+            _plain(ax, tables.curves[(tables.curves["curve"] == "plain") & (tables.curves["env"] == env)], styles)
+        if curve == "cumulative_max":  # the only one that was published
+            paper = tables.published[tables.published["env"].str.lower() == env]
+            published |= _published(ax, paper, by_seed, styles)
+        ax.set(title=titles.get(env, env), xlabel=f"environment steps{lengths.get(env, '')}")
+    for ax in axes[::COLUMNS]:
+        ax.set_ylabel(label)
+    if over_envs:
+        _aggregate(axes[-1], compared, styles)
+    pale = Line2D([], [], color="0.2", linewidth=3.5, alpha=0.25, label="published mean")
+    legend(figure, styles, also=[pale] if published else [])
+    caption(figure, _caption(curves, curve))
     return figure
 
 
@@ -94,7 +90,7 @@ def _panel(ax: Axes, by_seed: pd.DataFrame, curves: pd.DataFrame, curve: str, st
         for _, run in by_seed[by_seed["method"] == method].groupby("seed", sort=False):
             ax.plot(run["env_steps"], run[curve], color=look.colour, linewidth=0.7, alpha=0.5, zorder=2)
         if mean["n_seeds"].min() >= BAND_SEEDS:
-            ax.fill_between(mean["env_steps"], mean["low"], mean["high"], color=look.colour, alpha=0.14, linewidth=0)
+            band(ax, mean["env_steps"], mean["low"], mean["high"], look)
         marker = look.marker if len(mean) <= FEW_POINTS else ""
         (thick,) = ax.plot(mean["env_steps"], mean["mean"], color=look.colour, linestyle=look.line, linewidth=2.2)
         thick.set(marker=marker, markersize=5, zorder=3)
@@ -102,10 +98,8 @@ def _panel(ax: Axes, by_seed: pd.DataFrame, curves: pd.DataFrame, curve: str, st
     low, high, end = by_seed[curve].min(), by_seed[curve].max(), max(1, by_seed["env_steps"].max())
     margin = 0.1 * (high - low) or 1.0
     ax.set(ylim=(low - margin, high + margin), xlim=(-0.02 * end, 1.02 * end))
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    step_axis(ax, 5)
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
-    sns.despine(ax=ax)
 
 
 def _hides_falls(curves: pd.DataFrame, curve: str) -> bool:
@@ -151,17 +145,6 @@ def _published(ax: Axes, published: pd.DataFrame, by_seed: pd.DataFrame, styles:
             top, drawn = max(top, 1.05 * rows["return_mean"][steps <= end].max()), True
     ax.set_ylim(top=top)
     return drawn
-
-
-def _legend(figure: Figure, styles: dict[str, Look], published: bool) -> None:
-    handles = [
-        Line2D([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=spelled(method))
-        for method, look in styles.items()
-    ]
-    if published:
-        handles.append(Line2D([], [], color="0.2", linewidth=3.5, alpha=0.25, label="published mean"))
-    columns = min(len(handles), int(figure.get_figwidth() / 1.7))
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
 
 
 def _caption(curves: pd.DataFrame, curve: str) -> str:

@@ -4,12 +4,8 @@ Draws the numbers of its tables and computes none. Same tables in, same bytes ou
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")  # no window, also where a display exists
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -21,43 +17,37 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, write_figures
+from pipeline.analysis.style import caption, styled, write_figures
 from pipeline.suites.weights.page import PUBLISHED
 
 GREY = "0.55"
 
 
-@dataclass(frozen=True)
-class Fill:
+class Fill(NamedTuple):
     """How bars are filled and, where they have one, edged: what was published is no method."""
 
     colour: str
     edge: str = "none"
 
 
+@styled(font_scale=1.0)
 def draw(bars: pd.DataFrame) -> Figure:
     """A column per environment; a row for the published bars and one per method, with the spread over seeds."""
-    envs = list(bars.loc[bars["method"] != PUBLISHED, "env"].unique())
-    methods = list(bars.loc[bars["method"] != PUBLISHED, "method"].unique())
-    rows = [*methods, PUBLISHED]
+    envs, methods = (list(bars.loc[bars["method"] != PUBLISHED, name].unique()) for name in ("env", "method"))
     fills = {method: Fill(look.colour) for method, look in looks(methods).items()} | {PUBLISHED: Fill("0.85", "0.35")}
-    with sns.axes_style("whitegrid", rc=STYLE), sns.plotting_context("paper", font_scale=1.0):
-        size = (max(2.6 * len(envs) + 0.6, 5.2), 1.45 * len(rows) + 1.1)
-        figure, axes = plt.subplots(
-            len(rows), len(envs), figsize=size, squeeze=False, sharex=True, layout="constrained"
-        )
-        for row, method in zip(axes, rows, strict=True):
-            for ax, env in zip(row, envs, strict=True):
-                _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], fills[method])
-            row[0].set_ylabel(method if method == PUBLISHED else spelled(method))
-        for ax, env in zip(axes[0], envs, strict=True):
-            ax.set_title(env)
-        for ax in axes[-1]:
-            ax.set_xlabel("random  |  SAC's replay, in order")
-        seeds, scale = int(bars["n_seeds"].min()), bars["scale"].iloc[0]
-        spread = f"mean of {seeds} seeds and their standard deviation" if seeds > 1 else "one seed: no spread"
-        caption = f"mean weight of each twentieth of the buffer, over the mean of all\nscale “{scale}”, {spread}"
-        figure.suptitle(caption, fontsize="small", color="0.35")
+    size = max(2.6 * len(envs) + 0.6, 5.2), 1.45 * len(fills) + 1.1
+    figure, axes = plt.subplots(len(fills), len(envs), figsize=size, squeeze=False, sharex=True, layout="constrained")
+    for row, (method, fill) in zip(axes, fills.items(), strict=True):
+        for ax, env in zip(row, envs, strict=True):
+            _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], fill)
+        row[0].set_ylabel(method if method == PUBLISHED else spelled(method))
+    for ax, env in zip(axes[0], envs, strict=True):
+        ax.set_title(env)
+    for ax in axes[-1]:
+        ax.set_xlabel("random  |  SAC's replay, in order")
+    seeds, scale = int(bars["n_seeds"].min()), bars["scale"].iloc[0]
+    spread = f"mean of {seeds} seeds and their standard deviation" if seeds > 1 else "one seed: no spread"
+    caption(figure, f"mean weight of each twentieth of the buffer, over the mean of all\nscale “{scale}”, {spread}")
     return figure
 
 
@@ -66,15 +56,8 @@ def _panel(ax: Axes, bars: pd.DataFrame, fill: Fill) -> None:
     if bars.empty:
         ax.text(0.5, 0.5, "not published", ha="center", va="center", color=GREY, transform=ax.transAxes)
     for part, alpha in (("random", 0.4), ("replay", 0.95)):
-        chunks = bars[bars["part"] == part]
-        ax.bar(
-            chunks["chunk"],
-            chunks["weight"],
-            width=0.85,
-            color=to_rgba(fill.colour, alpha),
-            edgecolor=fill.edge,
-            linewidth=0.7,
-        )
+        chunks, colour = bars[bars["part"] == part], to_rgba(fill.colour, alpha)
+        ax.bar(chunks["chunk"], chunks["weight"], width=0.85, color=colour, edgecolor=fill.edge, linewidth=0.7)
     spread = bars[bars["spread"].notna()]
     ax.errorbar(spread["chunk"], spread["weight"], spread["spread"], fmt="none", ecolor="0.25", elinewidth=0.7)
     ax.set(ylim=(0, None), xticks=[])

@@ -13,26 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.analysis.results import Grid, ResultsError
+from pipeline.analysis.results import Grid, ResultsError, read_grid, reading
+from pipeline.analysis.runs import named
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.analysis.tables import at_one_scale, write_tables
-from pipeline.files import read_yaml
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
 SPELLED = {"walker": "walker2d"}  # environments in the published figure, where they are not spelled as here
+AGAIN = "make repro SUITE=weights"
 Array = NDArray[np.float64]
-
-
-def read_suite(params: Path) -> Grid:
-    """The suite's scale and grid; ResultsError if params.yaml does not have them."""
-    try:
-        config = read_yaml(params.read_text(encoding="utf-8"))
-        suite = config["weights"]
-        methods, envs, seeds = (list(suite[axis]) for axis in ("methods", "envs", "seeds"))
-        return Grid(suite["scale"], methods, envs, seeds)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"{params}: cannot read weights ({str(error).splitlines()[0]})") from error
 
 
 def read_results(root: Path, grid: Grid, name: str, columns: Sequence[str]) -> pd.DataFrame:
@@ -40,15 +30,8 @@ def read_results(root: Path, grid: Grid, name: str, columns: Sequence[str]) -> p
     found = []
     for env, seed in product(grid.envs, grid.seeds):
         path = root / "reports/weights" / grid.scale / env / str(seed) / name
-        if not path.is_file():
-            raise ResultsError(f"{path} is missing: make repro SUITE=weights")
-        try:
-            rows = pd.read_csv(path)[list(columns)]
-        except (ValueError, KeyError) as error:
-            raise ResultsError(f"{path}: not a table of the suite ({str(error).splitlines()[0]})") from error
-        rows.insert(0, "seed", seed)
-        rows.insert(0, "env", env)
-        found.append(rows)
+        with reading(path, "a table of the suite", AGAIN):
+            found.append(named(pd.read_csv(path)[list(columns)], env=env, seed=seed))
     return pd.concat(found, ignore_index=True)
 
 
@@ -57,10 +40,10 @@ def read_chunks(root: Path, grid: Grid) -> pd.DataFrame:
     chunks = read_results(root, grid, "chunks.csv", ("method", "chunk", "part", "weight_mean"))
     for (env, seed), cell in chunks.groupby(["env", "seed"], sort=False):
         for method in sorted(set(grid.methods) - set(cell["method"])):
-            raise ResultsError(f"{method} is not in the results of {env}, seed {seed}: make repro SUITE=weights")
+            raise ResultsError(f"{method} is not in the results of {env}, seed {seed}: {AGAIN}")
     chunks = chunks[chunks["method"].isin(grid.methods)].rename(columns={"weight_mean": "weight"})
     if not np.isfinite(chunks["weight"]).all():
-        raise ResultsError("a weight of the suite is not finite: make repro SUITE=weights")
+        raise ResultsError(f"a weight of the suite is not finite: {AGAIN}")
     chunks["weight"] /= chunks.groupby(["env", "method", "seed"])["weight"].transform("mean")
     return chunks
 
@@ -168,7 +151,7 @@ def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/weights and returns its path; ResultsError leaves the old tables as they are."""
-    grid = read_suite(root / "params.yaml")
+    grid = read_grid(root / "params.yaml", "weights")
     made = tables(root, grid)
     return write_tables(root / "reports/tables/weights", made, {"weights.md": markdown(made, grid)})
 
