@@ -1,9 +1,12 @@
 """The table of hyperparameters: every setting is in it, it knows no other, and the file is what the command writes."""
 
 import csv
+import dataclasses
 
 from pipeline.files import ROOT
-from pipeline.report.hyperparameters import FACTS, TABLE, facts, render, settings_by_key, text
+from pipeline.report.hyperparameters import FACTS, TABLE, facts, origins, render, settings_by_key, text
+from tom.settings import KINDS, names, settings_class
+from tom.settings.experiments.road_and_rocks import Offline, World
 
 
 def test_the_file_is_what_the_command_writes() -> None:
@@ -24,6 +27,14 @@ def test_every_fact_has_a_source_and_says_something() -> None:
     for row in listed:
         assert None not in row and row["source"] and (row["paper"] or row["released"]), row
         assert not any("|" in value for value in row.values())
+
+
+def test_every_origin_has_a_source_and_every_source_a_setting() -> None:
+    experiments = [field for settings in (World, Offline) for field in dataclasses.fields(settings)]
+    parts = [settings_class(kind, name).__dataclass_fields__["name"] for kind in KINDS for name in names(kind)]
+    named = {field.metadata["origin"] for field in [*settings_by_key().values(), *parts, *experiments]}
+    assert named == set(origins()), "reports/paper/origins.csv says what each word stands for"
+    assert all(origins().values())
 
 
 def test_what_is_written_for_a_known_setting() -> None:

@@ -3,6 +3,7 @@
 import copy
 import sys
 from collections.abc import Iterator
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from tom.core.context import Context, View
 from tom.core.replay import Replay
 from tom.core.streams import streams
 from tom.settings import names
+from tom.settings import train as train_settings
 from tom.settings.agent import AgentSettings, agent_settings
-from tom.settings.fields import SettingsError
+from tom.settings.fields import SettingsError, part
 from tom.settings.weightings.tom import Settings
 from tom.train import Final, Round, Step, Trainer, train
 from tom.weightings.tom import TransitionOccupancyMatching
@@ -184,3 +186,21 @@ def test_a_backbone_without_sac_is_two_new_files(imitation: str) -> None:
     assert all(np.array_equal(last.policy[name], value) for name, value in resumed.policy.items())
     with pytest.raises(SettingsError, match=r"^vagram needs a critic; imitation has none$"):
         next(train(with_backbone(imitation, "vagram"), (0, 1), "cpu"))
+
+
+def bare(name: str, **attributes: Any) -> Any:
+    """The settings of a part that say nothing but its name."""
+    return make_dataclass("Settings", [("name", str, part(name, origin="ours"))], namespace=attributes)()
+
+
+def test_settings_of_another_s_part_say_no_more_than_they_have_to() -> None:
+    """Who does not say that it uses a model has none to fit; a loss without an `error` is named itself."""
+    loop, dynamics, backbone = train_settings.Settings(), bare("mine"), bare("theirs")
+    assert not list(AgentSettings("hopper", loop, bare("uniform"), bare("nll"), dynamics, backbone).problems())
+    half = bare("half", fits_variance=False)
+    assert list(AgentSettings("hopper", loop, bare("tom"), half, dynamics, backbone).problems()) == [
+        "weighting=tom has no model to fit with backbone=theirs; nearest valid choice: weighting=uniform",
+        "loss=half has no model to fit with backbone=theirs; nearest valid choice: loss=nll",
+        "loss=half leaves the variance of mine as it began, and rollouts sample it; nearest valid choice: "
+        "dynamics=ensemble with dynamics.deterministic=true",
+    ]

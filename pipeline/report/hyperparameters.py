@@ -1,6 +1,7 @@
 """Every setting beside the paper and the released code: `python -m pipeline.report.hyperparameters` writes the table.
 
-Ours are the defaults of `tom.settings`; what others used is in reports/paper/hyperparameters.csv, with its source.
+Ours are the defaults of `tom.settings`; what others used is in reports/paper/hyperparameters.csv, with its source, and
+what the words of `origin` stand for in reports/paper/origins.csv: a part from another paper adds a row there.
 """
 
 import csv
@@ -13,14 +14,15 @@ from pipeline.files import ROOT
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 
-FACTS, TABLE = "reports/paper/hyperparameters.csv", "reports/hyperparameters.md"
+FACTS, ORIGINS = "reports/paper/hyperparameters.csv", "reports/paper/origins.csv"
+TABLE = "reports/hyperparameters.md"
 COLUMNS = ("setting", "ours", "paper", "released code", "unit", "origin", "source")
 HEAD = """# Hyperparameters
 
 Written by `python -m pipeline.report.hyperparameters`. *Ours* is the default of the setting, which is its value at
 scale `paper` unless `params.yaml` says otherwise for that scale, an environment or a method. *Released code* is that of
 the TOM paper (commit 4d196c3), and of MBPO or PDML for what it lacks; a cell is empty where nothing is stated. The
-paper's appendix, which may say more, could not be obtained. *Origin* is where our value comes from.
+paper's appendix, which may say more, could not be obtained. *Origin* is where our value comes from:
 """
 
 
@@ -38,8 +40,17 @@ def settings_by_key() -> dict[str, "dataclasses.Field[Any]"]:
 
 def facts(root: Path = ROOT) -> dict[str, dict[str, str]]:
     """What others used, by key: the columns paper, released and source."""
-    with (root / FACTS).open(encoding="utf-8", newline="") as file:
-        return {row["key"]: row for row in csv.DictReader(file)}
+    return {row["key"]: row for row in _rows(root / FACTS)}
+
+
+def origins(root: Path = ROOT) -> dict[str, str]:
+    """What each word that a setting may name as its origin stands for."""
+    return {row["origin"]: row["source"] for row in _rows(root / ORIGINS)}
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def text(value: Any) -> str:
@@ -64,7 +75,8 @@ def lines(root: Path = ROOT) -> Iterator[str]:
 
 def render(root: Path = ROOT) -> str:
     """The whole file."""
-    return "\n".join([HEAD, *lines(root), ""])
+    words = [f"* {word}: {source}" for word, source in origins(root).items()]
+    return "\n".join([HEAD, *words, "", *lines(root), ""])
 
 
 if __name__ == "__main__":

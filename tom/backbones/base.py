@@ -1,7 +1,8 @@
 """What every backbone offers: a policy that acts, and improves in bursts of updates.
 
 A new one is two files: `tom/backbones/<name>.py` with a subclass and `build(settings, context)`, and
-`tom/settings/backbones/<name>.py` with the dataclass `Settings`, with a `discount` and whether it `uses_model`.
+`tom/settings/backbones/<name>.py` with the dataclass `Settings`, which has a `discount`, and `uses_model = True` if the
+backbone has a model fitted.
 """
 
 import math

@@ -26,7 +26,8 @@ class AgentSettings:
         """One sentence per value that is out of range or contradicts another."""
         for key in ("train", *KINDS):
             yield from problems(getattr(self, key), key)
-        for key, only in {} if self.backbone.uses_model else WITHOUT_MODEL.items():
+        uses_model = getattr(self.backbone, "uses_model", False)  # as in tom/backbones/base.py
+        for key, only in {} if uses_model else WITHOUT_MODEL.items():
             if (name := getattr(self, key).name) != only:
                 yield (
                     f"{key}={name} has no model to fit with backbone={self.backbone.name}; "
@@ -39,8 +40,9 @@ class AgentSettings:
                 f"nearest valid choice: loss={losses[0]}"
             )
         if not (getattr(self.loss, "fits_variance", True) or getattr(self.dynamics, "deterministic", False)):
+            cause = f"loss: error={self.loss.error}" if hasattr(self.loss, "error") else f"loss={self.loss.name}"
             yield (
-                f"loss: error={self.loss.error} leaves the variance of {self.dynamics.name} as it began, and rollouts "
+                f"{cause} leaves the variance of {self.dynamics.name} as it began, and rollouts "
                 "sample it; nearest valid choice: dynamics=ensemble with dynamics.deterministic=true"
             )
 
