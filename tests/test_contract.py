@@ -20,8 +20,7 @@ from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.backbones.mbpo import Settings as BackboneSettings
 from tom.settings.fields import problems
-from tom.weightings.base import AGE_BINS, summary, uniform_weights
-from tom.weightings.tom import clip, normalised
+from tom.weightings.base import AGE_BINS, clip, normalised, summary, uniform_weights
 
 CPU = torch.device("cpu")
 OBS, ACT, ROWS, WARMUP = 3, 2, 400, 100

@@ -28,7 +28,7 @@ from tom.occupancy.released import bootstrap, multiplicity, recency_log_ratio
 from tom.settings.agent import agent_settings
 from tom.settings.weightings.tom import Settings
 from tom.train import Trainer
-from tom.weightings.tom import clip, normalised
+from tom.weightings.base import clip, normalised
 
 CPU = torch.device("cpu")
 TINY = Settings(

@@ -41,6 +41,21 @@ def uniform_weights(replay: Replay) -> Tensor:
     return replay.data.new_ones(replay.data.shape[0], len(replay))
 
 
+def clip(raw: Tensor, most: float, in_raw_units: bool) -> tuple[Tensor, Tensor]:
+    """Weights [R, N] >= 0 cut at `most` mean weights, and the share that was cut [R].
+
+    In units of the mean, so that the cap means something whatever the scale (that of exp(e) is arbitrary).
+    """
+    weights = raw if in_raw_units else normalised(raw)
+    return weights.clamp(max=most), (weights > most).float().mean(-1)
+
+
+def normalised(weights: Tensor) -> Tensor:
+    """Weights [R, N] of mean 1; ones for a replica whose weights are all zero, or not finite."""
+    mean = weights.mean(-1, keepdim=True)
+    return torch.where(torch.isfinite(mean) & (mean > 0), weights / mean, torch.ones_like(weights))
+
+
 def summary(weights: Tensor, replay: Replay) -> dict[str, Tensor]:
     """Effective sample size as a share of N, extremes and the mean weight by age decile (0 the oldest), each [R]."""
     numbers = {

@@ -15,14 +15,13 @@ from tom.core.context import Context, View
 from tom.core.replay import take
 from tom.core.streams import Stream
 from tom.occupancy.discriminator import Discriminator
-from tom.occupancy.divergences import weight
 from tom.occupancy.dual import DUAL, OccupancyQ
 from tom.occupancy.network_q import NetworkQ
 from tom.occupancy.projection import project
 from tom.occupancy.quadratic_q import QuadraticQ
 from tom.occupancy.released import bootstrap, bootstrapped, multiplicity, recency_log_ratio
 from tom.settings.weightings.tom import Settings
-from tom.weightings.base import Weighting, uniform_weights
+from tom.weightings.base import Weighting, clip, normalised, uniform_weights
 
 
 class TransitionOccupancyMatching(Weighting):
@@ -44,7 +43,7 @@ class TransitionOccupancyMatching(Weighting):
         seen = bootstrap(view.replay, stream) if self.settings.buffer_view == "bootstrap" else None
         log_ratio, held_out = self.log_ratio(view, seen, stream)
         error, numbers = self.q.solve(view.replay, log_ratio, view.policy, stream, seen)
-        self.raw = self.ratio(error)
+        self.raw = self.q.ratio(error)
         weights = project(self.raw, rows, stream) if self.settings.project else self.raw
         cut, clipped = clip(weights, self.settings.clip, self.settings.clip_raw)
         self.current = normalised(cut)
@@ -75,11 +74,7 @@ class TransitionOccupancyMatching(Weighting):
         else:
             dims = (rows.observation_dim, rows.action_dim)
             log_ratio = Discriminator(self.settings, self.context.replicas, *dims, stream).log_ratio(rows)
-        return self.ratio(self.q.untrained(view.replay, log_ratio, view.policy, stream))
-
-    def ratio(self, error: Tensor) -> Tensor:
-        """d / d^D of each row (Eq. 17)."""
-        return weight(self.settings.divergence, error, torch.full_like(error, 1.0 / error.shape[-1]))
+        return self.q.ratio(self.q.untrained(view.replay, log_ratio, view.policy, stream))
 
     def weights(self, view: View) -> Tensor:
         return uniform_weights(view.replay) if self.current is None else self.current
@@ -102,21 +97,6 @@ class TransitionOccupancyMatching(Weighting):
 # (should be 1), the mean weight before it is normalised, the share clipped.
 OWN = ("held_out_cross_entropy", "mean_exp_r", "raw_mean", "clipped")
 NUMBERS = (*OWN, *DUAL)
-
-
-def clip(raw: Tensor, most: float, in_raw_units: bool) -> tuple[Tensor, Tensor]:
-    """Weights [R, N] >= 0 cut at `most` mean weights, and the share that was cut [R].
-
-    In units of the mean, so that the cap means something whatever the scale (that of exp(e) is arbitrary).
-    """
-    weights = raw if in_raw_units else normalised(raw)
-    return weights.clamp(max=most), (weights > most).float().mean(-1)
-
-
-def normalised(weights: Tensor) -> Tensor:
-    """Weights [R, N] of mean 1; ones for a replica whose weights are all zero, or not finite."""
-    mean = weights.mean(-1, keepdim=True)
-    return torch.where(torch.isfinite(mean) & (mean > 0), weights / mean, torch.ones_like(weights))
 
 
 def build(settings: Settings, context: Context) -> TransitionOccupancyMatching:
