@@ -369,7 +369,7 @@ def test_the_cut_is_in_raw_units_if_asked() -> None:
     capped = 2.0 * ROWS / (2.0 + (ROWS - 1.0) * ROWS / (ROWS + 9.0))  # the other rows have ROWS / (ROWS + 9)
     for in_raw_units, first, clipped in ((True, 1.0, 1.0), (False, capped, 1.0 / ROWS)):
         weighting, view = tom(clip_raw=in_raw_units, clip=2.0), situation()
-        weighting.ratio = lambda error: ratio
+        weighting.q.ratio = lambda error: ratio
         numbers = weighting.prepare(view)
         weights = weighting.weights(view)
         torch.testing.assert_close(weights[:, 0], torch.full((2,), first))
@@ -417,7 +417,7 @@ def test_rollouts_start_by_untrained_weights_while_the_pool_fills_if_asked(log_r
 @pytest.mark.parametrize("nothing", [0.0, math.nan])
 def test_without_usable_weights_rows_are_fitted_and_rollouts_start_evenly(nothing: float) -> None:
     view, weighting = situation(), tom(rollout_starts="weighted")
-    weighting.ratio = lambda error: torch.full_like(error, nothing)
+    weighting.q.ratio = lambda error: torch.full_like(error, nothing)
     weighting.prepare(view)
     assert torch.equal(weighting.weights(view), torch.ones(2, ROWS))
     assert torch.equal(weighting.rollout_weights(view), torch.ones(2, ROWS))
