@@ -42,6 +42,9 @@ SMALL = {
     "q_hidden": 8,
     "q_updates": 5,
     "q_batch": 16,
+    "ratio_hidden": 8,
+    "ratio_updates": 5,
+    "ratio_batch": 16,
     "rollout_starts": 20,
 }
 CLASSES = [train_settings.Settings, *(settings_class(kind, name) for kind in KINDS for name in names(kind))]
@@ -79,10 +82,11 @@ WEIGHTINGS += [
     for termination in ("none", "mask", "restart")
     if (divergence, termination) not in {("kl_simplex", "mask"), ("chi2", "restart")}
 ]
+WEIGHTINGS += [small("weighting", "ampl", test="critic")]
 
 
 def label(settings: Any) -> str:
-    words = (getattr(settings, key, "") for key in ("name", "divergence", "termination"))
+    words = (getattr(settings, key, "") for key in ("name", "test", "divergence", "termination"))
     return "-".join(word for word in words if word)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tom.core.streams import Stream
+from tom.settings.fields import SettingsError
 
 STAMPS = ("env_step", "policy_round")
 RESETS_KEPT = 1_000  # reset states kept per replica (ours; a few hundred describe the initial distribution)
@@ -145,7 +146,13 @@ class Replay(Ring):
         """A replay of one replica, on the CPU, that holds somebody else's transitions [N, ...], the oldest first.
 
         Actions lie in [-1, 1]; resets [M, O] are states that episodes began in. Every row counts as one step.
+        SettingsError if no episode began anywhere.
         """
+        if not len(resets):
+            raise SettingsError(
+                "resets=[] holds no state that an episode began in, so that the policy's flow starts nowhere; "
+                "nearest valid choice: at least one such state"
+            )
         cut = np.zeros(len(obs)) if truncated is None else truncated
         flags = np.stack([reward, terminated, cut], -1)
         rows = torch.as_tensor(np.concatenate([obs, action, next_obs, flags], -1), dtype=torch.float32)
