@@ -45,6 +45,8 @@ SMALL = {
     "ratio_hidden": 8,
     "ratio_updates": 5,
     "ratio_batch": 16,
+    "segment_env_steps": 10,
+    "address_updates": 5,
     "rollout_starts": 20,
 }
 CLASSES = [train_settings.Settings, *(settings_class(kind, name) for kind in KINDS for name in names(kind))]
@@ -82,11 +84,11 @@ WEIGHTINGS += [
     for termination in ("none", "mask", "restart")
     if (divergence, termination) not in {("kl_simplex", "mask"), ("chi2", "restart")}
 ]
-WEIGHTINGS += [small("weighting", "ampl", test="critic")]
+WEIGHTINGS += [small("weighting", "ampl", test="critic"), small("weighting", "rama", address="learned")]
 
 
 def label(settings: Any) -> str:
-    words = (getattr(settings, key, "") for key in ("name", "test", "divergence", "termination"))
+    words = (getattr(settings, key, "") for key in ("name", "test", "address", "divergence", "termination"))
     return "-".join(word for word in words if word)
 
 
