@@ -21,6 +21,7 @@ from tom.occupancy.dual import constant_direction
 from tom.occupancy.quadratic_q import minimise
 from tom.settings.fields import SettingsError, problems
 from tom.settings.weightings.ampl import Settings
+from tom.settings.weightings.tom import Settings as Tom
 
 CPU = torch.device("cpu")
 RATIO = [[1.24271, 1.65695], [0.94087, 1.88173], [1.12865, 0.45146], [0.86231, 1.07789]]
@@ -183,6 +184,15 @@ def test_a_known_ratio_is_found_where_random_functions_fail(
 
 def test_on_the_policy_s_own_rows_all_weigh_one() -> None:
     assert float(offline(data(0, 6_000, 1, 0)).std()) < 0.25
+
+
+@pytest.mark.parametrize("project", [False, True])
+def test_the_dual_is_that_of_tom_without_a_discriminator(project: bool) -> None:
+    rows = data(1_500, 500, 1, 0)
+    flow = Tom(log_ratio="zero", project=project, pool_env_steps=500)
+    weights, numbers = offline_weights(Weigher(flow, DISCOUNT), rows.replay(), Steers(), 0)
+    assert torch.equal(weights, offline(rows, project=project))
+    assert numbers["mean_exp_r"] == 1.0 and np.isnan(numbers["held_out_cross_entropy"])
 
 
 def test_a_constant_on_every_reward_changes_no_weight_of_the_dual() -> None:

@@ -84,12 +84,13 @@ WEIGHTINGS += [
     for termination in ("none", "mask", "restart")
     if (divergence, termination) not in {("kl_simplex", "mask"), ("chi2", "restart")}
 ]
-WEIGHTINGS += [small("weighting", "ampl", test="critic"), small("weighting", "rama", address="learned")]
+FORMS = (("tom", "log_ratio", "zero"), ("ampl", "test", "critic"), ("rama", "address", "learned"))
+WEIGHTINGS += [small("weighting", name, **{key: word}) for name, key, word in FORMS]
 
 
 def label(settings: Any) -> str:
-    words = (getattr(settings, key, "") for key in ("name", "test", "address", "divergence", "termination"))
-    return "-".join(word for word in words if word)
+    keys = ("name", *(key for _, key, _ in FORMS), "divergence", "termination")
+    return "-".join(word for word in (getattr(settings, key, "") for key in keys) if word)
 
 
 @pytest.mark.parametrize("settings", WEIGHTINGS, ids=label)

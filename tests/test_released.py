@@ -392,7 +392,7 @@ def test_rollouts_start_by_the_weights_if_asked() -> None:
             assert (weights.amax(-1) > 1.1 * weighting.weights(view).amax(-1)).all()
 
 
-@pytest.mark.parametrize("log_ratio", ["discriminator", "recency"])
+@pytest.mark.parametrize("log_ratio", ["discriminator", "recency", "zero"])
 def test_rollouts_start_by_untrained_weights_while_the_pool_fills_if_asked(log_ratio: str) -> None:
     """The fit stays plain; the Q that weighs is the one that training begins from, and stays it."""
     view = replace(situation(), env_step=WARMUP + 99)

@@ -53,9 +53,8 @@ class TransitionOccupancyMatching(Weighting):
     def log_ratio(self, view: View, seen: Tensor | None, stream: Stream) -> tuple[Tensor, Tensor]:
         """r of every stored row [R, N], and the discriminator's cross-entropy on held-out rows [R]."""
         rows, pool = view.replay.all(), self.settings.pool_env_steps
-        if self.settings.log_ratio == "recency":
-            log_ratio = recency_log_ratio(view.replay, pool)
-            return log_ratio, torch.full_like(log_ratio[:, 0], math.nan)
+        if (fixed := self.fixed_log_ratio(view)) is not None:
+            return fixed, torch.full_like(fixed[:, 0], math.nan)
         newest = rows.like(rows.data[:, view.replay.by_age()[-pool:]])
         buffer = rows
         if seen is not None:
@@ -66,12 +65,18 @@ class TransitionOccupancyMatching(Weighting):
         held_out = discriminator.fit(newest, buffer, stream)
         return discriminator.log_ratio(rows), held_out
 
+    def fixed_log_ratio(self, view: View) -> Tensor | None:
+        """r [R, N] without a discriminator: 1 for the newest rows alone, or 0, so that Q alone says what the flow asks
+        for; None where there is one."""
+        if self.settings.log_ratio == "recency":
+            return recency_log_ratio(view.replay, self.settings.pool_env_steps)
+        return torch.zeros_like(view.replay.all().reward) if self.settings.log_ratio == "zero" else None
+
     def untrained_ratio(self, view: View) -> Tensor:
         """d / d^D [R, N] as a discriminator and Q say that nobody has trained: what the released code starts with."""
         stream, rows = view.stream.fork(), view.replay.all()
-        if self.settings.log_ratio == "recency":
-            log_ratio = recency_log_ratio(view.replay, self.settings.pool_env_steps)
-        else:
+        log_ratio = self.fixed_log_ratio(view)
+        if log_ratio is None:
             dims = (rows.observation_dim, rows.action_dim)
             log_ratio = Discriminator(self.settings, self.context.replicas, *dims, stream).log_ratio(rows)
         return self.q.ratio(self.q.untrained(view.replay, log_ratio, view.policy, stream))

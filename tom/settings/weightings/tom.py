@@ -50,7 +50,10 @@ class Settings(DualSettings):
     )
     # What the released code does otherwise, one switch each; `tom_official` in params.yaml sets them all.
     log_ratio: str = choice(
-        "discriminator", ("discriminator", "recency"), origin="paper", help="recency: 1 for the pool, 0 for other rows"
+        "discriminator",
+        ("discriminator", "recency", "zero"),
+        origin="paper",
+        help="recency: 1 for the pool, 0 for other rows; zero: 0 for all (ours), so that the flow alone weighs",
     )
     discriminator_trains: str = choice("all", ("all", "trunk"), origin="paper", help="trunk: encoders stay random")
     discriminator_initialisation: str = choice(
