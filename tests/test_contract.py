@@ -22,8 +22,7 @@ from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.backbones.mbpo import Settings as BackboneSettings
 from tom.settings.fields import problems
-from tom.weightings.base import AGE_BINS, summary, uniform_weights
-from tom.weightings.tom import clip, normalised
+from tom.weightings.base import AGE_BINS, clip, normalised, summary, uniform_weights
 
 CPU = torch.device("cpu")
 OBS, ACT, ROWS, WARMUP = 3, 2, 400, 100
@@ -45,6 +44,11 @@ SMALL = {
     "q_hidden": 8,
     "q_updates": 5,
     "q_batch": 16,
+    "ratio_hidden": 8,
+    "ratio_updates": 5,
+    "ratio_batch": 16,
+    "segment_env_steps": 10,
+    "address_updates": 5,
     "rollout_starts": 20,
     "path_length": 2,
 }
@@ -83,11 +87,13 @@ WEIGHTINGS += [
     for termination in ("none", "mask", "restart")
     if (divergence, termination) not in {("kl_simplex", "mask"), ("chi2", "restart")}
 ]
+FORMS = (("tom", "log_ratio", "zero"), ("ampl", "test", "critic"), ("rama", "address", "learned"))
+WEIGHTINGS += [small("weighting", name, **{key: word}) for name, key, word in FORMS]
 
 
 def label(settings: Any) -> str:
-    words = (getattr(settings, key, "") for key in ("name", "divergence", "termination"))
-    return "-".join(word for word in words if word)
+    keys = ("name", *(key for _, key, _ in FORMS), "divergence", "termination")
+    return "-".join(word for word in (getattr(settings, key, "") for key in keys) if word)
 
 
 @pytest.mark.parametrize("settings", WEIGHTINGS, ids=label)

@@ -28,7 +28,7 @@ from tom.occupancy.released import bootstrap, multiplicity, recency_log_ratio
 from tom.settings.agent import agent_settings
 from tom.settings.weightings.tom import Settings
 from tom.train import Trainer
-from tom.weightings.tom import clip, normalised
+from tom.weightings.base import clip, normalised
 
 CPU = torch.device("cpu")
 TINY = Settings(
@@ -369,7 +369,7 @@ def test_the_cut_is_in_raw_units_if_asked() -> None:
     capped = 2.0 * ROWS / (2.0 + (ROWS - 1.0) * ROWS / (ROWS + 9.0))  # the other rows have ROWS / (ROWS + 9)
     for in_raw_units, first, clipped in ((True, 1.0, 1.0), (False, capped, 1.0 / ROWS)):
         weighting, view = tom(clip_raw=in_raw_units, clip=2.0), situation()
-        weighting.ratio = lambda error: ratio
+        weighting.q.ratio = lambda error: ratio
         numbers = weighting.prepare(view)
         weights = weighting.weights(view)
         torch.testing.assert_close(weights[:, 0], torch.full((2,), first))
@@ -392,7 +392,7 @@ def test_rollouts_start_by_the_weights_if_asked() -> None:
             assert (weights.amax(-1) > 1.1 * weighting.weights(view).amax(-1)).all()
 
 
-@pytest.mark.parametrize("log_ratio", ["discriminator", "recency"])
+@pytest.mark.parametrize("log_ratio", ["discriminator", "recency", "zero"])
 def test_rollouts_start_by_untrained_weights_while_the_pool_fills_if_asked(log_ratio: str) -> None:
     """The fit stays plain; the Q that weighs is the one that training begins from, and stays it."""
     view = replace(situation(), env_step=WARMUP + 99)
@@ -416,7 +416,7 @@ def test_rollouts_start_by_untrained_weights_while_the_pool_fills_if_asked(log_r
 
 def test_without_usable_weights_rows_are_fitted_and_rollouts_start_evenly() -> None:
     view, weighting = situation(), tom(rollout_starts="weighted")
-    weighting.ratio = torch.zeros_like
+    weighting.q.ratio = torch.zeros_like
     weighting.prepare(view)
     assert torch.equal(weighting.weights(view), torch.ones(2, ROWS))
     assert torch.equal(weighting.rollout_weights(view), torch.ones(2, ROWS))

@@ -42,7 +42,16 @@ PARTS = {
     ),
 }
 BETWEEN = range(291, 300)  # two bursts, and so two rounds
-BATCHED = ("tom", "tom_official", "pdml", "vagram_ensemble", "ma_official", "maac")  # every kind of state there is
+BATCHED = (  # every kind of state there is
+    "tom",
+    "tom_official",
+    "pdml",
+    "ampl_official",
+    "rama_learned",
+    "vagram_ensemble",
+    "ma_official",
+    "maac",
+)
 TOGETHER = 1e-3  # of a return: what is left of rounding (1e-7) after a hundred steps and ten updates
 AFTER_BETWEEN = [(Round, 310), (Round, 340), (Evaluation, 350), (Final, 350)]
 

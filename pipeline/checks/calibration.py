@@ -11,7 +11,8 @@ from tom.core.replay import Replay
 from tom.core.streams import streams
 from tom.occupancy.released import bootstrap
 from tom.settings.weightings.tom import Settings
-from tom.weightings.tom import TransitionOccupancyMatching, normalised
+from tom.weightings.base import normalised
+from tom.weightings.tom import TransitionOccupancyMatching
 
 CPU = torch.device("cpu")
 OBS, ACT, ROWS, CURRENT = 11, 3, 10_000, 1_000

@@ -21,7 +21,7 @@ from tom.core.networks import Normaliser, Policy
 from tom.core.replay import RESETS_KEPT, Replay, Transitions, take
 from tom.core.streams import Stream
 from tom.occupancy.divergences import conjugate, slope, weight
-from tom.settings.weightings.tom import Settings
+from tom.settings.dual import DualSettings
 
 BISECTIONS = 40  # halvings of the bracket: far below float32's resolution
 ROWS_PER_CHUNK = 2_048  # rows of a pass over the whole buffer that are evaluated together
@@ -54,7 +54,7 @@ def dual_loss(error: Tensor, q_initial: Tensor, probability: Tensor, discount: f
     return (1.0 - discount) * q_initial[..., 0] + conjugate(divergence, error, probability)
 
 
-def dual_at_zero(log_ratio: Tensor, terminated: Tensor, settings: Settings, discount: float) -> Tensor:
+def dual_at_zero(log_ratio: Tensor, terminated: Tensor, settings: DualSettings, discount: float) -> Tensor:
     """The objective of the best constant Q, which knows nothing of the flow: rows [R, N] -> [R].
 
     A Q that is worse than this on rows it was not fitted to has not solved anything.
@@ -113,7 +113,7 @@ def policy_inputs(obs: Tensor, policy: Policy, noise: Tensor) -> Tensor:
 class OccupancyQ:
     """Q of Eq. 16 for R replicas, on inputs (s, a) in the buffer's units."""
 
-    def __init__(self, settings: Settings, context: Context):
+    def __init__(self, settings: DualSettings, context: Context):
         self.settings, self.discount, self.action_dim = settings, context.discount, context.action_dim
         self.normalise = Normaliser(context.replicas, context.observation_dim + context.action_dim, context.init.device)
 
@@ -152,10 +152,13 @@ class OccupancyQ:
         q_next = q_next.view(q.shape[0], -1, q.shape[1]).mean(1)
         return bellman_error(log_ratio, q, q_next, q_initial, rows.terminated, self.discount, self.settings.termination)
 
+    def ratio(self, error: Tensor) -> Tensor:
+        """d / d^D of every stored row, from their e: [R, N] (Eq. 17)."""
+        return weight(self.settings.divergence, error, torch.full_like(error, 1.0 / error.shape[-1]))
+
     def residual(self, error: Tensor, terminated: Tensor) -> Tensor:
         """The mass identity's relative residual [R] of all rows' e [R, N]."""
-        ratio = weight(self.settings.divergence, error, torch.full_like(error, 1.0 / error.shape[-1]))
-        return mass_residual(ratio, terminated, self.discount, self.settings.termination)
+        return mass_residual(self.ratio(error), terminated, self.discount, self.settings.termination)
 
     @torch.no_grad()
     def errors(self, replay: Replay, log_ratio: Tensor, policy: Policy, stream: Stream) -> Tensor:

@@ -20,6 +20,8 @@ UPDATES_PER_DRAW = 50  # indices and noise are drawn for this many updates at on
 class NetworkQ(OccupancyQ):
     """One MLP per replica on normalised inputs; network and optimiser persist from round to round."""
 
+    settings: Settings
+
     def __init__(self, settings: Settings, context: Context):
         super().__init__(settings, context)
         sizes = (context.observation_dim + context.action_dim, settings.q_hidden, settings.q_hidden, 1)

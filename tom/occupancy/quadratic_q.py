@@ -31,7 +31,7 @@ from tom.occupancy.dual import (
     dual_loss,
     policy_inputs,
 )
-from tom.settings.weightings.tom import Settings
+from tom.settings.dual import DualSettings
 
 NEWTON_STEPS, HALVINGS = 100, 40
 DECREMENT = 1e-9  # nats that another Newton step would gain: where it stops
@@ -43,7 +43,7 @@ REACH = 5.0  # standard deviations that an input may lie from its mean; beyond, 
 class QuadraticQ(OccupancyQ):
     """Coefficients [R, F] and a constant [R, 1], found afresh each round."""
 
-    def __init__(self, settings: Settings, context: Context):
+    def __init__(self, settings: DualSettings, context: Context):
         super().__init__(settings, context)
         self.width = context.observation_dim + context.action_dim
         self.pairs = tuple(torch.triu_indices(self.width, self.width, device=context.init.device))

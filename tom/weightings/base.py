@@ -1,5 +1,6 @@
 """What every weighting offers, and the numbers that describe any weights."""
 
+import math
 from typing import Any
 
 import torch
@@ -39,6 +40,21 @@ class Weighting:
 def uniform_weights(replay: Replay) -> Tensor:
     """Weights that count every stored row once, [R, N]."""
     return replay.data.new_ones(replay.data.shape[0], len(replay))
+
+
+def clip(raw: Tensor, most: float, in_raw_units: bool) -> tuple[Tensor, Tensor]:
+    """Weights [R, N] >= 0 cut at `most` mean weights, and the share that was cut [R].
+
+    In units of the mean, so that the cap means something whatever the scale (that of exp(e) is arbitrary).
+    """
+    weights = raw if in_raw_units else normalised(raw)
+    return weights.clamp(max=most), (weights > most).float().mean(-1)
+
+
+def normalised(weights: Tensor) -> Tensor:
+    """Weights [R, N] of mean 1; ones for a replica whose weights are all zero, NaN where their mean is not finite."""
+    mean = weights.mean(-1, keepdim=True)
+    return torch.where(mean == 0, torch.ones_like(weights), weights / mean.where(mean.isfinite(), math.nan))
 
 
 def summary(weights: Tensor, replay: Replay) -> dict[str, Tensor]:

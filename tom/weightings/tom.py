@@ -15,14 +15,13 @@ from tom.core.context import Context, View
 from tom.core.replay import take
 from tom.core.streams import Stream
 from tom.occupancy.discriminator import Discriminator
-from tom.occupancy.divergences import weight
 from tom.occupancy.dual import DUAL, OccupancyQ
 from tom.occupancy.network_q import NetworkQ
 from tom.occupancy.projection import project
 from tom.occupancy.quadratic_q import QuadraticQ
 from tom.occupancy.released import bootstrap, bootstrapped, multiplicity, recency_log_ratio
 from tom.settings.weightings.tom import Settings
-from tom.weightings.base import Weighting, uniform_weights
+from tom.weightings.base import Weighting, clip, normalised, uniform_weights
 
 
 class TransitionOccupancyMatching(Weighting):
@@ -44,7 +43,7 @@ class TransitionOccupancyMatching(Weighting):
         seen = bootstrap(view.replay, stream) if self.settings.buffer_view == "bootstrap" else None
         log_ratio, held_out = self.log_ratio(view, seen, stream)
         error, numbers = self.q.solve(view.replay, log_ratio, view.policy, stream, seen)
-        self.raw = self.ratio(error)
+        self.raw = self.q.ratio(error)
         weights = project(self.raw, rows, stream) if self.settings.project else self.raw
         cut, clipped = clip(weights, self.settings.clip, self.settings.clip_raw)
         self.current = normalised(cut)
@@ -54,9 +53,8 @@ class TransitionOccupancyMatching(Weighting):
     def log_ratio(self, view: View, seen: Tensor | None, stream: Stream) -> tuple[Tensor, Tensor]:
         """r of every stored row [R, N], and the discriminator's cross-entropy on held-out rows [R]."""
         rows, pool = view.replay.all(), self.settings.pool_env_steps
-        if self.settings.log_ratio == "recency":
-            log_ratio = recency_log_ratio(view.replay, pool)
-            return log_ratio, torch.full_like(log_ratio[:, 0], math.nan)
+        if (fixed := self.fixed_log_ratio(view)) is not None:
+            return fixed, torch.full_like(fixed[:, 0], math.nan)
         newest = rows.like(rows.data[:, view.replay.by_age()[-pool:]])
         buffer = rows
         if seen is not None:
@@ -67,19 +65,21 @@ class TransitionOccupancyMatching(Weighting):
         held_out = discriminator.fit(newest, buffer, stream)
         return discriminator.log_ratio(rows), held_out
 
+    def fixed_log_ratio(self, view: View) -> Tensor | None:
+        """r [R, N] without a discriminator: 1 for the newest rows alone, or 0, so that Q alone says what the flow asks
+        for; None where there is one."""
+        if self.settings.log_ratio == "recency":
+            return recency_log_ratio(view.replay, self.settings.pool_env_steps)
+        return torch.zeros_like(view.replay.all().reward) if self.settings.log_ratio == "zero" else None
+
     def untrained_ratio(self, view: View) -> Tensor:
         """d / d^D [R, N] as a discriminator and Q say that nobody has trained: what the released code starts with."""
         stream, rows = view.stream.fork(), view.replay.all()
-        if self.settings.log_ratio == "recency":
-            log_ratio = recency_log_ratio(view.replay, self.settings.pool_env_steps)
-        else:
+        log_ratio = self.fixed_log_ratio(view)
+        if log_ratio is None:
             dims = (rows.observation_dim, rows.action_dim)
             log_ratio = Discriminator(self.settings, self.context.replicas, *dims, stream).log_ratio(rows)
-        return self.ratio(self.q.untrained(view.replay, log_ratio, view.policy, stream))
-
-    def ratio(self, error: Tensor) -> Tensor:
-        """d / d^D of each row (Eq. 17)."""
-        return weight(self.settings.divergence, error, torch.full_like(error, 1.0 / error.shape[-1]))
+        return self.q.ratio(self.q.untrained(view.replay, log_ratio, view.policy, stream))
 
     def weights(self, view: View) -> Tensor:
         return uniform_weights(view.replay) if self.current is None else self.current
@@ -102,21 +102,6 @@ class TransitionOccupancyMatching(Weighting):
 # (should be 1), the mean weight before it is normalised, the share clipped.
 OWN = ("held_out_cross_entropy", "mean_exp_r", "raw_mean", "clipped")
 NUMBERS = (*OWN, *DUAL)
-
-
-def clip(raw: Tensor, most: float, in_raw_units: bool) -> tuple[Tensor, Tensor]:
-    """Weights [R, N] >= 0 cut at `most` mean weights, and the share that was cut [R].
-
-    In units of the mean, so that the cap means something whatever the scale (that of exp(e) is arbitrary).
-    """
-    weights = raw if in_raw_units else normalised(raw)
-    return weights.clamp(max=most), (weights > most).float().mean(-1)
-
-
-def normalised(weights: Tensor) -> Tensor:
-    """Weights [R, N] of mean 1; ones for a replica whose weights are all zero, NaN where their mean is not finite."""
-    mean = weights.mean(-1, keepdim=True)
-    return torch.where(mean == 0, torch.ones_like(weights), weights / mean.where(mean.isfinite(), math.nan))
 
 
 def build(settings: Settings, context: Context) -> TransitionOccupancyMatching:

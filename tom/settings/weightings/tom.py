@@ -3,33 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tom.settings.dual import DualSettings
 from tom.settings.fields import choice, number, part, switch
 
 
 @dataclass
-class Settings:
+class Settings(DualSettings):
     """The corrected preset: what the equations say."""
 
     name: str = part("tom", origin="paper")
-    divergence: str = choice(
-        "chi2",
-        ("chi2", "chi2_free", "kl", "kl_simplex"),
-        origin="official code",
-        help="f of the dual; kl_simplex is log-mean-exp, chi2_free the released conjugate with relu weights",
-    )
-    termination: str = choice(
-        "restart",
-        ("none", "mask", "restart"),
-        origin="ours",
-        help="what follows a terminal transition in the flow: nothing special, the end of mass, or a new episode",
-    )
-    action_samples: int = number(
-        16, low=1, high=64, unit="actions", origin="ours", help="samples in E_pi Q(s', a'); one is biased inside f*"
-    )
     pool_env_steps: int = number(
         1_000, low=2, unit="env steps", origin="official code", help="newest transitions that stand for the policy"
     )
-    clip: float = number(10.0, low=1.0, unit="mean weights", origin="official code", help="cap on a normalised weight")
     discriminator_hidden: int = number(256, low=1, high=4096, unit="units", origin="official code", help="layer width")
     discriminator_updates: int = number(
         400, low=1, unit="updates per round", origin="official code", help="Adam steps of a fresh discriminator"
@@ -51,27 +36,6 @@ class Settings:
         help="quadratic: in (s, a), solved to its one minimum; network: an MLP and so many Adam steps (paper)",
         neutral="network",
     )
-    q_ridge: float = number(
-        0.02,
-        low=1e-12,
-        high=1e6,
-        unit="nats, times coefficients per row",
-        origin="ours",
-        help="price of a quadratic Q's squared coefficients, half of it",
-        neutral=0.02,
-    )
-    q_rows: int = number(
-        20_000, low=2, unit="rows", origin="ours", help="a quadratic Q is solved on so many at most", neutral=20_000
-    )
-    q_holdout: float = number(
-        0.1,
-        low=0.0,
-        high=0.9,
-        unit="share of the rows",
-        origin="ours",
-        help="rows kept to report a quadratic Q's dual",
-        neutral=0.1,
-    )
     q_hidden: int = number(256, low=1, high=4096, unit="units", origin="official code", help="width of both Q layers")
     q_updates: int = number(
         1_000, low=1, unit="updates per round", origin="official code", help="Adam steps on the dual"
@@ -81,17 +45,15 @@ class Settings:
     q_weight_decay: float = number(
         1e-4, low=0.0, high=1.0, origin="official code", help="L2 on weight matrices; biases are spared (ours)"
     )
-
     exact_constant: bool = switch(
         True, origin="ours", help="solve for Q's additive constant before and after the Adam steps, not by them"
     )
-
-    project: bool = switch(
-        False, origin="ours", help="replace w(s, a, s') by E[w | s, a], so that the weights do not tilt the dynamics"
-    )
     # What the released code does otherwise, one switch each; `tom_official` in params.yaml sets them all.
     log_ratio: str = choice(
-        "discriminator", ("discriminator", "recency"), origin="paper", help="recency: 1 for the pool, 0 for other rows"
+        "discriminator",
+        ("discriminator", "recency", "zero"),
+        origin="paper",
+        help="recency: 1 for the pool, 0 for other rows; zero: 0 for all (ours), so that the flow alone weighs",
     )
     discriminator_trains: str = choice("all", ("all", "trunk"), origin="paper", help="trunk: encoders stay random")
     discriminator_initialisation: str = choice(
@@ -104,7 +66,6 @@ class Settings:
     discriminator_normalises: bool = switch(True, origin="ours", help="inputs standardised on the buffer")
     negative_label: float = number(0.0, low=0.0, high=0.49, origin="paper", help="label of the buffer's rows")
     penalty_slope: float = number(0.0, low=0.0, high=100.0, origin="ours", help="norm the gradient is drawn to")
-    q_normalises: bool = switch(True, origin="ours", help="Q's inputs standardised on the buffer")
     q_decays_biases: bool = switch(False, origin="ours", help="weight decay on biases too")
     buffer_view: str = choice(
         "whole",
@@ -121,14 +82,10 @@ class Settings:
     )
 
     def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
         if self.q == "quadratic" and (self.q_decays_biases or not self.exact_constant):
             switched = "q_decays_biases=true" if self.q_decays_biases else "exact_constant=false"
             yield (
                 f"q=quadratic with {switched} changes nothing, since its constant is part of the minimum; nearest "
                 "valid choice: q=network"
-            )
-        if self.divergence == "kl_simplex" and self.termination == "mask":
-            yield (
-                "divergence=kl_simplex with termination=mask has no minimiser (Q drifts to infinity and terminal "
-                "transitions lose all weight); nearest valid choice: termination=restart"
             )
