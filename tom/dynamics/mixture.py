@@ -46,12 +46,13 @@ class MixtureDraw(torch.autograd.Function):
         parameters, noise, draw = ctx.saved_tensors
         (logits, mean, raw), outer = parameters.unbind(-3), gradient[..., None]
         std = (F.softplus(raw) + F.softplus(noise)).sqrt()
-        z, log_prior = (draw[..., None] - mean) / std, logits.log_softmax(-1)
-        log_joint = log_prior - std.log() - 0.5 * z.square() - 0.5 * math.log(2.0 * math.pi)
-        density = log_joint.logsumexp(-1, keepdim=True).exp().clamp(min=THINNEST)
-        below, prior = torch.special.ndtr(z), log_prior.exp()
-        for_logits = outer * prior * ((prior * below).sum(-1, keepdim=True) - below) / density
-        for_mean = outer * log_joint.softmax(-1)
+        z, odds = (draw[..., None] - mean) / std, (logits - logits.amax(-1, keepdim=True)).exp_()
+        prior, below = odds / odds.sum(-1, keepdim=True), torch.special.ndtr(z)
+        joint = (-0.5 * z.square()).exp_().mul_(prior).div_(std).div_(math.sqrt(2.0 * math.pi))
+        density = joint.sum(-1, keepdim=True)
+        wider = (prior * below).sum(-1, keepdim=True) - below
+        for_logits = outer * prior * wider / density.clamp(min=THINNEST)
+        for_mean = outer * joint / density.clamp(min=torch.finfo(density.dtype).tiny)
         for_variance = for_mean * z / (2.0 * std)
         found = torch.stack([for_logits, for_mean, for_variance * raw.sigmoid()], -3)
         return found, for_variance.sum_to_size(noise.shape) * noise.sigmoid(), None, None
