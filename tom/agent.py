@@ -37,11 +37,11 @@ class Agent:
         self.weighting = build("weighting", settings.weighting, context)
         self.loss = build("loss", settings.loss, context)
         self.weigher, self.judge = f"weighting={settings.weighting.name}", f"loss={settings.loss.name}"  # in refusals
-        self.world_model = self.imagined()
+        self.world_model = self.rollout_model()
         self.backbone.bind(self.world_model, world)
         self._check_needs()
 
-    def imagined(self) -> WorldModel:
+    def rollout_model(self) -> WorldModel:
         """Where imagined steps come from: the model that is fitted."""
         model: WorldModel = self.model
         return model

@@ -45,7 +45,7 @@ class OfflineAgent(Agent):
         self.task = task
         super().__init__(parts, task, replay, streams)
 
-    def imagined(self) -> WorldModel:
+    def rollout_model(self) -> WorldModel:
         return KnownReward(self.model, self.task)
 
     def policy(self, obs: Tensor) -> Tensor:
