@@ -13,6 +13,7 @@ RERUN ?=
 KILLS ?=
 STAMP := $(VENV)/.installed
 UV := $(shell command -v uv)
+PYTHONS := $(shell sed -n 's/^requires-python = "\([^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
 .PHONY: one-python help setup repro evidence test newest learns fidelity plan bench verify drill look audit lint clean
@@ -27,6 +28,8 @@ ifdef UV
 	uv venv --quiet --seed --allow-existing --python $(PYTHON) $(VENV)
 	uv pip install --quiet --python $(VENV) -c constraints.txt -e '.[dev]'
 else
+	@$(PYTHON) -c 'import re, sys; low, high = map(int, re.findall(r"3\.(\d+)", "$(PYTHONS)")); \
+		low <= sys.version_info[1] < high or sys.exit("$(PYTHON) is Python " + sys.version.split()[0] + ", not $(PYTHONS)")'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 endif
