@@ -3,6 +3,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 PYTHON ?= python3
+NEWEST ?= python3.13
 BATCH ?=
 JOBS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 SCALE ?=
@@ -11,6 +12,8 @@ UNTIL ?=
 RERUN ?=
 KILLS ?=
 STAMP := $(VENV)/.installed
+UV := $(shell command -v uv)
+PYTHONS := $(shell sed -n 's/^requires-python = "\([^"]*\)".*/\1/p' pyproject.toml)
 
 # What is written in lower case would be ignored.
 refuse = $(if $(filter command,$(firstword $(origin $(1)))),$(error $(1)=$($(1)) is no argument of make; write $(2)=$($(1))))
@@ -18,17 +21,28 @@ $(foreach pair,jobs:JOBS batch:BATCH scale:SCALE suite:SUITE until:UNTIL rerun:R
 	refuse,$(firstword $(subst :, ,$(pair))),$(lastword $(subst :, ,$(pair)))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro evidence test learns fidelity plan bench verify drill look audit lint clean
+.PHONY: one-python help setup repro evidence test newest learns fidelity plan bench verify drill look audit lint clean
 
 help:    ## this list
 	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)    ## an environment in .venv with the pinned versions
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt | one-python
+ifdef UV
+	uv venv --quiet --seed --allow-existing --python $(PYTHON) $(VENV)
+	uv pip install --quiet --python $(VENV) -c constraints.txt -e '.[dev]'
+else
+	@$(PYTHON) -c 'import re, sys; low, high = map(int, re.findall(r"3\.(\d+)", "$(PYTHONS)")); \
+		low <= sys.version_info[1] < high or sys.exit("$(PYTHON) is Python " + sys.version.split()[0] + ", not $(PYTHONS)")'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+endif
 	touch $@
+
+one-python:
+	@! test -x $(VENV)/bin/python || test "$$($(PYTHON) -V)" = "$$($(VENV)/bin/python -V)" || \
+		{ echo "$(VENV) has $$($(VENV)/bin/python -V): make clean, then make setup PYTHON=$(PYTHON)" >&2; exit 2; }
 
 repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation)
 	tom repro --jobs $(JOBS) $(if $(SUITE),--suite $(SUITE)) $(if $(BATCH),--batch $(BATCH)) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
@@ -38,6 +52,10 @@ evidence: $(STAMP)    ## train the published protocol in the background, whateve
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
 	OMP_NUM_THREADS=1 python -m pytest -q -n $(JOBS) --dist loadfile
+
+newest: $(STAMP)    ## another Python in an environment of its own: digests, smoke runs, fast tests (NEWEST=python3.12)
+	$(MAKE) --no-print-directory setup VENV=$(VENV)/newest PYTHON=$(NEWEST)
+	tom check python $(VENV)/newest/bin/python --jobs $(JOBS)
 
 learns fidelity bench: $(STAMP)    ## `tom check`: does it learn? numbers whose answer is known; times. Minutes each
 	tom check $@

@@ -332,6 +332,16 @@ def bench(brief: bool, compare: tuple[Path, Path] | None, out: Path | None) -> i
     return benched(brief, compare, out)
 
 
+@command(check, "tom check python .venv/newest/bin/python")
+@click.argument("other", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@JOBS
+def python(other: Path, jobs: int) -> int:
+    """Digests, smoke runs and fast tests under the Python at OTHER (make newest)."""
+    from pipeline.checks.versions import checked
+
+    return checked(other.absolute(), jobs)
+
+
 @command(check, "tom check look .venv/look")
 @click.argument("tools", type=FOLDER, default=".venv/look")
 def look(tools: Path) -> int:

@@ -238,3 +238,17 @@ assert 'wandb' not in sys.modules
         assert [(event.step, event.value) for event in found.Scalars(tag)] == expected
     (settings,) = found.Tensors("config/text_summary")
     assert b"total_env_steps: 600" in settings.tensor_proto.string_val[0]
+
+
+def test_a_full_disk_costs_tensorboard_one_line(tmp_path: Path) -> None:
+    program = """
+import resource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with track('tensorboard') as run:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    for step in range(100): run.log({"a": 1.0}, step)
+print("done")
+"""
+    done = run(tmp_path, program)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert done.stderr == "tracking stopped, the run goes on: [Errno 27] File too large\n"

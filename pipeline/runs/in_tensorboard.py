@@ -1,7 +1,9 @@
-"""A mirror of a run in TensorBoard: event files below its folder, which `tensorboard --logdir runs` shows."""
+"""A mirror of a run in TensorBoard: an event file below its folder, which `tensorboard --logdir runs` shows."""
 
 import shutil
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -11,27 +13,47 @@ import yaml  # type: ignore[import-untyped]
 from pipeline.runs.mirror import Cell, Mirror
 
 FOLDER = "tensorboard"
+FORMAT = "brain.Event:2"  # of event files: what their first record says
 
 
 class TensorBoard(Mirror):
-    """A run in TensorBoard: a scalar by env step for each number, the settings as text."""
+    """A run in TensorBoard: a scalar by env step for each number, the settings as text.
+
+    Records are written at once: the library's own writer has a thread, which on a full disk prints a traceback.
+    """
 
     name = "tensorboard"
-    _writer: Any = None
+    _file: Any = None
+    _records: Any = None
 
     def begin(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # here, so that no other mode loads it
+        from tensorboard.summary.writer.record_writer import RecordWriter  # here, so that no other mode loads it
+        from torch.utils.tensorboard.summary import text
 
         shutil.rmtree(folder / FOLDER, ignore_errors=True)  # all rows are told again
-        self._writer = SummaryWriter(str(folder / FOLDER))
+        (folder / FOLDER).mkdir(parents=True)
+        self._file = (folder / FOLDER / f"events.out.tfevents.{cell.fingerprint}").open("wb")
+        self._records = RecordWriter(self._file)
+        self._tell(0, file_version=FORMAT)
         names = {"scale": cell.scale, "method": cell.method, "env": cell.env, "seed": cell.seed}
-        text = yaml.safe_dump({**names, "fingerprint": cell.fingerprint, **config}, sort_keys=False)
-        self._writer.add_text("config", indent(text, "    "))  # code, in Markdown
+        settings = yaml.safe_dump({**names, "fingerprint": cell.fingerprint, **config}, sort_keys=False)
+        self._tell(0, summary=text("config", indent(settings, "    ")))  # code, in Markdown
 
     def row(self, numbers: Mapping[str, float], env_steps: int) -> None:
-        for name, value in numbers.items():
-            self._writer.add_scalar(name, value, env_steps)
-        self._writer.flush()  # rows are minutes apart, and are looked at meanwhile
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._tell(env_steps, summary=Summary(value=values))
 
     def end(self, failed: bool) -> None:
-        self._writer.close()
+        self._file.close()
+
+    def abandon(self) -> None:
+        with suppress(AttributeError, OSError):  # never opened; what is left does not fit
+            self._file.close()
+
+    def _tell(self, env_steps: int, **what: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._records.write(Event(wall_time=time.time(), step=env_steps, **what).SerializeToString())
+        self._file.flush()  # rows are seconds apart or more, and are looked at meanwhile

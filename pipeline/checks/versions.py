@@ -1,0 +1,69 @@
+"""What must not depend on the version of Python, under another one beside this one: `tom check python OTHER`.
+
+Digests of code, the bytes of runs at scale smoke, and the tests that are not slow.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.config.digests import stage_digests
+from pipeline.files import ROOT
+from pipeline.runs.folder import different, provenance
+from pipeline.runs.provenance import other_machine
+
+RUNS = tuple((method, "hopper") for method in ("mbpo", "tom", "vagram_ensemble"))  # at scale smoke, seed 0
+ITS_VERSION = "import platform; print(platform.python_version())"
+ITS_DIGESTS = "from pipeline.checks.versions import digests; print(digests())"
+FAST = ("-m", "pytest", "-q", "-m", "not slow", "--dist", "loadfile")
+
+
+def checked(other: Path, jobs: int) -> int:
+    """0 if it is as here under the Python at `other`, whose environment has the same packages; says what it runs."""
+    print(f"Python {_said(other, ['-c', ITS_VERSION])} beside {platform.python_version()}", flush=True)
+    problems = list(_problems(other))
+    print("\n".join(problems), end="\n" if problems else "")
+    words = [*FAST, "-n", str(jobs)]
+    print(f"the fast tests: python {' '.join(words)}", flush=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # one thread to a process
+    tests = subprocess.run([other, *words], cwd=ROOT, env=environment, check=False).returncode
+    return int(bool(problems) or tests != 0)
+
+
+def digests() -> str:
+    """The digests of the code of all stages, as this Python sees it: JSON."""
+    return json.dumps({path.name: digest for path, digest in stage_digests(ROOT).items()})
+
+
+def _problems(other: Path) -> Iterator[str]:
+    """What is not as it is here, of digests and runs."""
+    ours, theirs = json.loads(digests()), json.loads(_said(other, ["-c", ITS_DIGESTS]))
+    print(f"digests of code: {len(ours)}", flush=True)
+    yield from (f"{module}: the digest of its code is another one" for module in ours if ours[module] != theirs[module])
+    with tempfile.TemporaryDirectory() as scratch:
+        for method, env in RUNS:
+            print(f"{method} on {env}, scale smoke, seed 0, under both", flush=True)
+            here, there = (Path(scratch) / method / side for side in ("here", "there"))
+            _train(Path(sys.executable), method, env, here)
+            _train(other, method, env, there)
+            for name in different(here, there):
+                changes = "; ".join(other_machine(provenance(here), provenance(there))) or "the same packages"
+                yield f"{method} on {env}: {name} has other bytes ({changes})"
+
+
+def _train(python: Path, method: str, env: str, folder: Path) -> None:
+    words = [f"method={method}", f"env={env}", "seed=0", "scale=smoke", "tracking=off", "device=cpu"]
+    _said(python, ["-m", "pipeline.train", *words, f"run_dir='{folder}'"])
+
+
+def _said(python: Path, words: Sequence[str]) -> str:
+    """What it prints, in ROOT; RuntimeError with its last line where it fails."""
+    done = subprocess.run([python, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{python}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return done.stdout.strip()
