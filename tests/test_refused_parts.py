@@ -151,7 +151,7 @@ def test_a_reward_is_one_number(trainer: Trainer) -> None:
     step = world.step
     world.step = lambda action: (step(action)[0], np.array([1.0]), *step(action)[2:])
     trainer.episodes.envs.envs[1] = world
-    with pytest.raises(SettingsError, match=r"^Hopper-v4: reward is \[1\.\]; nearest valid choice: one number a step$"):
+    with pytest.raises(SettingsError, match=r"^Hopper-v4: reward=\[1\.\], terminated=False, .*: one number each$"):
         trainer.step(explore=True)
 
 

@@ -140,12 +140,12 @@ class Lockstep:
         else:
             groups = self.pool.map(self._steps, [pairs[start :: self.threads] for start in range(self.threads)])
             steps = interleaved(list(groups), len(pairs))
-        observations, rewards, *ends = zip(*steps, strict=True)
-        paid, terminated, truncated = np.array(rewards), *(np.array(flags, dtype=bool) for flags in ends)
-        for name, found in (("reward", paid), ("terminated", terminated), ("truncated", truncated)):
-            if found.shape != (len(pairs),):
-                raise SettingsError(f"{self.spec.id}: {name} is {found[0]}; nearest valid choice: one number a step")
-        return np.stack(observations), paid, terminated, truncated
+        observations, *rest = zip(*steps, strict=True)
+        rewards, terminated, truncated = np.array(rest[0]), np.array(rest[1], bool), np.array(rest[2], bool)
+        if not rewards.shape == terminated.shape == truncated.shape == (len(pairs),):
+            told = f"reward={rewards[0]}, terminated={terminated[0]}, truncated={truncated[0]}"
+            raise SettingsError(f"{self.spec.id}: {told}; nearest valid choice: one number each")
+        return np.stack(observations), rewards, terminated, truncated
 
     def _steps(self, pairs: Sequence[tuple[int, np.ndarray]]) -> list[tuple[Any, ...]]:
         return [self.envs[index].step(action)[:4] for index, action in pairs]
