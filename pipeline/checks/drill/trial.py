@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,3 +120,11 @@ def reference(scratch: Path, target: Target) -> Path:
         done = run(target.command(folder))
         assert done.returncode == 0, done.stderr
     return folder
+
+
+def outcome_of(what: str, trial: Callable[[Target], bool], targets: Sequence[Target], jobs: int) -> Outcome:
+    """How many of the targets pass a trial, `jobs` at a time, and which do not."""
+    with ThreadPoolExecutor(jobs) as pool:
+        passed = list(pool.map(trial, targets))
+    lost = [f"{target.method} {target.env}" for target, well in zip(targets, passed, strict=True) if not well]
+    return Outcome(what, sum(passed), len(passed), ", ".join(lost))

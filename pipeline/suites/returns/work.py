@@ -12,40 +12,56 @@ and nothing else, so a cell that is finished costs no imports. With --train-only
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.digests import code_digest
 from pipeline.config.refusals import check_until, whole_number
 from pipeline.files import ROOT
+from pipeline.runs.answers import answered
 from pipeline.runs.folder import Cell, Refused, State, copy_run, locked, run_folder, state
-from pipeline.runs.interruptions import Stopped, die_with_parent
+from pipeline.runs.interruptions import die_with_parent
 from tom.settings.fields import SettingsError
 
 FLAGS = ("--train-only", "--no-training")
 USAGE = "usage: python -m pipeline.suites.returns.work method=M env=E seed=N[,N...] scale=S [--train-only [until=N]]"
+DigestOf = Callable[[dict[str, Any], Path], str]
 NO_TRAINING = "CELL_NO_TRAINING"  # set by the launcher: a cell that failed there is not tried again by DVC
 
 
-class Unusable(SettingsError):
-    """A value on the command line that cannot be used."""
+def cell_path(scale: str, method: str, env: str) -> Path:
+    """Where a cell's resolved settings are, relative to the repository."""
+    return Path("reports/cells") / scale / method / f"{env}.json"
+
+
+def read_cell_file(
+    path: Path, digest_of: DigestOf, configure: str, root: Path
+) -> tuple[dict[str, Any], str, int | None]:
+    """A cell's resolved values, the digest of the code it uses, and its stop, as the DVC stage `configure` wrote them.
+
+    Refused if the file is missing, broken or was written for other code than `digest_of` finds here.
+    """
+    try:
+        content = json.loads((root / path).read_text(encoding="utf-8"))
+        config, then, until = content["config"], content["source_digest"], content.get("until")
+        now = digest_of(config, root)
+    except FileNotFoundError:
+        raise Refused(f"{path} is missing; run `dvc repro {configure}`") from None
+    except SettingsError:  # of the code, not of the file
+        raise
+    except (ValueError, KeyError, TypeError):
+        raise Refused(f"{path} is broken; run `dvc repro --force {configure}`") from None
+    if then != now:
+        raise Refused(f"{path} was written for other code; run `dvc repro {configure}`")
+    return config, now, until
 
 
 def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
     """The cell as `configure` wrote it; Refused if that is missing or was written for other code."""
-    path = _json(method, env, scale, root)
-    if not path.is_file():
-        raise Refused(f"{path.relative_to(root)} is missing; run `dvc repro configure`")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        config, then, until = content["config"], content["source_digest"], content.get("until")
-    except (ValueError, KeyError):
-        raise Refused(f"{path.relative_to(root)} is broken; run `dvc repro -f configure`") from None
-    now = code_digest(config, root)
-    if then != now:
-        raise Refused(f"{path.relative_to(root)} was written for other code; run `dvc repro configure`")
-    return Cell(method, env, seed, scale, config, now, until)
+    path = cell_path(scale, method, env)
+    return Cell(method, env, seed, scale, *read_cell_file(path, code_digest, "configure", root))
 
 
 def result_folder(cell: Cell, root: Path = ROOT) -> Path:
@@ -89,36 +105,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     die_with_parent()
     no_training = "--no-training" in argv or NO_TRAINING in os.environ
-    try:
+
+    def line() -> str:
         cells = [read_cell(given["method"], given["env"], int(seed), given["scale"]) for seed in seeds]
         if until is not None:
-            cells = _stopping(cells, until)
-        if len(cells) > 1:
-            print("\n".join(train_together(cells)), flush=True)
-        else:
-            print(record(cells[0], train_only, no_training), flush=True)
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.code
-    except Unusable as error:
-        print(error, file=sys.stderr)
-        return 2
-    except (Refused, SettingsError, ArithmeticError, RuntimeError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the cell goes on from its last checkpoint next time", file=sys.stderr)
-        return 130
-    return 0
+            stop = check_until("until", whole_number("until", until, low=1), cells[0].config["train"])
+            cells = [replace(cell, until=stop) for cell in cells]
+        return record(cells[0], train_only, no_training) if len(cells) == 1 else "\n".join(train_together(cells))
 
-
-def _stopping(cells: Sequence[Cell], until: str) -> list[Cell]:
-    """The cells as far as the command line wants them; Unusable if they cannot stop there."""
-    try:
-        stop = check_until("until", whole_number("until", until, low=1), cells[0].config["train"])
-    except SettingsError as error:
-        raise Unusable(error) from None
-    return [replace(cell, until=stop) for cell in cells]
+    return answered(line)
 
 
 def _trained(pairs: Sequence[tuple[Cell, Path]], root: Path) -> list[str]:
@@ -140,10 +135,6 @@ def _refuse_changed(cell: Cell, run: Path, root: Path) -> None:
             f"{cell.name}: params.yaml or the code changed while this cell trained; its result is kept in "
             f"{run.relative_to(root)}, not recorded; run `dvc repro` again"
         )
-
-
-def _json(method: str, env: str, scale: str, root: Path) -> Path:
-    return root / "reports/cells" / scale / method / f"{env}.json"
 
 
 if __name__ == "__main__":
