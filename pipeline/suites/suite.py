@@ -177,7 +177,7 @@ def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
     def line() -> str:
         given = key_values(sys.argv[1:], ("env", "seed", "scale"))
         if len(given) < 3:
-            raise SettingsError(f"usage: python -m pipeline.{kind.name}.cell env=E seed=N scale=S")
+            raise SettingsError(f"usage: python -m pipeline.suites.{kind.name}.work env=E seed=N scale=S")
         die_with_parent()
         seed = whole_number("seed", given["seed"], low=0)
         cell = kind.read_cell(given["env"], seed, given["scale"])

@@ -51,19 +51,19 @@ class Target:
         return [sys.executable, "-c", f"{prelude}\n{run}", *words]
 
 
-def start(command: list[str], **variables: str) -> "subprocess.Popen[str]":
+def start(command: list[str], cwd: Path = ROOT, /, **variables: str) -> "subprocess.Popen[str]":
     """The process, in its own session so that a key pressed here does not reach it; its output is kept."""
     whole = environment(**variables)
     if DIES_WITH_PARENT not in variables:
         del whole[DIES_WITH_PARENT]
     return subprocess.Popen(
-        command, cwd=ROOT, env=whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=cwd, env=whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
-def run(command: list[str], **variables: str) -> "subprocess.CompletedProcess[str]":
+def run(command: list[str], cwd: Path = ROOT, /, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Runs to the end."""
-    process = start(command, **variables)
+    process = start(command, cwd, **variables)
     try:
         output, errors = process.communicate(timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
