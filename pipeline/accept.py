@@ -70,12 +70,17 @@ def checked_out(base: str, folder: Path) -> Path:
         archive.extractall(folder, filter="data")
     own = (folder / "params.yaml").read_bytes()
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
-    read = [sys.executable, "-m", "pipeline.witness"]
-    if subprocess.run(
-        read, cwd=folder, env=environment(PYTHONPATH=str(folder)), capture_output=True, check=False
-    ).returncode:
+    with asked(folder) as process:  # whether it can read them
+        process.communicate()
+    if process.returncode:
         (folder / "params.yaml").write_bytes(own)
     return folder
+
+
+def asked(tree: Path, *words: str) -> "subprocess.Popen[str]":
+    """The witness of a tree, by the code there, as it begins."""
+    command, there = [sys.executable, "-m", "pipeline.witness", *words], environment(PYTHONPATH=str(tree))
+    return subprocess.Popen(command, cwd=tree, env=there, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def heard(trees: Mapping[Path, Path], envs: Sequence[str]) -> list[Path]:
@@ -84,14 +89,7 @@ def heard(trees: Mapping[Path, Path], envs: Sequence[str]) -> list[Path]:
     running = {}
     for folder, tree in trees.items():
         folder.mkdir()
-        running[folder] = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.witness", f"folder={folder}", *words],
-            cwd=tree,
-            env=environment(PYTHONPATH=str(tree)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        running[folder] = asked(tree, f"folder={folder}", *words)
     for folder, process in running.items():
         said = process.communicate()[1].strip().splitlines()
         if process.returncode:

@@ -166,7 +166,7 @@ def compare(first: str, second: str, statistic: str, until: str | None, out: Pat
     return compared(first, second, statistic, until, out, here())
 
 
-@command(tom, "tom report more_sample_efficient")
+@command(tom, "tom report humanoid_60")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
 def report(claims: tuple[str, ...]) -> str:
     """Print the verdict on each claim of the paper, or CLAIM by environment."""

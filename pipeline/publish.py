@@ -75,9 +75,8 @@ def upload(run: Recorded, entity: str) -> None:
     import wandb
 
     with tempfile.TemporaryDirectory() as folder:
-        sent = wandb.init(
-            **run.described, entity=entity, dir=folder, mode="online", settings=wandb.Settings(**settings())
-        )
+        quiet = wandb.Settings(**settings())
+        sent = wandb.init(**run.described, entity=entity, dir=folder, mode="online", settings=quiet)
         sent.define_metric("env_steps")
         sent.define_metric("*", step_metric="env_steps")
         for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
@@ -133,11 +132,8 @@ def publish(root: Path, dry_run: bool) -> int:
         print(f"{'would upload' if dry_run else 'uploads'} {run.described['id']}", flush=True)
         if not dry_run:
             upload(run, entity)
-    print(
-        f"would save the report “{dashboard.TITLE}”"
-        if dry_run
-        else f"report: {save_report(api, root, entity, project)}"
-    )
+    saved = "" if dry_run else save_report(api, root, entity, project)
+    print(f"would save the report “{dashboard.TITLE}”" if dry_run else f"report: {saved}")
     return 0
 
 

@@ -127,18 +127,12 @@ def _digests(root: Path, methods: Sequence[str]) -> Iterator[tuple[Path, str]]:
             results = root / "reports" / suite.name / path.parent.name / path.stem
             yield from ((found, digest) for found in sorted(results.glob(f"*/{PROVENANCE}")))
     params = load_params()
-    yield root / MEASURED / RAW, cell_digest(content(jobs(params), root=ROOT))
+    yield root / MEASURED / RAW, json.loads(content(jobs(params), root=ROOT))["source_digest"]
     if ABLATION in params.suites:
-        yield root / ROAD_FOLDER / RAW, cell_digest(road_cell(params, ROOT))
+        yield root / ROAD_FOLDER / RAW, json.loads(road_cell(params, ROOT))["source_digest"]
     for manifest in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):
         config = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
         yield manifest, source_digest(source_digests(config, ROOT, COLLECTION))
-
-
-def cell_digest(text: str) -> str:
-    """The digest of the code in the file of a cell."""
-    digest: str = json.loads(text)["source_digest"]
-    return digest
 
 
 def _of_run(folder: Path, config: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -4,11 +4,11 @@ A seed's score is the best of its last three evaluations; a method learns if the
 An untrained deterministic policy scores about 0 and uniform random actions about -280.
 """
 
-import csv
 import statistics
 import sys
 from collections.abc import Sequence
 
+from pipeline.analysis.results import read_evaluations
 from pipeline.engines.batches import Batch, words_of
 from pipeline.engines.engine import task_of
 from pipeline.engines.local import Local
@@ -29,9 +29,7 @@ def cells() -> list[Cell]:
 
 def score(cell: Cell) -> float:
     """The best of the last evaluations of a finished run."""
-    with (run_folder(cell, ROOT) / "evals.csv").open(encoding="utf-8") as file:
-        returns = [float(row["return_mean"]) for row in csv.DictReader(file)]
-    return max(returns[-LAST:])
+    return float(read_evaluations(run_folder(cell, ROOT) / "evals.csv")["return_mean"].tail(LAST).max())
 
 
 def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = ()) -> dict[str, str]:

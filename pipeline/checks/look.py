@@ -1,7 +1,7 @@
 """`make look`: reports/index.html in a real headless Chromium, and through an HTML validator and axe-core.
 
-Screenshots at two widths and the page as it
-prints go to runs/look/; CHROMIUM names the browser where it is not on the path.
+Screenshots at two widths and the page as it prints go to runs/look/; CHROMIUM names the browser where it is not on the
+path.
 """
 
 import json

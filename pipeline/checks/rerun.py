@@ -1,6 +1,5 @@
 """Trains recorded results again and compares the bytes: a part of `tom verify`."""
 
-import csv
 import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.analysis.extent import is_partial
+from pipeline.analysis.results import read_evaluations
 from pipeline.engines.batches import Batch, until_of, words_of
 from pipeline.engines.engine import task_of
 from pipeline.engines.local import Local
@@ -76,8 +76,5 @@ def compare(recorded: Path, again: Path) -> Iterator[str]:
 
 def largest_difference(recorded: Path, again: Path) -> float:
     """The largest absolute difference of return_mean between two runs of a cell."""
-    returns = []
-    for folder in (recorded, again):
-        with (folder / "evals.csv").open(newline="", encoding="utf-8") as file:
-            returns.append([float(row["return_mean"]) for row in csv.DictReader(file)])
-    return max(abs(a - b) for a, b in zip(*returns, strict=True))
+    one, other = (read_evaluations(folder / "evals.csv")["return_mean"] for folder in (recorded, again))
+    return float((one - other).abs().max())

@@ -92,10 +92,8 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame | None:
         if column not in table:
             raise ResultsError(f"{path} has no column {column}")
     table = table[table["method"] != NOT_OURS].reset_index(drop=True)
-    numbers = table[[name for name in columns if pd.api.types.is_numeric_dtype(table[name])]]
-    texts = table[[name for name in columns if name not in numbers]]
-    for row, column in np.argwhere(~np.isfinite(numbers.to_numpy(dtype=float))):
-        raise ResultsError(f"{path}: row {row + 1} has no finite {numbers.columns[column]}")
-    for row, column in np.argwhere(texts.isna().to_numpy()):
-        raise ResultsError(f"{path}: row {row + 1} has no {texts.columns[column]}")
+    gaps = table[list(columns)].replace([np.inf, -np.inf], np.nan).isna()
+    for row, place in np.argwhere(gaps.to_numpy()):
+        finite = "finite " if pd.api.types.is_numeric_dtype(table[columns[place]]) else ""
+        raise ResultsError(f"{path}: row {row + 1} has no {finite}{columns[place]}")
     return table

@@ -76,12 +76,9 @@ def by_env_table(verdicts: list[Verdict]) -> pd.DataFrame:
     for each in verdicts:
         for env in each.ours or each.published:
             mine, theirs = each.ours.get(env), each.published.get(env)
-            row: dict[str, object] = {"id": each.claim.id, "env": env}
-            row |= dict(zip(COLUMNS, mine if mine else [None] * len(COLUMNS), strict=True))
-            row["holds"] = WORDS[holds(each.claim, mine)] if mine else ""
-            row["published"] = theirs.value if theirs else None
-            row["published_holds"] = WORDS[holds(each.claim, theirs, exact=True)] if theirs else ""
-            rows.append(row)
+            ours = (*mine, WORDS[holds(each.claim, mine)]) if mine else (None, None, None, None, "")
+            paper = (theirs.value, WORDS[holds(each.claim, theirs, exact=True)]) if theirs else (None, "")
+            rows.append((each.claim.id, env, *ours, *paper))
     return pd.DataFrame(rows, columns=BY_ENV)
 
 
@@ -93,17 +90,17 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def markdown(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts as a table for people."""
-    yield "# Claims of the paper"
-    yield ""
-    rows = table.fillna({"in_the_figure": "", "reason": "", "remark": ""}).itertuples()
+    yield from ("# Claims of the paper", "")
     cells = (
-        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, _why(row)) for row in rows
+        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why(row))
+        for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples()
     )
     yield from table_lines(("claim", "verdict", "ours", "published", "the paper's figure", "why"), cells, "llrrl")
 
 
-def _why(row: Any) -> str:
-    return " ".join(filter(None, (row.reason, row.remark)))
+def why(row: Any, joined: str = " ") -> str:
+    """The reason and the remark of a row of the table, as far as it has them."""
+    return joined.join(filter(None, (row.reason, row.remark)))
 
 
 def estimate(row: Any) -> str:

@@ -60,20 +60,12 @@ def _runset(wr: Any, entity: str, project: str, scale: str, env: str) -> Any:
 def _panels(wr: Any) -> Iterator[Any]:
     """Return by env step and at the end; the weights by age; the model's error."""
     grouped = {"groupby": "method_name", "groupby_aggfunc": "mean"}
-    yield wr.LinePlot(
-        title="return",
-        x="env_steps",
-        y=["eval/return_mean"],
-        title_x="environment steps",
-        groupby_rangefunc="minmax",
-        **grouped,
-    )
-    yield wr.BarPlot(title="final return", metrics=["eval/return_mean"], groupby_rangefunc="minmax", **grouped)
+    over = {"x": "env_steps", "title_x": "environment steps", **grouped}
     ages = [f"weights/age_{age}" for age in range(AGES)]
-    yield wr.LinePlot(
-        title="mean weight by age of the data, 0 oldest", x="env_steps", y=ages, title_x="environment steps", **grouped
-    )
-    yield wr.LinePlot(title="model error", x="env_steps", y=["model/rmse"], title_x="environment steps", **grouped)
+    yield wr.LinePlot(title="return", y=["eval/return_mean"], groupby_rangefunc="minmax", **over)
+    yield wr.BarPlot(title="final return", metrics=["eval/return_mean"], groupby_rangefunc="minmax", **grouped)
+    yield wr.LinePlot(title="mean weight by age of the data, 0 oldest", y=ages, **over)
+    yield wr.LinePlot(title="model error", y=["model/rmse"], **over)
 
 
 def _settings(table: pd.DataFrame) -> str:

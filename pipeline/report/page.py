@@ -104,19 +104,13 @@ def coverage(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def provenance(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """What was recorded with the runs, over all of them: commits, machines, versions and hours."""
-    texts = [("commits of the code", [str(commit)[:12] for commit in runs["git_commit"].unique()])]
-    texts.append(("processors", [str(cpu) for cpu in runs["cpu"].unique()]))
-    texts.append(("devices", [str(device) for device in runs["device"].unique()]))
-    for name in ("python", "torch", "numpy", "gymnasium", "mujoco"):
-        texts.append((name, [str(version) for version in runs[name].unique()]))
-    texts.append(
-        (
-            "hours of training, sum over runs",
-            [f"{runs['wall_s'].sum() / 3600:.2f} (processor: {runs['cpu_s'].sum() / 3600:.2f})"],
-        )
-    )
-    texts.append(("finished between", [" and ".join((runs["finished"].min(), runs["finished"].max()))]))
-    return [(name, ", ".join(values)) for name, values in texts]
+    commits = runs["git_commit"].astype(str).str[:12]
+    named = {"commits of the code": commits, "processors": runs["cpu"], "devices": runs["device"]}
+    named |= {name: runs[name] for name in ("python", "torch", "numpy", "gymnasium", "mujoco")}
+    texts = [(name, ", ".join(map(str, values.unique()))) for name, values in named.items()]
+    wall, processor = (f"{runs[clock].sum() / 3600:.2f}" for clock in ("wall_s", "cpu_s"))
+    texts.append(("hours of training, sum over runs", f"{wall} (processor: {processor})"))
+    return [*texts, ("finished between", f"{runs['finished'].min()} and {runs['finished'].max()}")]
 
 
 def reading_error(path: Path) -> float:

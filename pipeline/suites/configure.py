@@ -15,14 +15,10 @@ from pipeline.config.digests import CODE, source_digest, source_digests, stage_d
 from pipeline.config.params import Params, load_params
 from pipeline.files import ROOT, as_json, write_file
 from pipeline.runs.answers import answered
+from pipeline.suites.returns.work import cell_path
 from pipeline.suites.road import cells as road
 from pipeline.suites.road.jobs import jobs
 from tom.settings.fields import SettingsError
-
-
-def cell_path(scale: str, method: str, env: str) -> Path:
-    """Where a cell's resolved settings are, relative to the repository."""
-    return Path("reports/cells") / scale / method / f"{env}.json"
 
 
 def cell_files(params: Params, root: Path) -> dict[Path, bytes]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
@@ -28,30 +28,9 @@ from pipeline.runs.answers import answered
 from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of, run_folder
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.configure import cell_file, write
-from pipeline.suites.returns.cells import is_trained
-from pipeline.suites.returns.work import NO_TRAINING
+from pipeline.suites.returns.cells import Returns, is_trained
+from pipeline.suites.returns.work import NO_TRAINING, read_cell_file
 from tom.settings.fields import SettingsError
-
-
-class Launched(Protocol):
-    """What a launcher needs of a suite, or of the grid: its cells, what to train for them, how to record them."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def trains_runs(self) -> bool: ...
-    @property
-    def configured(self) -> str: ...
-    @property
-    def recording(self) -> list[list[str]]: ...
-    def scale(self, params: Params) -> str: ...
-    def cell_files(self, params: Params, root: Path) -> dict[Path, bytes]: ...
-    def cells(self, params: Params) -> list[Cell]: ...
-    def is_recorded(self, cell: Cell) -> bool: ...
-    def runs(self, cell: Cell) -> list[Cell]: ...
-    def is_made(self, run: Cell) -> bool: ...
-    def command(self, batch: Batch) -> list[str]: ...
-    def folder_of(self, run: Cell) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -143,18 +122,12 @@ class SuiteKind:
 
     def read_cell(self, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
         """The cell as the stage `configure` wrote it; Refused if that is missing or was written for other code."""
-        path, again = self.folder / scale / f"{env}.json", f"run `dvc repro {self.stages}:configure`"
-        if not (root / path).is_file():
-            raise Refused(f"{path} is missing; {again}")
-        try:
-            content = json.loads((root / path).read_text(encoding="utf-8"))
-            config, then, until = content["config"], content["source_digest"], content.get("until")
-            now = source_digest(self.sources(config, root))
-        except (ValueError, KeyError, TypeError):
-            raise Refused(f"{path} is broken; {again} --force") from None
-        if then != now:
-            raise Refused(f"{path} was written for other code; {again}")
-        return Cell(self.name, env, seed, scale, config, now, until)
+        path = self.folder / scale / f"{env}.json"
+        return Cell(self.name, env, seed, scale, *read_cell_file(path, self.digest, self.configured, root))
+
+    def digest(self, config: dict[str, Any], root: Path) -> str:
+        """The digest of all the code that a cell with these values uses."""
+        return source_digest(self.sources(config, root))
 
     def result_folder(self, cell: Cell, root: Path = ROOT) -> Path:
         """Where the cell's result is recorded."""
@@ -188,6 +161,9 @@ class SuiteKind:
             write_json(folder / PROVENANCE, record)
 
 
+Launched = SuiteKind | Returns  # what a launcher takes: a suite, or the grid
+
+
 def configure(kind: SuiteKind) -> int:
     """The suite's stage `configure`. Exit code 2 and one sentence for a fault in params.yaml."""
 
@@ -205,7 +181,7 @@ def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
     def line() -> str:
         given = key_values(sys.argv[1:], ("env", "seed", "scale"))
         if len(given) < 3:
-            raise SettingsError(f"usage: python -m pipeline.{kind.name}.cell env=E seed=N scale=S")
+            raise SettingsError(f"usage: python -m pipeline.suites.{kind.name}.work env=E seed=N scale=S")
         die_with_parent()
         seed = whole_number("seed", given["seed"], low=0)
         cell = kind.read_cell(given["env"], seed, given["scale"])

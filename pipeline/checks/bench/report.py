@@ -38,8 +38,6 @@ def table(found: Mapping[str, Any]) -> str:
         f"# Times on {made['cpu']}",
         "",
         ", ".join(f"{key} {value}" for key, value in made.items() if key != "cpu"),
-    ]
-    lines += [
         "",
         "`floor` is the part's matrix products at the rate of 256 × 256 ones, `products` the same products at their",
         "actual shapes; everything was timed in turn in one process, and times are medians, in milliseconds.",

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,19 +51,19 @@ class Target:
         return [sys.executable, "-c", f"{prelude}\n{run}", *words]
 
 
-def start(command: list[str], **variables: str) -> "subprocess.Popen[str]":
+def start(command: list[str], cwd: Path = ROOT, /, **variables: str) -> "subprocess.Popen[str]":
     """The process, in its own session so that a key pressed here does not reach it; its output is kept."""
     whole = environment(**variables)
     if DIES_WITH_PARENT not in variables:
         del whole[DIES_WITH_PARENT]
     return subprocess.Popen(
-        command, cwd=ROOT, env=whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=cwd, env=whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
-def run(command: list[str], **variables: str) -> "subprocess.CompletedProcess[str]":
+def run(command: list[str], cwd: Path = ROOT, /, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Runs to the end."""
-    process = start(command, **variables)
+    process = start(command, cwd, **variables)
     try:
         output, errors = process.communicate(timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
@@ -119,3 +120,11 @@ def reference(scratch: Path, target: Target) -> Path:
         done = run(target.command(folder))
         assert done.returncode == 0, done.stderr
     return folder
+
+
+def outcome_of(what: str, trial: Callable[[Target], bool], targets: Sequence[Target], jobs: int) -> Outcome:
+    """How many of the targets pass a trial, `jobs` at a time, and which do not."""
+    with ThreadPoolExecutor(jobs) as pool:
+        passed = list(pool.map(trial, targets))
+    lost = [f"{target.method} {target.env}" for target, well in zip(targets, passed, strict=True) if not well]
+    return Outcome(what, sum(passed), len(passed), ", ".join(lost))

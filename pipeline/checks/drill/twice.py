@@ -1,11 +1,10 @@
 """The same seed gives the same bytes in two processes, with one thread and with two."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 
-from pipeline.checks.drill.trial import Outcome, Target, reference, run, same
+from pipeline.checks.drill.trial import Outcome, Target, outcome_of, reference, run, same
 
 METHODS = ("tom", "mbpo", "pmac", "vagram_mdn", "vagram_ensemble", "ma", "maac")
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
@@ -14,10 +13,9 @@ ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 def twice(jobs: int, scratch: Path) -> Iterator[Outcome]:
     """Each of these methods on every environment, two processes each."""
     targets = [Target(method, env) for method, env in product(METHODS, ENVS)]
-    with ThreadPoolExecutor(jobs) as pool:
-        equal = list(pool.map(lambda target: _equal(target, scratch), targets))
-    different = [f"{target.method} {target.env}" for target, passed in zip(targets, equal, strict=True) if not passed]
-    yield Outcome("same bytes in two processes, 1 and 2 threads", sum(equal), len(equal), ", ".join(different))
+    yield outcome_of(
+        "same bytes in two processes, 1 and 2 threads", lambda target: _equal(target, scratch), targets, jobs
+    )
 
 
 def _equal(target: Target, scratch: Path) -> bool:

@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 
-from pipeline.checks.drill.trial import Outcome, Target, run, same
+from pipeline.checks.drill.trial import Outcome, Target, outcome_of, run, same
 from pipeline.checks.drill.twice import METHODS
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT
@@ -27,11 +27,9 @@ CLEAN = "Data and pipelines are up to date."
 
 def until(jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
     """Six methods on two environments, each way."""
-    with ThreadPoolExecutor(jobs) as pool:
-        alone = list(pool.map(lambda target: _alone(target, seed, scratch), TARGETS))
-        yield _outcome("stopped at until, lengthened twice: same bytes", alone)
-        together = list(pool.map(lambda target: _batch(target, seed, scratch), TARGETS))
-        yield _outcome("the same, two seeds in a batch", together)
+    ways = {"stopped at until, lengthened twice: same bytes": _alone, "the same, two seeds in a batch": _batch}
+    for what, way in ways.items():
+        yield outcome_of(what, partial(way, seed=seed, scratch=scratch), TARGETS, jobs)
     wrong = list(_grid(jobs, seed, scratch / "grid", scratch))
     yield Outcome("the same as a grid: dvc status, nothing lowered trains", int(not wrong), 1, "; ".join(wrong))
 
@@ -39,11 +37,6 @@ def until(jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
 def stops_of(name: str, seed: int) -> list[int]:
     """Two env steps within a run, in order, always the same ones."""
     return sorted(random.Random(f"{seed} {name}").sample(range(EVERY, END, EVERY), 2))
-
-
-def _outcome(what: str, equal: list[bool]) -> Outcome:
-    lost = [f"{target.method} {target.env}" for target, passed in zip(TARGETS, equal, strict=True) if not passed]
-    return Outcome(what, sum(equal), len(equal), ", ".join(lost))
 
 
 def _alone(target: Target, seed: int, scratch: Path) -> bool:
@@ -113,9 +106,8 @@ def _write(root: Path, wanted: dict[str, int]) -> None:
     grid = {"methods": METHODS, "envs": ENVS, "seeds": SEEDS} | ({"until": wanted} if wanted else {})
     text = re.sub(r"(?ms)^grid:.*?(?=^\S)", f"grid: {json.dumps(grid)}\n", text, count=1)
     text = re.sub(r"(?m)^all:.*", f"all: {{train: {{eval_every_env_steps: {EVERY}}}}}", text, count=1)
-    text = re.sub(
-        r"(?m)^tracking:.*", "tracking: off", re.sub(r"(?m)^scale:.*", "scale: smoke", text, count=1), count=1
-    )
+    for key, value in (("scale", "smoke"), ("tracking", "off")):
+        text = re.sub(rf"(?m)^{key}:.*", f"{key}: {value}", text, count=1)
     (root / "params.yaml").write_text(text, encoding="utf-8")
 
 

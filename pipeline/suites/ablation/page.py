@@ -63,16 +63,15 @@ def markdown(attribution: pd.DataFrame) -> str:
     base, target = attribution["method"].iloc[0], attribution["method"].iloc[-1]
     others = {base, target, TOTAL} | set(attribution["origin"].dropna())
     count = len(set(attribution["method"]) - others)
-    lines = [f"# From `{base}` to `{target}`, one switch at a time", ""]
-    lines += [f"What each switch adds to `{base}`, alone, paired by seed; to another method where that stands in round"]
-    lines += ["brackets, since the switch has no meaning for it. Square ones: 95 % t interval, bold where it leaves"]
-    lines += [
-        f"out 0; of {count} switches that do nothing about one in twenty does so too. *Gap*: share of the difference"
+    lines = [
+        f"# From `{base}` to `{target}`, one switch at a time",
+        "",
+        f"What each switch adds to `{base}`, alone, paired by seed; to another method where that stands in round",
+        "brackets, since the switch has no meaning for it. Square ones: 95 % t interval, bold where it leaves",
+        f"out 0; of {count} switches that do nothing about one in twenty does so too. *Gap*: share of the difference",
+        f"between `{target}` and `{base}`, where there is one. *Nothing*: the switch has no part in this. The sum of",
+        f"the single switches has the noise of `{base}` as many times as there are switches.",
     ]
-    lines += [
-        f"between `{target}` and `{base}`, where there is one. *Nothing*: the switch has no part in this. The sum of"
-    ]
-    lines += [f"the single switches has the noise of `{base}` as many times as there are switches."]
     for (place, statistic), rows in attribution.groupby(["place", "statistic"], sort=False):
         heading, digits = described(str(place), str(statistic))
         first = rows.iloc[0]

@@ -55,23 +55,20 @@ def heatmap_table(rounds: pd.DataFrame) -> pd.DataFrame:
     return table.assign(key=key).sort_values(["key", "env_steps", "decile"]).drop(columns="key")
 
 
-def older_is_heavier(weights: np.ndarray) -> dict[str, float]:
+def older_is_heavier(weights: np.ndarray) -> tuple[float, float]:
     """How often older data weigh more, in rounds [N, 10]: the older half than the newer; of two tenths the older one.
 
     Pure recency gives 0 and 0; weights that do not depend on age give about a half.
     """
     old, new = weights[:, : DECILES // 2].mean(1), weights[:, DECILES // 2 :].mean(1)
     older, newer = np.triu_indices(DECILES, 1)
-    return {
-        "older_half": float((old > new).mean()),
-        "pairs": float((weights[:, older] > weights[:, newer]).mean()),
-    }
+    return float((old > new).mean()), float((weights[:, older] > weights[:, newer]).mean())
 
 
 def seeds_table(rounds: pd.DataFrame) -> pd.DataFrame:
     """SHARES of every cell with the number of rounds they are taken over."""
     rows = [
-        (*key, len(cell), *older_is_heavier(cell[list(range(DECILES))].to_numpy()).values())
+        (*key, len(cell), *older_is_heavier(cell[list(range(DECILES))].to_numpy()))
         for key, cell in rounds.groupby(RUN, sort=False)
     ]
     return pd.DataFrame(rows, columns=[*RUN, "rounds", *SHARES])

@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.tables import table_lines
-from pipeline.claims.table import estimate
+from pipeline.claims.table import estimate, why
 
 NOTHING = "No run of the published protocol is recorded yet."
 CLOCK = "The published curves do not count the 5,000 random steps: they are read 5,000 env steps earlier."
@@ -48,7 +48,7 @@ def markdown(so_far_rows: pd.DataFrame, claims: pd.DataFrame, runs: pd.DataFrame
         yield from table_lines(("claim", "so far"), so_far_rows[["id", "words"]].to_numpy().tolist(), "l")
     yield from ("", "## Claims about runs that have not ended", "")
     rows = claims.fillna({"reason": "", "remark": ""}).itertuples()
-    cells = [[row.claim, row.verdict, estimate(row), "; ".join(filter(None, (row.reason, row.remark)))] for row in rows]
+    cells = [[row.claim, row.verdict, estimate(row), why(row, "; ")] for row in rows]
     yield from table_lines(("claim", "verdict", "ours", "of what, and why"), cells, "l")
     if not runs.empty:
         yield from ("", "## Runs", "", RUNS_CAPTION, "")

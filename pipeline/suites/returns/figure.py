@@ -4,7 +4,6 @@ Draws numbers and computes none: bands come from the tables. Same tables in, sam
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -25,61 +24,50 @@ FIGURES = {
     "learning_curves": ("cumulative_max", "best return so far", "cumulative_max"),
     "learning_curves_plain": ("plain", "return", "final"),
 }
+TABLES = {
+    "by_seed": "tables/returns/curves_by_seed.csv",
+    "means": "tables/returns/curves.csv",
+    "aggregate": "tables/returns/aggregate.csv",
+    "published": "paper/fig3_curves.csv",
+}
 COMPARABLE_SHARE = 0.2  # a run shorter than this share of the published one is not held against it
 PUBLISHED_SCALE = "paper"  # whose figure shows the plain return too
 FEW_POINTS = 12  # up to here a line gets markers, to show what was measured
 BAND_SEEDS = 3  # with two seeds the t interval is 12.7 times their spread: the two lines say more
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The tables of reports/tables/returns/ that are drawn, and the published curves (Ma et al. 2023, Fig. 3)."""
-
-    by_seed: pd.DataFrame
-    curves: pd.DataFrame
-    aggregate: pd.DataFrame
-    published: pd.DataFrame
-
-
-def read(root: Path) -> Tables:
-    """The tables under `root`/reports; FileNotFoundError if one is not there."""
-    tables = root / "reports" / "tables" / "returns"
-    return Tables(
-        by_seed=pd.read_csv(tables / "curves_by_seed.csv"),
-        curves=pd.read_csv(tables / "curves.csv"),
-        aggregate=pd.read_csv(tables / "aggregate.csv"),
-        published=pd.read_csv(root / "reports" / "paper" / "fig3_curves.csv"),
-    )
+def read(root: Path) -> dict[str, pd.DataFrame]:
+    """The tables that are drawn, and the published curves (Ma et al. 2023, Fig. 3); FileNotFoundError without one."""
+    return {name: pd.read_csv(root / "reports" / file) for name, file in TABLES.items()}
 
 
 @styled()
-def draw(tables: Tables, curve: str, label: str, statistic: str) -> Figure:
+def draw(tables: dict[str, pd.DataFrame], curve: str, label: str, statistic: str) -> Figure:
     """One panel per environment, and with several environments one more for the aggregate over them.
 
     Per environment every seed thin, the mean thick, its t band, and the published mean where the run is long enough.
     """
-    curves = tables.curves[tables.curves["curve"] == curve]
+    by_seed, means, aggregate, published = (tables[name] for name in TABLES)
+    curves, compared = means[means["curve"] == curve], aggregate[aggregate["statistic"] == statistic]
     envs, styles = list(curves["env"].unique()), looks(curves["method"].unique())
-    titles = {name.lower(): name for name in tables.published["env"].unique()}
-    compared = tables.aggregate[tables.aggregate["statistic"] == statistic]
+    titles = {name.lower(): name for name in published["env"].unique()}
     over_envs = len(envs) > 1 and not compared.empty
-    published, lengths = False, {env: f", {words}" for env, words in stops(tables.by_seed).items()}
+    lengths, pale = {env: f", {words}" for env, words in stops(by_seed).items()}, False
     figure, axes = panels(len(envs) + over_envs, width=3.5, height=2.7, margin=1.0, least=5.2)
     for ax, env in zip(axes, envs, strict=False):
-        by_seed = tables.by_seed[tables.by_seed["env"] == env]
-        _panel(ax, by_seed, curves[curves["env"] == env], curve, styles)
+        runs = by_seed[by_seed["env"] == env]
+        _panel(ax, runs, curves[curves["env"] == env], curve, styles)
         if _hides_falls(curves, curve):
-            _plain(ax, tables.curves[(tables.curves["curve"] == "plain") & (tables.curves["env"] == env)], styles)
+            _plain(ax, means[(means["curve"] == "plain") & (means["env"] == env)], styles)
         if curve == "cumulative_max":  # the only one that was published
-            paper = tables.published[tables.published["env"].str.lower() == env]
-            published |= _published(ax, paper, by_seed, styles)
+            pale |= _published(ax, published[published["env"].str.lower() == env], runs, styles)
         ax.set(title=titles.get(env, env), xlabel=f"environment steps{lengths.get(env, '')}")
     for ax in axes[::COLUMNS]:
         ax.set_ylabel(label)
     if over_envs:
         _aggregate(axes[-1], compared, styles)
-    pale = Line2D([], [], color="0.2", linewidth=3.5, alpha=0.25, label="published mean")
-    legend(figure, styles, also=[pale] if published else [])
+    line = Line2D([], [], color="0.2", linewidth=3.5, alpha=0.25, label="published mean")
+    legend(figure, styles, also=[line] if pale else [])
     caption(figure, _caption(curves, curve))
     return figure
 

@@ -13,9 +13,10 @@ and nothing else, so a cell that is finished costs no imports. With --train-only
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.digests import code_digest
 from pipeline.config.refusals import check_until, one_of, whole_number
@@ -28,23 +29,41 @@ from tom.settings.fields import SettingsError
 
 FLAGS = ("--train-only", "--no-training")
 USAGE = "usage: method=M env=E seed=N[,N...] scale=S [device=D] [--train-only [until=N]]"
+DigestOf = Callable[[dict[str, Any], Path], str]
 NO_TRAINING = "CELL_NO_TRAINING"  # set by the launcher: a cell that failed there is not tried again by DVC
+
+
+def cell_path(scale: str, method: str, env: str) -> Path:
+    """Where a cell's resolved settings are, relative to the repository."""
+    return Path("reports/cells") / scale / method / f"{env}.json"
+
+
+def read_cell_file(
+    path: Path, digest_of: DigestOf, configure: str, root: Path
+) -> tuple[dict[str, Any], str, int | None]:
+    """A cell's resolved values, the digest of the code it uses, and its stop, as the DVC stage `configure` wrote them.
+
+    Refused if the file is missing, broken or was written for other code than `digest_of` finds here.
+    """
+    try:
+        content = json.loads((root / path).read_text(encoding="utf-8"))
+        config, then, until = content["config"], content["source_digest"], content.get("until")
+        now = digest_of(config, root)
+    except FileNotFoundError:
+        raise Refused(f"{path} is missing; run `dvc repro {configure}`") from None
+    except SettingsError:  # of the code, not of the file
+        raise
+    except (ValueError, KeyError, TypeError):
+        raise Refused(f"{path} is broken; run `dvc repro --force {configure}`") from None
+    if then != now:
+        raise Refused(f"{path} was written for other code; run `dvc repro {configure}`")
+    return config, now, until
 
 
 def read_cell(method: str, env: str, seed: int, scale: str, root: Path = ROOT) -> Cell:
     """The cell as `configure` wrote it; Refused if that is missing or was written for other code."""
-    path = _json(method, env, scale, root)
-    if not path.is_file():
-        raise Refused(f"{path.relative_to(root)} is missing; run `dvc repro configure`")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        config, then, until = content["config"], content["source_digest"], content.get("until")
-    except (ValueError, KeyError):
-        raise Refused(f"{path.relative_to(root)} is broken; run `dvc repro -f configure`") from None
-    now = code_digest(config, root)
-    if then != now:
-        raise Refused(f"{path.relative_to(root)} was written for other code; run `dvc repro configure`")
-    return Cell(method, env, seed, scale, config, now, until)
+    path = cell_path(scale, method, env)
+    return Cell(method, env, seed, scale, *read_cell_file(path, code_digest, "configure", root))
 
 
 def result_folder(cell: Cell, root: Path = ROOT) -> Path:
@@ -130,10 +149,6 @@ def _refuse_changed(cell: Cell, run: Path, root: Path) -> None:
             f"{cell.name}: params.yaml or the code changed while this cell trained; its result is kept in "
             f"{run.relative_to(root)}, not recorded; run `dvc repro` again"
         )
-
-
-def _json(method: str, env: str, scale: str, root: Path) -> Path:
-    return root / "reports/cells" / scale / method / f"{env}.json"
 
 
 if __name__ == "__main__":

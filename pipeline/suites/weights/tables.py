@@ -5,7 +5,8 @@ Knows neither torch nor tom: a change of the science reaches a table through dat
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -68,39 +69,22 @@ def bars_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     ].astype({"n_seeds": "Int64"})
 
 
-def spearman_of_replay(weights: Array) -> float:
-    """Of a cell's chunks [20], in their order: the correlation over SAC's half."""
-    return spearman(_halves(weights)[1])
+# Of the mean weights of a cell's chunks in their order, the random half and SAC's: what STATISTICS says.
+MEASURES: dict[str, Callable[[Array, Array], float]] = {
+    "spearman": lambda random, replay: spearman(replay),
+    "replay_over_random": lambda random, replay: _ratio(replay, random),
+    "last_quarter_over_random": lambda random, replay: _ratio(replay[len(replay) // 2 :], random),
+    "falling": lambda random, replay: share_falling(replay),
+}
 
 
-def replay_over_random(weights: Array) -> float:
-    """Mean of SAC's half over that of the random one."""
-    random, replay = _halves(weights)
-    return _ratio(replay, random)
-
-
-def last_quarter_over_random(weights: Array) -> float:
-    """Mean of the last quarter of the buffer over that of the random half."""
-    random, replay = _halves(weights)
-    return _ratio(replay[len(replay) // 2 :], random)
-
-
-def falling(weights: Array) -> float:
-    """The share of steps within SAC's half that go down."""
-    return share_falling(_halves(weights)[1])
-
-
-def _halves(weights: Array) -> tuple[Array, Array]:
-    return weights[: len(weights) // 2], weights[len(weights) // 2 :]
+def measured(weights: Array, name: str) -> float:
+    """A statistic of the weights of a cell's chunks [20], in their order."""
+    return MEASURES[name](weights[: len(weights) // 2], weights[len(weights) // 2 :])
 
 
 def _ratio(weights: Array, base: Array) -> float:
     return float(weights.mean() / base.mean()) if base.any() else float("inf")
-
-
-MEASURES = dict(
-    zip(STATISTICS, (spearman_of_replay, replay_over_random, last_quarter_over_random, falling), strict=True)
-)
 
 
 def matrix(cells: pd.DataFrame) -> Array:
@@ -119,20 +103,20 @@ def statistics_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFr
         for (env, method), cells in table.groupby(["env", "method"], sort=False):
             weights = matrix(cells)
             n_seeds = 0 if method == PUBLISHED else len(weights)
-            for name, measure in MEASURES.items():
-                of_seeds = np.mean([measure(row) for row in weights]) if n_seeds else np.nan
-                rows.append((env, method, name, n_seeds, *interval_of_mean(weights, measure), of_seeds))
+            for name in STATISTICS:
+                of_seeds = np.mean([measured(row, name) for row in weights]) if n_seeds else np.nan
+                of_bars = interval_of_mean(weights, partial(measured, name=name))
+                rows.append((env, method, name, n_seeds, *of_bars, of_seeds))
     columns = ["env", "method", "statistic", "n_seeds", "of_bars", "low", "high", "mean_of_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def seeds_table(chunks: pd.DataFrame) -> pd.DataFrame:
     """The statistics of every cell."""
-    rows = []
-    for (env, method, seed), cell in chunks.groupby(["env", "method", "seed"], sort=False):
-        (weights,) = matrix(cell)
-        rows.append({"env": env, "method": method, "seed": seed, **{n: f(weights) for n, f in MEASURES.items()}})
-    return pd.DataFrame(rows)
+    keys = ["env", "method", "seed"]
+    cells = ((key, *matrix(cell)) for key, cell in chunks.groupby(keys, sort=False))
+    rows = [(*key, *(measured(weights, name) for name in STATISTICS)) for key, weights in cells]
+    return pd.DataFrame(rows, columns=[*keys, *STATISTICS])
 
 
 def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
