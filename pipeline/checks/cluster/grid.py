@@ -47,8 +47,9 @@ class Grid:
 
     def reset(self) -> None:
         """As if nothing had been trained."""
-        for name in ("runs", "reports/results"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for path in (*self.folder.glob("runs/*"), self.folder / "reports/results"):
+            if path.name != ".calibration":
+                shutil.rmtree(path, ignore_errors=True)
         (self.folder / "dvc.lock").unlink(missing_ok=True)
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
