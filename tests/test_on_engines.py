@@ -13,13 +13,14 @@ from pipeline.engines import node, slurm, slurm_task, travel
 from pipeline.engines.batches import words_of
 from pipeline.engines.engine import Engine, Task
 from pipeline.engines.node import BUSY, newest_checkpoint
-from pipeline.engines.settings import engine_of
+from pipeline.engines.settings import FILE, engine_of
 from pipeline.engines.store import Store
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT, sha256
 from pipeline.runs.ensure import Options, ensure_trained
 from pipeline.runs.folder import SEEDED, Cell, State, different, provenance, state
 from pipeline.suites.returns.cells import cell_of
+from tests.rooms import files, imports
 from tom.settings.fields import SettingsError
 
 
@@ -76,6 +77,19 @@ def test_without_ray_nothing_of_it_is_loaded_and_its_engine_says_what_to_install
     monkeypatch.setattr("pipeline.engines.ray.find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"^engine=ray: Ray is not installed; pip install .*\[ray\]' brings it$"):
         engine_of("ray")
+
+
+def test_ray_is_imported_by_its_driver_and_on_nodes_alone() -> None:
+    for path in files("pipeline"):
+        if path.name not in ("ray_driver.py", "ray_task.py"):
+            assert not any(module.partition(".")[0] == "ray" for module in imports(path)), path
+
+
+def test_nothing_that_dvc_knows_depends_on_the_settings_of_engines() -> None:
+    known = [ROOT / "dvc.yaml", *ROOT.glob("suites/*/dvc.yaml")]
+    for path in known:
+        assert FILE not in path.read_text(encoding="utf-8")
+    assert (ROOT / FILE).parent == ROOT, "the stages depend on whole folders, but not on this one"
 
 
 def test_a_cluster_without_a_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

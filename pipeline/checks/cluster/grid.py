@@ -54,13 +54,13 @@ class Grid:
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         """`tom repro` with these words; what it says is in the file `said`."""
-        command = [*self.prefix, sys.executable, "-m", "pipeline.app", "repro", *words]
-        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        command = [*self.prefix, "env", "-C", str(self.folder), sys.executable, "-m", "pipeline.app", "repro", *words]
+        paths = [str(self.folder), self.variables.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
         with (self.folder / "said").open("ab") as output:
             return subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=environment(PYTHONPATH=path, **self.variables),
+                env=environment(**{**self.variables, "PYTHONPATH": os.pathsep.join(filter(None, paths))}),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
