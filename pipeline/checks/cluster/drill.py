@@ -90,7 +90,7 @@ def _all(
     trials: Sequence[Trial], name: str, match: str, grid: Grid, words: Sequence[str], reference: Path
 ) -> Iterator[Outcome]:
     for trial in trials:
-        if match in f"{name}: {trial.what}":
+        if any(word in f"{name}: {trial.what}" for word in match.split("|")):
             outcome = tried(trial, grid, words, reference)
             if outcome.problems:
                 print(f"--- {name}: {trial.what}\n{grid.said()}---", file=sys.stderr, flush=True)
