@@ -54,7 +54,11 @@ class Grid:
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         """`tom repro` with these words; what it says is in the file `said`."""
-        command = [*self.prefix, "env", "-C", str(self.folder), sys.executable, "-m", "pipeline.app", "repro", *words]
+        return self.module("pipeline.app", "repro", *words)
+
+    def module(self, *words: str) -> "subprocess.Popen[bytes]":
+        """The same of any module."""
+        command = [*self.prefix, "env", "-C", str(self.folder), sys.executable, "-m", *words]
         paths = [str(self.folder), self.variables.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
         with (self.folder / "said").open("ab") as output:
             return subprocess.Popen(
