@@ -5,7 +5,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 PYTHON ?= python3
 NEWEST ?= python3.13
 BATCH ?=
-JOBS ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
+CORES := $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
+JOBS ?=
+ENGINE ?=
 SCALE ?=
 SUITE ?=
 UNTIL ?=
@@ -17,14 +19,16 @@ PYTHONS := $(shell sed -n 's/^requires-python = "\([^"]*\)".*/\1/p' pyproject.to
 
 # What is written in lower case would be ignored.
 refuse = $(if $(filter command,$(firstword $(origin $(1)))),$(error $(1)=$($(1)) is no argument of make; write $(2)=$($(1))))
-$(foreach pair,jobs:JOBS batch:BATCH scale:SCALE suite:SUITE until:UNTIL rerun:RERUN kills:KILLS python:PYTHON,$(call \
+$(foreach pair,jobs:JOBS engine:ENGINE batch:BATCH scale:SCALE suite:SUITE until:UNTIL rerun:RERUN kills:KILLS python:PYTHON,$(call \
 	refuse,$(firstword $(subst :, ,$(pair))),$(lastword $(subst :, ,$(pair)))))
 
+HOW = $(if $(JOBS),--jobs $(JOBS)) $(if $(ENGINE),--engine $(ENGINE))
+
 .DEFAULT_GOAL := help
-.PHONY: one-python help setup repro evidence test newest learns fidelity plan bench verify drill look audit lint clean
+.PHONY: one-python help setup repro evidence test newest learns fidelity plan bench verify drill look audit lint clean cluster-drill
 
 help:    ## this list
-	@awk -F ':.*## ' '/^[a-z]+: .*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+: .*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)    ## an environment in .venv with the pinned versions
 
@@ -44,30 +48,33 @@ one-python:
 	@! test -x $(VENV)/bin/python || test "$$($(PYTHON) -V)" = "$$($(VENV)/bin/python -V)" || \
 		{ echo "$(VENV) has $$($(VENV)/bin/python -V): make clean, then make setup PYTHON=$(PYTHON)" >&2; exit 2; }
 
-repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation)
-	tom repro --jobs $(JOBS) $(if $(SUITE),--suite $(SUITE)) $(if $(BATCH),--batch $(BATCH)) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation ENGINE=slurm|ray)
+	tom repro $(HOW) $(if $(SUITE),--suite $(SUITE)) $(if $(BATCH),--batch $(BATCH)) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
 
 evidence: $(STAMP)    ## train the published protocol in the background, whatever is missing of it (JOBS=2); stops and goes on
-	tom evidence --jobs $(JOBS)
+	tom evidence $(HOW)
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
-	OMP_NUM_THREADS=1 python -m pytest -q -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest -q -n $(or $(JOBS),$(CORES)) --dist loadfile
 
 newest: $(STAMP)    ## another Python in an environment of its own: digests, smoke runs, fast tests (NEWEST=python3.12)
 	$(MAKE) --no-print-directory setup VENV=$(VENV)/newest PYTHON=$(NEWEST)
-	tom check python $(VENV)/newest/bin/python --jobs $(JOBS)
+	tom check python $(VENV)/newest/bin/python --jobs $(or $(JOBS),$(CORES))
 
 learns fidelity bench: $(STAMP)    ## `tom check`: does it learn? numbers whose answer is known; times. Minutes each
 	tom check $@
 
-plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper UNTIL=40000)
-	tom plan --jobs $(JOBS) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
+plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper UNTIL=40000 ENGINE=slurm)
+	tom plan $(HOW) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
 
 verify: $(STAMP)    ## are the recorded results as recorded, and do tables and figures follow? (RERUN=2 trains two again)
 	tom verify $(if $(RERUN),--rerun $(RERUN))
 
 drill: $(STAMP)    ## kills, full disks and other faults on real runs, a quarter of an hour (KILLS=100)
 	tom check drill $(if $(KILLS),--kills $(KILLS))
+
+cluster-drill: $(STAMP)    ## a real Slurm and a real Ray of three nodes here, and what is done to them: root's, an hour
+	tom check cluster
 
 look: $(STAMP)    ## reports/index.html in headless Chromium, an HTML validator, an accessibility check; asks npmjs.org
 	test -d $(VENV)/look/node_modules || npm install --prefix $(VENV)/look --silent --no-fund --no-audit \

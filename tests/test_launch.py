@@ -95,7 +95,7 @@ def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monke
         ("--suite weights --scale qick", "scale=qick does not exist"),
         ("--suite ablation --batch 0", "0 is not in the range x>=1"),
         ("--suite ablation --scale qick", "scale=qick does not exist"),
-        ("--engine slrum", "engine=slrum does not exist; valid choices: local"),
+        ("--engine slrum", "engine=slrum does not exist; nearest valid choice: slurm"),
         ("--no-wait", "engine=local: its runs end with their command; nearest valid choice: leave --no-wait out"),
         ("--cancel", "engine=local: its runs end with their command; nearest valid choice: ^C there"),
         ("-o cell.cpu=2", "cell.cpu=2 is not a setting; nearest valid choice: cpus"),

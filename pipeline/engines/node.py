@@ -47,6 +47,8 @@ def is_busy(log: Path) -> bool:
 
 
 def newest_checkpoint(folders: Sequence[Path]) -> int:
-    """The env step of the newest checkpoint of runs that are not finished; 0 if there is none."""
-    places = [folder.with_name(f"{folder.name}.partial") / "checkpoints" for folder in folders]
+    """The env step of the newest checkpoint of runs, finished so far or not; 0 if there is none."""
+    places = [
+        place / "checkpoints" for folder in folders for place in (folder, folder.with_name(f"{folder.name}.partial"))
+    ]
     return max((int(path.name) for place in places for path in place.glob("*") if path.name.isdigit()), default=0)

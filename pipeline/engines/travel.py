@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import os
-import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,20 +22,18 @@ def packed(folders: Sequence[Path]) -> bytes:
 
 def unpack(content: bytes, folders: Sequence[Path]) -> None:
     """Puts each folder in its place, whole; ValueError if a file is not as it was recorded."""
-    for place, folder in enumerate(folders):
-        fresh, old = folder.with_name(f".{folder.name}-{os.getpid()}.tmp"), folder.with_name(f"{folder.name}.old.tmp")
-        shutil.rmtree(fresh, ignore_errors=True)
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            members = [member for member in archive.getmembers() if member.name.partition("/")[0] == str(place)]
-            archive.extractall(fresh, members, filter="data")
-        if members:
-            _check(fresh / str(place))
-            shutil.rmtree(old, ignore_errors=True)
-            if folder.exists():
-                os.replace(folder, old)
-            os.replace(fresh / str(place), folder)
-            shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(fresh, ignore_errors=True)
+    from pipeline.files import replaced_folder  # of the machine where this is called, which has it
+
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for place, folder in enumerate(folders):
+            inside = [member for member in archive.getmembers() if member.name.startswith(f"{place}/")]
+            if not inside:
+                continue
+            with replaced_folder(folder) as fresh:
+                archive.extractall(
+                    fresh, [member.replace(name=member.name.partition("/")[2]) for member in inside], filter="data"
+                )
+                _check(fresh)
 
 
 def end_of(log: Path) -> bytes:

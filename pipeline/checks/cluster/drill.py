@@ -89,10 +89,15 @@ def _on_ray(grid: Grid, match: str, scratch: Path, reference: Path) -> Iterator[
 def _all(
     trials: Sequence[Trial], name: str, match: str, grid: Grid, words: Sequence[str], reference: Path
 ) -> Iterator[Outcome]:
-    for trial in trials:
-        if match in f"{name}: {trial.what}":
-            outcome = tried(trial, grid, words, reference)
-            if outcome.problems:
-                print(f"--- {name}: {trial.what}\n{grid.said()}---", file=sys.stderr, flush=True)
-            print(f"{name}: ", end="")
-            yield outcome
+    wanted = [trial for trial in trials if any(word in f"{name}: {trial.what}" for word in match.split("|"))]
+    if not match:
+        grid.reset()
+        (grid.folder / "said").unlink(missing_ok=True)
+        ended(grid.module("pipeline.checks.cluster.overhead", name, *(word for word in words[2:] if word != "-o")))
+        print(*(line for line in grid.said().splitlines() if line.startswith(f"{name}: the first of")), flush=True)
+    for trial in wanted:
+        outcome = tried(trial, grid, words, reference)
+        if outcome.problems:
+            print(f"--- {name}: {trial.what}\n{grid.said()}---", file=sys.stderr, flush=True)
+        print(f"{name}: ", end="")
+        yield outcome

@@ -47,19 +47,24 @@ class Grid:
 
     def reset(self) -> None:
         """As if nothing had been trained."""
-        for name in ("runs", "reports/results"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for path in (*self.folder.glob("runs/*"), self.folder / "reports/results"):
+            if path.name != ".calibration":
+                shutil.rmtree(path, ignore_errors=True)
         (self.folder / "dvc.lock").unlink(missing_ok=True)
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         """`tom repro` with these words; what it says is in the file `said`."""
-        command = [*self.prefix, sys.executable, "-m", "pipeline.app", "repro", *words]
-        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        return self.module("pipeline.app", "repro", *words)
+
+    def module(self, *words: str) -> "subprocess.Popen[bytes]":
+        """The same of any module."""
+        command = [*self.prefix, "env", "-C", str(self.folder), sys.executable, "-m", *words]
+        paths = [str(self.folder), self.variables.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
         with (self.folder / "said").open("ab") as output:
             return subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=environment(PYTHONPATH=path, **self.variables),
+                env=environment(**{**self.variables, "PYTHONPATH": os.pathsep.join(filter(None, paths))}),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -73,7 +73,7 @@ class Machines:
 
     def inside(self, name: str) -> list[str]:
         """What a command begins with that is to run on a machine."""
-        return ["nsenter", "--net", "--pid", "--mount", "--target", str(self._pid(name)), "--wdns=" + os.getcwd()]
+        return ["nsenter", "--net", "--pid", "--mount", "--target", str(self._pid(name))]
 
     def processes(self, name: str, program: str = "") -> list[int]:
         """Those of a machine, but for its first; with `program` in their command line."""

@@ -18,12 +18,12 @@ from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.params import Evidence, load_params
 from pipeline.engines.batches import until_of, words_of
 from pipeline.engines.engine import Engine, News, Task
+from pipeline.engines.node import newest_checkpoint
 from pipeline.engines.processes import dvc
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
 from pipeline.runs.folder import Refused, State, state
 from pipeline.runs.interruptions import Interruptions, birth
-from pipeline.suites.evidence import progress
 from pipeline.suites.evidence.cells import STAGES, Trained, is_recorded, read_cells, run_of, section
 from pipeline.suites.evidence.progress import LOCK, holder_of
 from pipeline.suites.evidence.tree import checkout
@@ -124,4 +124,4 @@ def record(cells: Sequence[Trained]) -> None:
 def way(cell: Trained) -> str:
     """From where to where the cell goes, of how much."""
     total, run = cell.config["train"][TOTAL], run_of(cell)
-    return f"from {progress.begun(run):,} to {so_far(cell.until or total, total)} env steps"
+    return f"from {newest_checkpoint([run]):,} to {so_far(cell.until or total, total)} env steps"

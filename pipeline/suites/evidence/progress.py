@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import ROOT
-from pipeline.runs.folder import CHECKPOINTS, beside
+from pipeline.runs.folder import beside
 from pipeline.runs.interruptions import birth
 from pipeline.suites.evidence.cells import RUNS, Trained, record_of, run_of
 
@@ -21,12 +21,6 @@ def holder_of(root: Path = ROOT) -> dict[str, Any]:
         return found if birth(found["process"]) == found["born"] else {}
     except (OSError, ValueError, LookupError, TypeError):
         return {}
-
-
-def begun(run: Path) -> int:
-    """The env step of the newest checkpoint of a run."""
-    places = [folder / CHECKPOINTS for folder in (run, beside(run, ".partial"))]
-    return max((int(path.name) for place in places for path in place.glob("*") if path.name.isdigit()), default=0)
 
 
 def evaluated(run: Path) -> int:

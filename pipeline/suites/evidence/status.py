@@ -9,10 +9,11 @@ from pathlib import Path
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.config.params import load_params
 from pipeline.engines.estimate import in_words, makespan
+from pipeline.engines.node import newest_checkpoint
 from pipeline.files import ROOT
 from pipeline.runs.folder import State, provenance, state
 from pipeline.suites.evidence.cells import Trained, is_recorded, read_cells, record_of, run_of, section
-from pipeline.suites.evidence.progress import begun, evaluated, holder_of, seconds_per_step
+from pipeline.suites.evidence.progress import evaluated, holder_of, seconds_per_step
 
 
 def described(cells: Sequence[Trained], jobs: int, root: Path = ROOT) -> Iterator[str]:
@@ -38,7 +39,7 @@ def place(cell: Trained, root: Path = ROOT) -> int:
     run = run_of(cell, root)
     if state(run, cell) is State.FINISHED:
         return int(provenance(run)["env_steps"])
-    return max(begun(run), evaluated(run))
+    return max(newest_checkpoint([run]), evaluated(run))
 
 
 def hours_left(left: Sequence[Trained], cells: Sequence[Trained], jobs: int, root: Path = ROOT) -> str:
