@@ -43,7 +43,7 @@ def test_a_missed_bound_is_an_exit_code(
     monkeypatch.setattr(fidelity, "capacity_checks", lambda: iter([Check("small", capacity, high=2.0)]))
     for slow in ("steadiness_checks", "discriminator_checks"):
         monkeypatch.setattr(fidelity, slow, lambda: iter([]))
-    monkeypatch.setattr(fidelity, "train_missing", lambda *arguments: {})
+    monkeypatch.setattr(fidelity, "train_missing", lambda *arguments: None)
     returns = iter([pendulum, 1000.0, pendulum])
     monkeypatch.setattr(fidelity, "score", lambda cell: next(returns))
     assert fidelity.fidelity(jobs=1) == code

@@ -1,4 +1,4 @@
-"""The evaluations of every cell of the grid, read from reports/results/ and refused if they are not whole."""
+"""What is recorded, above all the evaluations of every cell of the grid: read, and refused if it is not whole."""
 
 import difflib
 import io
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.analysis.runs import RUN, named
 from pipeline.files import read_yaml
 
 TRAIN_FIRST = "train this cell first, or take it out of grid in params.yaml"
+IN_UTF_8 = partial(Path.read_text, encoding="utf-8")
 RECORD = "provenance.json"  # beside a run's evaluations
 COLUMNS = ["env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean"]
 
@@ -50,7 +52,8 @@ def reading(path: Path, kind: str, missing: str = "") -> Iterator[None]:
     except FileNotFoundError:
         raise ResultsError(": ".join(filter(None, (f"{path} is missing", missing)))) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException) as error:
-        raise ResultsError(f"{path}: not {kind} ({str(error).partition(chr(10))[0]})") from error
+        said, *_ = str(error).split("\n")
+        raise ResultsError(f"{path}: not {kind} ({said})") from error
 
 
 def read_grid(params: Path, suite: str = "") -> Grid:
@@ -112,14 +115,13 @@ def cut(rows: pd.DataFrame, path: Path, until: int | None) -> pd.DataFrame:
     return rows[rows["env_steps"] <= until] if until else rows
 
 
-def read_evaluations(path: Path, text_of: Callable[[Path], str] = Path.read_text) -> pd.DataFrame:
+def read_evaluations(path: Path, text_of: Callable[[Path], str] = IN_UTF_8) -> pd.DataFrame:
     """The rows of one evals.csv with the column TOTAL; ResultsError names the file and what is wrong with it.
 
     TOTAL is the env steps of the whole run by the record beside it; one that does not say is of a whole run.
     """
-    with reading(
-        path, "a table of evaluations", TRAIN_FIRST
-    ):  # as text: numbers exactly, whatever pandas' parser rounds
+    # Converted from text: exactly, whatever pandas' own parser rounds.
+    with reading(path, "a table of evaluations", TRAIN_FIRST):
         rows = pd.read_csv(io.StringIO(text_of(path)), dtype=str)[COLUMNS].astype(dict.fromkeys(COLUMNS, np.float64))
     if rows.empty:
         raise ResultsError(f"{path} has no evaluation")
