@@ -16,6 +16,7 @@ from pipeline.config.digests import stage_digests
 from pipeline.files import ROOT
 from pipeline.runs.folder import different, provenance
 from pipeline.runs.provenance import other_machine
+from tom.settings.fields import SettingsError
 
 RUNS = tuple((method, "hopper") for method in ("mbpo", "tom", "vagram_ensemble"))  # at scale smoke, seed 0
 ITS_VERSION = "import platform; print(platform.python_version())"
@@ -24,8 +25,13 @@ FAST = ("-m", "pytest", "-q", "-m", "not slow", "--dist", "loadfile")
 
 
 def checked(other: Path, jobs: int) -> int:
-    """0 if it is as here under the Python at `other`, whose environment has the same packages; says what it runs."""
-    print(f"Python {_said(other, ['-c', ITS_VERSION])} beside {platform.python_version()}", flush=True)
+    """0 if it is as here under the Python at `other`, whose environment has the same packages; says what it runs.
+
+    Raises SettingsError if there is no such file.
+    """
+    if not other.is_file():
+        raise SettingsError(f"{other} is no Python; make newest makes an environment with another one")
+    print(f"Python {said(other, ['-c', ITS_VERSION])} beside {platform.python_version()}", flush=True)
     problems = list(_problems(other))
     print("\n".join(problems), end="\n" if problems else "")
     words = [*FAST, "-n", str(jobs)]
@@ -42,7 +48,7 @@ def digests() -> str:
 
 def _problems(other: Path) -> Iterator[str]:
     """What is not as it is here, of digests and runs."""
-    ours, theirs = json.loads(digests()), json.loads(_said(other, ["-c", ITS_DIGESTS]))
+    ours, theirs = json.loads(digests()), json.loads(said(other, ["-c", ITS_DIGESTS]))
     print(f"digests of code: {len(ours)}", flush=True)
     yield from (f"{module}: the digest of its code is another one" for module in ours if ours[module] != theirs[module])
     with tempfile.TemporaryDirectory() as scratch:
@@ -58,10 +64,10 @@ def _problems(other: Path) -> Iterator[str]:
 
 def _train(python: Path, method: str, env: str, folder: Path) -> None:
     words = [f"method={method}", f"env={env}", "seed=0", "scale=smoke", "tracking=off", "device=cpu"]
-    _said(python, ["-m", "pipeline.train", *words, f"run_dir='{folder}'"])
+    said(python, ["-m", "pipeline.train", *words, f"run_dir='{folder}'"])
 
 
-def _said(python: Path, words: Sequence[str]) -> str:
+def said(python: Path, words: Sequence[str]) -> str:
     """What it prints, in ROOT; RuntimeError with its last line where it fails."""
     done = subprocess.run([python, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:

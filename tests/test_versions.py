@@ -1,0 +1,27 @@
+"""What is asked of another Python: here of a second process of this one."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.checks.versions import ITS_DIGESTS, digests, said
+from tests.commands import complaint, typed
+
+
+def test_another_process_sees_the_same_digests() -> None:
+    theirs = json.loads(said(Path(sys.executable), ["-c", ITS_DIGESTS]))
+    assert theirs == json.loads(digests())
+    assert "pipeline.suites.returns.tables" in theirs
+
+
+def test_its_last_line_says_why_it_failed() -> None:
+    with pytest.raises(RuntimeError, match=r"python.*: ModuleNotFoundError: No module named 'torcx'"):
+        said(Path(sys.executable), ["-c", "import torcx"])
+
+
+def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
+    assert complaint(typed("check", "python", tmp_path / "python")).endswith(
+        "is no Python; make newest makes an environment with another one"
+    )
