@@ -333,7 +333,7 @@ def bench(brief: bool, compare: tuple[Path, Path] | None, out: Path | None) -> i
 
 
 @command(check, "tom check python .venv/newest/bin/python")
-@click.argument("other", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("other", type=FOLDER)
 @JOBS
 def python(other: Path, jobs: int) -> int:
     """Digests, smoke runs and fast tests under the Python at OTHER (make newest)."""

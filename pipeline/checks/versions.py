@@ -16,6 +16,7 @@ from pipeline.config.digests import stage_digests
 from pipeline.files import ROOT
 from pipeline.runs.folder import different, provenance
 from pipeline.runs.provenance import other_machine
+from tom.settings.fields import SettingsError
 
 RUNS = tuple((method, "hopper") for method in ("mbpo", "tom", "vagram_ensemble"))  # at scale smoke, seed 0
 ITS_VERSION = "import platform; print(platform.python_version())"
@@ -25,6 +26,8 @@ FAST = ("-m", "pytest", "-q", "-m", "not slow", "--dist", "loadfile")
 
 def checked(other: Path, jobs: int) -> int:
     """0 if it is as here under the Python at `other`, whose environment has the same packages; says what it runs."""
+    if not other.is_file():
+        raise SettingsError(f"{other} does not exist; nearest valid choice: .venv/newest/bin/python, by `make newest`")
     print(f"Python {_said(other, ['-c', ITS_VERSION])} beside {platform.python_version()}", flush=True)
     problems = list(_problems(other))
     print("\n".join(problems), end="\n" if problems else "")
