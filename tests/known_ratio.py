@@ -47,9 +47,14 @@ class Data(NamedTuple):
     ratio: Array
 
     def replay(self, rewards: float = 0.0) -> Replay:
-        zeros = np.zeros(len(self.obs))
-        arrays = dict(obs=self.obs, action=self.action[:, None], next_obs=self.next_obs, resets=self.resets)
-        return Replay.from_arrays(**arrays, reward=zeros + rewards, terminated=zeros)
+        """The rows as they are: actions are normal draws, which `Replay.from_arrays` would refuse beyond +-1."""
+        columns = [self.obs, self.action[:, None], self.next_obs, np.full((len(self.obs), 1), rewards)]
+        rows = torch.as_tensor(np.concatenate([*columns, np.zeros((len(self.obs), 2))], 1), dtype=torch.float32)
+        replay = Replay(1, len(rows), self.obs.shape[1], 1, rows.device)
+        replay.env_step[replay.add(rows[None])] = torch.arange(len(rows))
+        for observation in torch.as_tensor(self.resets, dtype=torch.float32):
+            replay.push_reset(0, observation)
+        return replay
 
 
 def data(rows: int, own: int, nuisance: int, seed: int) -> Data:

@@ -12,7 +12,6 @@ from tests.known_ratio import DISCOUNT, Data, Steers, correlation, cosines, data
 from tests.tabular import MDP, Array, continuation, golden_mdp, occupancy
 from tom.core.context import Context, View, build
 from tom.core.networks import TwinCritic
-from tom.core.replay import Replay
 from tom.core.streams import streams
 from tom.experiments.curated_buffer import Weigher, offline_weights
 from tom.occupancy.critic_ratio import CriticRatio, flow_sides
@@ -264,5 +263,3 @@ def test_what_cannot_be_is_one_sentence() -> None:
     ]
     (sentence,) = problems(Settings(divergence="kl_simplex", termination="mask"), "weighting")
     assert sentence.endswith("nearest valid choice: termination=restart")
-    with pytest.raises(SettingsError, match=r"^resets=\[\] holds no state .* flow starts nowhere; .* at least one"):
-        Replay.from_arrays(rows.obs, rows.action[:, None], rows.ratio, rows.next_obs, rows.ratio, rows.resets[:0])

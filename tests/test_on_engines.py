@@ -49,7 +49,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def engine(request: pytest.FixtureRequest) -> Engine:
     if why := WHY_NOT[request.param]():
         pytest.skip(why)
-    return engine_of(request.param, ["cell.gpus=0", "cell.memory_gb=1"], jobs=2)
+    return engine_of(request.param, ["cell.gpus=0", "cell.memory_gb=1", "slurm.minutes=10"], jobs=2)
 
 
 def test_runs_are_those_of_one_machine_and_a_failure_is_named(engine: Engine, reference: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import tom.envs.hopper
 from pipeline.train import main
 from tests.test_train import settings_of
 from tom.core.finite import Diverged
+from tom.losses.base import Loss
 from tom.settings.fields import SettingsError
 from tom.train import Trainer
 from tom.weightings.base import uniform_weights
@@ -114,7 +115,7 @@ def test_a_loss_is_a_number_per_sample(trainer: Trainer, case: str) -> None:
     """The last one would broadcast to every pair of samples, and train."""
     loss, found = LOSSES[case]
     columns = trainer.loss.columns
-    trainer.loss = type("Theirs", (), {"columns": staticmethod(columns), "__call__": staticmethod(loss)})()
+    trainer.loss = type("Theirs", (Loss,), {"columns": staticmethod(columns), "__call__": staticmethod(loss)})()
     with pytest.raises(SettingsError, match=rf"^loss=nll: the loss per sample: the shape is {found}; .* \[2, 3\]$"):
         trainer.round()
 

@@ -74,10 +74,10 @@ def test_comments_docstrings_layout_and_help_do_not_count(configs: dict[str, dic
     path = copy / "tom/weightings/tom.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"""', '"""Other words: ', 1).replace("    ", "     ", 0), encoding="utf-8")
-    path = copy / "tom/settings/weightings/tom.py"
+    path = copy / "tom/settings/train.py"
     text = path.read_text(encoding="utf-8")
-    assert "cap on a normalised weight" in text
-    path.write_text(text.replace("cap on a normalised weight", "the largest weight"), encoding="utf-8")
+    assert "steps before learning" in text
+    path.write_text(text.replace("steps before learning", "random steps"), encoding="utf-8")
     assert digest(configs["tom"], copy) == before
 
 

@@ -30,7 +30,7 @@ def checked(other: Path, jobs: int) -> int:
     Raises SettingsError if there is no such file.
     """
     if not other.is_file():
-        raise SettingsError(f"{other} is no Python; make newest makes an environment with another one")
+        raise SettingsError(f"{other} does not exist; nearest valid choice: .venv/newest/bin/python, by `make newest`")
     print(f"Python {said(other, ['-c', ITS_VERSION])} beside {platform.python_version()}", flush=True)
     problems = list(_problems(other))
     print("\n".join(problems), end="\n" if problems else "")

@@ -79,7 +79,7 @@ class Ray(Engine):
         return min(self._slots, self.jobs or self._slots)
 
     def begin(self, tasks: Sequence[Task]) -> None:
-        self._tasks = list(tasks)
+        self._tasks, self._left, self._stopping = list(tasks), set(tasks), False
         self._start([_described(task) for task in tasks])
 
     def look(self) -> Iterator[News]:
@@ -88,14 +88,19 @@ class Ray(Engine):
                 line = self._lines.get_nowait()
             except Empty:
                 return
+            if line is None and self._stopping:
+                yield from (News(task, State.ENDED, code=1, line=f"{task.name}: stopped") for task in self._left)
+                return
             if line is None:
                 raise Refused("Ray's driver has ended, perhaps its head is gone; the same command goes on")
             found = json.loads(line)
             if "index" in found:
-                state = State[found.pop("state")]
-                yield News(self._tasks[found.pop("index")], state, **found)
+                state, task = State[found.pop("state")], self._tasks[found.pop("index")]
+                self._left -= {task} if state is State.ENDED else set()
+                yield News(task, state, **found)
 
     def stop(self, number: int) -> None:
+        self._stopping = True
         if self._driver:
             self._driver.terminate()
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -41,8 +42,8 @@ def main() -> int:
     """0 once all tasks have ended."""
     request = json.loads(sys.stdin.readline())
     Thread(target=_end_with_stdin, daemon=True).start()
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
     _connect(request)
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # now: Ray sets one of its own
     if not request["tasks"]:
         print(json.dumps({"slots": _slots(request)}), flush=True)
     else:
@@ -56,8 +57,9 @@ class Job:
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.request, self.waiting = request, list(range(len(request["tasks"])))
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Board)
+        self.board = board.remote()
         resources = {request["constraint"]: 0.001} if request["constraint"] else None
         self.train = ray.remote(
             num_cpus=request["cpus"],
@@ -84,10 +86,15 @@ class Job:
                 for reference in self.running:
                     ray.cancel(reference)
             ready, _ = ray.wait(list(self.running), timeout=0.3)
-            for index, where in ray.get(self.board.take.remote()):
-                say(index, "RUNS", where=where)
+            self.hear()
             for reference in ready:
                 say(index := self.running.pop(reference), "ENDED", **self.ended(index, reference))
+
+    def hear(self) -> None:
+        """Says which tasks have begun, and where; nothing where that cannot be known now."""
+        with suppress(ray.exceptions.RayError):
+            for index, where in ray.get(self.board.take.remote(), timeout=10.0):
+                say(index, "RUNS", where=where)
 
     def _task(self, index: int) -> dict[str, Any]:
         common = {name: self.request[name] for name in ("root", "shared", "store", "store_every_s", "variables")}

@@ -28,6 +28,7 @@ from tom.settings.fields import SettingsError
 
 PLACE = ROOT / "runs/.slurm"
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+HELD = "launch failed"  # why a task is held that its node could not start, as after a loss of power
 GRACE_S = 60.0  # for which a file of another machine may not be seen yet
 Place = tuple[str, int]  # array, task
 
@@ -61,7 +62,7 @@ class Slurm(Engine):
         if not shutil.which("sbatch"):
             raise SettingsError("engine=slurm: there is no sbatch here; start it where jobs are submitted")
         self._places, self._news, self._gone = dict[Task, Place](), dict[Task, News](), dict[Task, float]()
-        self._silent = False
+        self._nodes, self._silent = dict[Task, str](), False
 
     def slots(self) -> int:
         words = ["sinfo", "--noheader", "--responding", "--format=%P %a %D %c %l"]
@@ -100,6 +101,9 @@ class Slurm(Engine):
             if news is None or news == self._news.get(task):
                 continue
             self._news[task] = news
+            self._nodes |= {task: news.where} if news.where else {}
+            if HELD in news.why:
+                self._release(task, place)
             if news.state is State.ENDED:
                 del self._places[task]
                 _record(task).unlink(missing_ok=True)
@@ -119,6 +123,12 @@ class Slurm(Engine):
         for task in there:
             _record(task).unlink(missing_ok=True)
         return there
+
+    def _release(self, task: Task, place: Place) -> None:
+        """Lets a task that its node could not start go on, on another one."""
+        job = f"{place[0]}_{place[1]}"
+        for words in (["update", f"JobId={job}", f"ExcNodeList={self._nodes.get(task, '')}"], ["release", job]):
+            subprocess.run(["scontrol", *words], capture_output=True, check=False)
 
     def _attach(self, tasks: Sequence[Task]) -> list[Task]:
         """Those of the tasks that are in the queue; Refused if it cannot be asked."""
@@ -187,7 +197,10 @@ class Slurm(Engine):
         since = self._gone.setdefault(task, time.monotonic())
         if not code.is_file() and time.monotonic() - since < GRACE_S:
             return None
-        ended = (int(code.read_text(encoding="ascii")) if code.is_file() else 0) or 1
+        if not code.is_file():
+            gone = f"{task.name}: its job is gone, killed perhaps or lost with its node; see {_shown(folder)}"
+            return News(task, State.ENDED, code=1, line=gone)
+        ended = int(code.read_text(encoding="ascii")) or 1
         return News(task, State.ENDED, code=ended, line=said_last(task.log, task.name, ended, _shown(task.log)))
 
 

@@ -14,7 +14,7 @@ from pipeline.config.refusals import one_line
 from tom.settings.fields import SettingsError
 
 LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}  # MUJOCO_GL -> the library it needs
-INSTALL = "install one that renders without a screen (Debian: libegl1 or libosmesa6), or leave --video out"
+INSTALL = "install one that renders without a screen (Debian: libosmesa6), or leave --video out"
 
 
 def prepare(video: Path) -> None:

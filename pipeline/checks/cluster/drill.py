@@ -40,13 +40,19 @@ def drilled(only: str | None, match: str) -> int:
         os.environ[INSIDE] = "1"
         command = [sys.executable, "-m", "pipeline.app", *sys.argv[1:]]
         os.execvp("unshare", ["unshare", "--net", "sh", "-c", SETUP, "sh", *command])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and all that was started ends
+    signal.signal(signal.SIGTERM, _end)
     passed = True
     with tempfile.TemporaryDirectory(prefix="cluster-") as scratch:
         for outcome in drill(engines, match, Path(scratch)):
             print(outcome, flush=True)
             passed &= not outcome.problems
     return 0 if passed else 1
+
+
+def _end(number: int, frame: object) -> None:
+    """What was started is ended, once."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def drill(engines: Sequence[str], match: str, scratch: Path) -> Iterator[Outcome]:
@@ -90,9 +96,8 @@ def _all(
     trials: Sequence[Trial], name: str, match: str, grid: Grid, words: Sequence[str], reference: Path
 ) -> Iterator[Outcome]:
     wanted = [trial for trial in trials if any(word in f"{name}: {trial.what}" for word in match.split("|"))]
-    if not match:
+    if not match or "overhead" in match:
         grid.reset()
-        (grid.folder / "said").unlink(missing_ok=True)
         ended(grid.module("pipeline.checks.cluster.overhead", name, *(word for word in words[2:] if word != "-o")))
         print(*(line for line in grid.said().splitlines() if line.startswith(f"{name}: the first of")), flush=True)
     for trial in wanted:

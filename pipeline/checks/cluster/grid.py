@@ -50,7 +50,8 @@ class Grid:
         for path in (*self.folder.glob("runs/*"), self.folder / "reports/results"):
             if path.name != ".calibration":
                 shutil.rmtree(path, ignore_errors=True)
-        (self.folder / "dvc.lock").unlink(missing_ok=True)
+        for name in ("dvc.lock", "said"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def start(self, *words: str) -> "subprocess.Popen[bytes]":
         """`tom repro` with these words; what it says is in the file `said`."""

@@ -43,6 +43,8 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
         machines.cable(name, "down")
         until(lambda: "again, on" in grid.said(), process)
         machines.cable(name, "up")
+        machines.lose_power(name)  # a node that was missed stays lost until it is started again
+        machines.start_machine(name)
 
     def headless(grid: Grid, process: Process) -> None:
         kill(machines.processes(HEAD, "gcs_server"))

@@ -3,6 +3,7 @@
 import os
 import platform
 import secrets
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,7 +110,9 @@ class Nodes:
     def kill_node(self, node: str) -> None:
         """As if its power were gone: the daemon and all that it started."""
         process = self._running.pop(node)
-        kill([process.pid, *descendants(process.pid), *_steps(node, self.variables["SLURM_CONF"])])
+        all_of_it = [process.pid, *descendants(process.pid), *_steps(node, self.variables["SLURM_CONF"])]
+        kill(all_of_it, signal.SIGSTOP)  # so that none tells of the end of another
+        kill(all_of_it)
         process.wait()
 
     def said(self, *words: str) -> str:
@@ -144,5 +147,12 @@ def _steps(node: str, conf: str) -> list[int]:
         except OSError:
             continue
         if f"SLURMD_NODENAME={node}\0".encode() in text and f"SLURM_CONF={conf}\0".encode() in text:
-            found += [int(folder.name), *descendants(int(folder.name))]
+            found += [int(folder.name), *descendants(int(folder.name)), *_step_above(folder)]
     return found
+
+
+def _step_above(process: Path) -> list[int]:
+    """The daemon of a job that a process belongs to, if that is what started it."""
+    fields = (process / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    above = Path("/proc") / fields[1]
+    return [int(above.name)] if b"slurmstepd" in (above / "cmdline").read_bytes() else []

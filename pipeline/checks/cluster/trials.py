@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checks.cluster.grid import Grid, ended, until
-
-Process = "subprocess.Popen[bytes]"
+from pipeline.checks.cluster.grid import Grid, descendants, ended, kill, until
 
 
 @dataclass(frozen=True)
@@ -46,24 +44,28 @@ def tried(trial: Trial, grid: Grid, engine: Sequence[str], reference: Path) -> O
     """Does it once."""
     grid.reset()
     grid.has(trial.seeds)
-    (grid.folder / "said").unlink(missing_ok=True)
-    begun, words, problems = time.monotonic(), [*engine, *trial.words], []
+    begun, words = time.monotonic(), [*engine, *trial.words]
     process = grid.start(*words)
-    if trial.disturb:
-        if until(grid.has_checkpoint, process):
-            trial.disturb(grid, process)
-        else:
-            problems.append("ended before it was disturbed")
-    code = ended(process)
-    if code != trial.code:
-        problems.append(f"ended with {code}, not {trial.code}")
-    if code or "--no-wait" in trial.words:
-        last = ended(grid.start(*(word for word in words if word != "--no-wait")))
-        problems += [f"then with {last}"] if last else []
-    said = grid.said()
-    problems += [] if trial.says in said else [f"does not say {trial.says!r}"]
+    try:
+        problems = [*_disturbed(trial, grid, process)]
+        if process.returncode or "--no-wait" in trial.words:
+            process = grid.start(*(word for word in words if word != "--no-wait"))
+            problems += [f"then with {code}"] if (code := ended(process)) else []
+    finally:
+        kill([process.pid] if process.poll() is None else [])
+    problems += [] if trial.says in grid.said() else [f"does not say {trial.says!r}"]
     problems += grid.problems(reference)
     return Outcome(trial, problems, time.monotonic() - begun, noted(grid))
+
+
+def _disturbed(trial: Trial, grid: Grid, process: "subprocess.Popen[bytes]") -> Iterator[str]:
+    """What went wrong until the command has ended that is disturbed."""
+    if trial.disturb and until(grid.has_checkpoint, process):
+        trial.disturb(grid, process)
+    elif trial.disturb:
+        yield "ended before it was disturbed"
+    if (code := ended(process)) != trial.code:
+        yield f"ended with {code}, not {trial.code}"
 
 
 def noted(grid: Grid) -> list[str]:
@@ -86,8 +88,6 @@ def command_gets(number: int) -> Callable[[Grid, "subprocess.Popen[bytes]"], Non
 
 def inner(grid: Grid, process: "subprocess.Popen[bytes]") -> int:
     """The process of `tom` itself, below what enters a namespace for it."""
-    from pipeline.checks.cluster.grid import descendants
-
     return descendants(process.pid)[0] if grid.prefix else process.pid
 
 
