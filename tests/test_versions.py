@@ -8,6 +8,8 @@ import pytest
 
 from pipeline.checks.versions import ITS_DIGESTS, digests, said
 from tests.commands import complaint, typed
+from tests.conftest import SLOW
+from tests.pages import ROOT
 
 
 def test_another_process_sees_the_same_digests() -> None:
@@ -23,3 +25,7 @@ def test_its_last_line_says_why_it_failed() -> None:
 
 def test_what_is_no_python_is_refused(tmp_path: Path) -> None:
     assert "does not exist; nearest valid choice: " in complaint(typed("check", "python", tmp_path / "python"))
+
+
+def test_what_is_called_slow_is_there() -> None:
+    assert {path.stem for path in (ROOT / "tests").glob("test_*.py")} >= {f"test_{name}" for name in SLOW}
