@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.published import SPELLED
 from pipeline.analysis.results import ResultsError
 
 RETURNS = ("method", "env", "seed", "env_steps", "cumulative_max")
@@ -21,7 +22,6 @@ TABLES = {
     "age": ("age/seeds.csv", ("scale", "method", "env", "seed", "pairs")),
 }
 NOT_OURS = "published"  # the method of rows that repeat the paper's numbers beside ours
-SPELLED = {"walker": "walker2d"}  # an environment of the digitised Figure 4 under our name
 OFFLINE = {"offline_mbpo": "mbpo"}  # a method of the digitised Figure 2 under our name
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.analysis.published import SPELLED
 from pipeline.analysis.results import Grid, ResultsError, read_grid, reading
 from pipeline.analysis.runs import named
 from pipeline.analysis.stage import made
@@ -21,7 +22,6 @@ from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.analysis.tables import at_one_scale, write_tables
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
-SPELLED = {"walker": "walker2d"}  # environments in the published figure, where they are not spelled as here
 AGAIN = "make repro SUITE=weights"
 Array = NDArray[np.float64]
 
