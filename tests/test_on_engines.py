@@ -118,8 +118,10 @@ def finished(folder: Path, text: str = "a,b\n1,2\n") -> Path:
 def test_folders_travel_whole_and_checked(tmp_path: Path) -> None:
     there, here = [finished(tmp_path / f"node/{seed}") for seed in "01"], [tmp_path / f"head/{seed}" for seed in "01"]
     finished(here[1], "an older one")
+    (there[0] / "link").symlink_to("/etc/hostname")
     travel.unpack(travel.packed([there[0], tmp_path / "node/none"]), here)
     assert (here[0] / "evals.csv").read_bytes() == (there[0] / "evals.csv").read_bytes()
+    assert not (here[0] / "link").is_symlink()
     assert (here[1] / "evals.csv").read_text() == "an older one", "what does not travel stays"
     travel.unpack(travel.packed(there), here)
     assert (here[1] / "evals.csv").read_bytes() == (there[1] / "evals.csv").read_bytes()

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tarfile
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -111,7 +112,7 @@ class Job:
                 travel.keep_log(answer.pop("log"), root / task["log"])
         except ray.exceptions.TaskCancelledError:
             return {"code": 128 + signal.SIGTERM, "line": f"{task['name']}: stopped"}
-        except (ray.exceptions.RayError, OSError, ValueError, Interrupted) as error:
+        except (ray.exceptions.RayError, OSError, ValueError, tarfile.TarError, Interrupted) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             return {"code": 1, "line": f"{task['name']}: {lines[-1]}"}
         return dict(answer)

@@ -16,7 +16,7 @@ def packed(folders: Sequence[Path]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for place, folder in enumerate(folders):
             if folder.is_dir():
-                archive.add(folder, arcname=str(place))
+                archive.add(folder, arcname=str(place), filter=_no_link)
     return buffer.getvalue()
 
 
@@ -45,6 +45,11 @@ def keep_log(content: bytes, log: Path) -> None:
     """Puts it where it is looked for."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(content)
+
+
+def _no_link(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """W&B's folder has links to places on its machine."""
+    return None if member.issym() or member.islnk() else member
 
 
 def _check(folder: Path) -> None:

@@ -85,7 +85,7 @@ def _on_ray(grid: Grid, match: str, scratch: Path, reference: Path) -> Iterator[
     machines = Machines(installed(PLACE / "ray"))
     try:
         machines.start()
-        grid.variables, grid.prefix = machines.variables, machines.inside(HEAD)
+        grid.variables, grid.prefix, grid.elsewhere = machines.variables, machines.inside(HEAD), machines.place
         words = ["--engine", "ray", "-o", f"ray.address={machines.address}"]
         yield from _all(ray_trials(machines, scratch), "ray", match, grid, words, reference)
     finally:

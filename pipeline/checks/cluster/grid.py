@@ -18,6 +18,7 @@ from pipeline.runs.folder import SEEDED, different
 
 METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 900
 LONGEST_S = 1200.0  # of one command
+SAVED, COPIES = "runs/*/*.partial/checkpoints/*", "*/session_2*/runtime_resources/working_dir_files/*"
 WORK = b"pipeline.suites.returns.work"
 
 
@@ -26,6 +27,7 @@ class Grid:
 
     def __init__(self, folder: Path, seeds: int = 2) -> None:
         self.folder, self.prefix, self.variables = folder, list[str](), dict[str, str]()
+        self.elsewhere: Path | None = None  # where copies of it are, if nothing is shared
         for name in ("tom", "pipeline"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in (".gitignore", ".dvcignore", ".dvc/config", "engines.yaml"):
@@ -82,7 +84,8 @@ class Grid:
         for place in Path("/proc").iterdir():
             try:
                 mine = place.name.isdigit() and WORK in (place / "cmdline").read_bytes()
-                inside = mine and Path(os.readlink(place / "cwd")).is_relative_to(self.folder)
+                cwd = Path(os.readlink(place / "cwd")) if mine else Path()
+                inside = any(cwd.is_relative_to(root) for root in (self.folder, self.elsewhere) if root)
             except OSError:
                 continue
             found += [int(place.name)] if inside else []
@@ -90,7 +93,8 @@ class Grid:
 
     def has_checkpoint(self) -> bool:
         """Whether one that trains has saved."""
-        return any(path.name.isdigit() for path in self.folder.glob("runs/*/*.partial/checkpoints/*"))
+        saved = [*self.folder.glob(SAVED), *(self.elsewhere.glob(f"{COPIES}/{SAVED}") if self.elsewhere else [])]
+        return any(path.name.isdigit() for path in saved)
 
     def problems(self, reference: Path) -> list[str]:
         """Which results differ from those of one machine, and which stages DVC would run again."""

@@ -74,8 +74,8 @@ def slurm_trials(nodes: Nodes) -> list[Trial]:
         Trial("warned of the time limit, every task that runs", warned, says="waits again"),
         Trial("preempted on all nodes by another partition", preempted, says="waits again"),
         Trial("a node's power lost", lost),
-        Trial("the command: ^C", command_gets(INT), code=code, says="go on in Slurm's queue"),
-        Trial("the command: SIGKILL", command_gets(KILL), code=-9, says="there already"),
-        Trial("^C, then --cancel", cancelled, code=code, says="cancelled"),
-        Trial("the command: SIGKILL, and runs/ deleted under the array", array_without_folder, code=-9),
+        Trial("the command: ^C", command_gets(INT), codes=(code,), says="go on in Slurm's queue"),
+        Trial("the command: SIGKILL", command_gets(KILL), codes=(-9,), says="there already"),
+        Trial("^C, then --cancel", cancelled, codes=(code,), says="cancelled"),
+        Trial("the command: SIGKILL, and runs/ deleted under the array", array_without_folder, codes=(-9,)),
     ]
