@@ -48,8 +48,13 @@ FIGURES = {
 SUITES = {
     "road": (
         "Road-and-Rocks (Figure 2)",
-        "The map, the returns of TOM and of offline MBPO along training, and TOM's weights over the map.",
+        "The map, the returns of TOM, offline MBPO and others along training, and their weights over the map.",
         "tables/road/curves.csv",
+    ),
+    "gorge": (
+        "Road-and-Rocks with a gorge",
+        "A second world: beyond the gorge every step is paid, and no action leads there.",
+        "tables/road/gorge_curves.csv",
     ),
     "weights": (
         "Weights on a curated buffer (Figure 4)",
@@ -75,6 +80,7 @@ PROTOCOL = (  # the suite of evidence, which has a section of its own
 )
 NOT_DRAWN = {
     "road": "the suite Road-and-Rocks has no figure here",
+    "gorge": "the suite Road-and-Rocks has no second figure here",
     "weights": "the suite of the curated buffer has no figure here",
     "ablation": "the suite of the switches has no figure here",
     "age": "the weights by age have no figure here",
@@ -96,10 +102,12 @@ class Picture:
 
 
 def picture(reports: Path, name: str, heading: str, text: str, table: str) -> Picture | None:
-    """The figure `name` below reports/figures; None if it was not drawn."""
+    """The figure `name` below reports/figures, with the text of that name if there is one; None if it was not drawn."""
     path = reports / "figures" / f"{name}.png"
     if not path.is_file():
         return None
+    if path.with_suffix(".txt").is_file():
+        text = f"{text} {path.with_suffix('.txt').read_text(encoding='utf-8').strip()}"
     content = path.read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # where a PNG has its size
     data = base64.b64encode(content).decode("ascii")

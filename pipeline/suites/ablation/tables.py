@@ -24,8 +24,8 @@ from pipeline.analysis.results import ResultsError
 from pipeline.analysis.stage import DIGITS, made
 from pipeline.files import replaced_folder
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, markdown
-from pipeline.suites.road.tables import ERRORS
-from pipeline.suites.road.tables import seeds_table as road_seeds
+from pipeline.suites.road.measured import ERRORS
+from pipeline.suites.road.measured import seeds_table as road_seeds
 
 AGAIN = "make repro SUITE=ablation"
 FOLDER = Path("reports/ablation")
