@@ -95,9 +95,9 @@ def test_records_are_marked_where_both_trees_know_them(tmp_path: Path, monkeypat
 def test_what_is_logged_since_is_no_difference(tmp_path: Path) -> None:
     run, suite = "runs/smoke-tom-hopper-s0/f00d", "reports/weights/smoke/hopper/0"
     table, numbers = "a,b\n1,2\n", "method,number,value\ntom,ess,0.5\n"
-    weights = "method,on\ntom,2\n"
+    curves = "method,on\ntom,2\n"
     before = {f"{run}/train.csv": table, f"{run}/evals.csv": "x\n1\n", f"{suite}/numbers.csv": numbers}
-    before["road/weights.csv"] = weights
+    before["road/curves.csv"] = curves
     write(tmp_path / "old", before)
 
     def unlike(**changed: str) -> list[str]:
@@ -112,8 +112,8 @@ def test_what_is_logged_since_is_no_difference(tmp_path: Path) -> None:
     assert unlike(evals="x,y\n1,2\n") == [f"{run}/evals.csv"]
     assert unlike(numbers=numbers.replace("0.5", "0.6")) == [f"{suite}/numbers.csv"]
     assert unlike(evals="") == [f"{run}/evals.csv"]
-    assert unlike(weights=weights + "rama,9\n") == []  # another method
-    assert unlike(weights=weights.replace("2", "3")) == ["road/weights.csv"]
+    assert unlike(curves=curves + "rama,9\n") == []  # another method
+    assert unlike(curves=curves.replace("2", "3")) == ["road/curves.csv"]
 
 
 def write(folder: Path, files: dict[str, str]) -> None:

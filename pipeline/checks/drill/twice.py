@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pipeline.checks.drill.trial import Outcome, Target, reference, run, same
 
-METHODS = ("tom", "mbpo", "pmac", "vagram_mdn", "vagram_ensemble")
+METHODS = ("tom", "mbpo", "pmac", "vagram_mdn", "vagram_ensemble", "ampl", "ampl_official", "rama", "rama_learned")
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 
 
 def twice(jobs: int, scratch: Path) -> Iterator[Outcome]:
-    """Every method of the paper on every environment, two processes each."""
+    """Every method of the paper, and what was set beside them, on every environment, two processes each."""
     targets = [Target(method, env) for method, env in product(METHODS, ENVS)]
     with ThreadPoolExecutor(jobs) as pool:
         equal = list(pool.map(lambda target: _equal(target, scratch), targets))

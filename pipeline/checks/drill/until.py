@@ -26,7 +26,7 @@ CLEAN = "Data and pipelines are up to date."
 
 
 def until(jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
-    """Five methods on two environments, each way."""
+    """The same methods on two environments, each way."""
     with ThreadPoolExecutor(jobs) as pool:
         alone = list(pool.map(lambda target: _alone(target, seed, scratch), TARGETS))
         yield _outcome("stopped at until, lengthened twice: same bytes", alone)

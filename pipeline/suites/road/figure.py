@@ -35,7 +35,7 @@ from pipeline.suites.road.verdict import sentence
 FIGURES, SECOND_FIGURES = Path("reports/figures/road"), Path("reports/figures/gorge")
 GREEN, PINK = "#A9E5A9", "#F6A5A5"  # of the published map
 DARK, GOLD = "#4A4A4A", "#F6DDA5"  # the gorge, and what is paid beyond it
-DPI = 110  # of pictures that are embedded in the page
+DPI = 100  # of pictures that are embedded in the page
 ANNOTATED = dict(fontsize="small", ha="center", va="center")
 
 
