@@ -27,7 +27,7 @@ class Addressing:
     """Networks of R replicas and their optimiser; they persist from round to round."""
 
     def __init__(self, settings: Settings, context: Context):
-        self.settings, self.device = settings, context.device
+        self.settings = settings
         inputs, lead = 2 * (2 * context.observation_dim + context.action_dim), (context.replicas,)
         hidden, width = settings.address_hidden, settings.address_width
         self.trunk = StackedMLP(lead, (inputs, hidden), torch.relu_, context.init)
