@@ -30,12 +30,12 @@ from pipeline.suites.suite import kinds
 from pipeline.witness import DIGESTS
 from tom.settings.fields import SettingsError
 
-NAMED = "numbers.csv"  # a row for each number; there may be more of them since
+ROWS = ("numbers.csv", "curves.csv", "weights.csv")  # by number or method: there may be more of them since
 COMPARED = {  # what is compared, below the folders of a witness
     "runs/*/*": (*SEEDED, *OPTIONAL),
     "runs/datasets/*": ("transitions.npz",),
     **{f"reports/{name}/*/*/*": kind.files for name, kind in kinds().items()},
-    "road": ("curves.csv", "weights.csv"),
+    **dict.fromkeys(("road", "gorge"), ("curves.csv", "weights.csv")),
 }
 
 
@@ -104,7 +104,7 @@ def different(before: Path, now: Path) -> Iterator[str]:
             path = (folder / name).relative_to(before)
             if not (before / path).is_file() or alike(before / path, now / path):
                 continue
-            if name != NAMED or not (now / path).is_file() or lines(before / path) - lines(now / path):
+            if name not in ROWS or not (now / path).is_file() or lines(before / path) - lines(now / path):
                 yield str(path)
 
 

@@ -30,9 +30,9 @@ from pipeline.suites.ablation.cells import road_cell, road_jobs
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.evidence.cells import RECORDS, RUNS
 from pipeline.suites.returns.cells import cell_of
-from pipeline.suites.road.cells import content
-from pipeline.suites.road.jobs import Job, jobs
-from pipeline.suites.road.tables import MEASURED, RAW
+from pipeline.suites.road.cells import content, gorge_content
+from pipeline.suites.road.jobs import Job, gorge_jobs, jobs
+from pipeline.suites.road.measured import GORGE, MEASURED, RAW
 from pipeline.suites.suite import kinds
 from pipeline.suites.weights.cells import COLLECTION
 from pipeline.suites.weights.dataset import MANIFEST
@@ -83,13 +83,15 @@ def suites(params: Params, folder: Path) -> None:
 
 
 def road(params: Params, folder: Path) -> None:
-    """Every method on Road-and-Rocks, the figure's and the ablation's, one seed."""
+    """Every method on Road-and-Rocks, the figure's, the ablation's and the second world's, one seed."""
     from pipeline.suites.road.work import trained, write
 
-    wanted = [shortened(job) for job in (*jobs(params), *(road_jobs(params) if ABLATION in params.suites else ()))]
-    (folder / "road").mkdir()
-    curves, weights, _ = trained(wanted, 1)
-    write(wanted, folder / "road", {"curves": curves, "weights": weights})
+    first = [*jobs(params), *(road_jobs(params) if ABLATION in params.suites else ())]
+    for name, wanted in (("road", first), ("gorge", gorge_jobs(params))):
+        (folder / name).mkdir()
+        short = [shortened(job) for job in wanted]
+        curves, weights, _ = trained(short, 1)
+        write(short, folder / name, {"curves": curves, "weights": weights})
 
 
 def shortened(job: Job) -> Job:
@@ -128,6 +130,7 @@ def _digests(root: Path, methods: Sequence[str]) -> Iterator[tuple[Path, str]]:
             yield from ((found, digest) for found in sorted(results.glob(f"*/{PROVENANCE}")))
     params = load_params()
     yield root / MEASURED / RAW, json.loads(content(jobs(params), root=ROOT))["source_digest"]
+    yield root / GORGE / RAW, json.loads(gorge_content(params, ROOT))["source_digest"]
     if ABLATION in params.suites:
         yield root / ROAD_FOLDER / RAW, json.loads(road_cell(params, ROOT))["source_digest"]
     for manifest in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):

@@ -47,12 +47,13 @@ def known(code: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("path", "stale"),
     [
-        ("tom/occupancy/dual.py", {"tom", "ablation", "weights", "road", "ablation/road"}),
+        ("tom/occupancy/dual.py", {"tom", "ablation", "weights", "road", "gorge", "ablation/road"}),
         ("tom/dynamics/mdn.py", {"tom", "mbpo", "ablation", "weights"}),  # weights: settings of the data set's run
         ("tom/experiments/curated_buffer.py", {"weights"}),
         ("pipeline/suites/weights/work.py", {"weights"}),
         ("pipeline/suites/ablation/work.py", {"ablation"}),
-        ("pipeline/suites/road/work.py", {"road", "ablation/road"}),
+        ("pipeline/suites/road/work.py", {"road", "gorge", "ablation/road"}),
+        ("pipeline/suites/road/gorge.py", {"gorge"}),
         ("pipeline/suites/ablation/road.py", {"ablation/road"}),
         ("pipeline/suites/returns/figure.py", set()),
     ],
@@ -94,7 +95,9 @@ def test_records_are_marked_where_both_trees_know_them(tmp_path: Path, monkeypat
 def test_what_is_logged_since_is_no_difference(tmp_path: Path) -> None:
     run, suite = "runs/smoke-tom-hopper-s0/f00d", "reports/weights/smoke/hopper/0"
     table, numbers = "a,b\n1,2\n", "method,number,value\ntom,ess,0.5\n"
+    curves = "method,on\ntom,2\n"
     before = {f"{run}/train.csv": table, f"{run}/evals.csv": "x\n1\n", f"{suite}/numbers.csv": numbers}
+    before["road/curves.csv"] = curves
     write(tmp_path / "old", before)
 
     def unlike(**changed: str) -> list[str]:
@@ -109,6 +112,8 @@ def test_what_is_logged_since_is_no_difference(tmp_path: Path) -> None:
     assert unlike(evals="x,y\n1,2\n") == [f"{run}/evals.csv"]
     assert unlike(numbers=numbers.replace("0.5", "0.6")) == [f"{suite}/numbers.csv"]
     assert unlike(evals="") == [f"{run}/evals.csv"]
+    assert unlike(curves=curves + "rama,9\n") == []  # another method
+    assert unlike(curves=curves.replace("2", "3")) == ["road/curves.csv"]
 
 
 def write(folder: Path, files: dict[str, str]) -> None:

@@ -209,7 +209,7 @@ def test_power_and_cap_by_hand() -> None:
     torch.testing.assert_close(offline(rows, project=False, clip=2.0), cut / cut.mean())
 
 
-RELEASED = Settings(test="critic", power=0.5, clip=1e6, ratio_hidden=32, ratio_batch=256)
+RELEASED = Settings(test="critic", power=0.5, clip=1e6, ratio_hidden=32, ratio_rows=256)
 
 
 def critic_view(rows: Data, warmup: int = 0) -> tuple[View, Context]:

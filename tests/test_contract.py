@@ -46,7 +46,7 @@ SMALL = {
     "q_batch": 16,
     "ratio_hidden": 8,
     "ratio_updates": 5,
-    "ratio_batch": 16,
+    "ratio_rows": 16,
     "segment_env_steps": 10,
     "address_updates": 5,
     "rollout_starts": 20,

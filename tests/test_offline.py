@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tom.core.streams import streams
-from tom.envs.road_and_rocks import START, dynamics, on_road, turn
+from tom.envs.road_and_rocks import CAMP, START, beyond, dynamics, on_road, turn
 from tom.experiments.offline import KnownReward, OfflineAgent
 from tom.experiments.road_and_rocks import CPU, EXPERT, FOOTPRINT, Measurement, Weights, dataset, experiment, task_of
 from tom.settings.agent import AgentSettings, agent_settings
@@ -56,6 +56,21 @@ def test_the_data_are_random_rows_then_drives_and_the_footprint_is_the_newest() 
     torch.testing.assert_close(starts, expected)  # who is home starts again
     assert footprint[..., -2].sum() >= len(SEEDS)  # and every expert comes home
     assert not torch.equal(rows.data[0], rows.data[1])
+
+
+def test_beyond_the_gorge_are_the_rows_of_those_who_were_set_down_there() -> None:
+    """They come before the experts' rows, which are those of the other world; the random rows are on the near side."""
+    world, data = replace(WORLD, far_pay=8.0), replace(DATA, campers=2)
+    replay, plain = (dataset(w, d, streams(SEEDS, CPU)["env"]) for w, d in ((world, data), (WORLD, DATA)))
+    rows, n, random = replay.all(), DATA.expert_transitions, DATA.random_transitions
+    walks = rows.like(rows.data[:, random : random + 2 * n])
+    assert beyond(world, walks.obs).all()
+    assert (rows.obs[:, :random, 1] <= world.gorge_from).all()
+    torch.testing.assert_close(walks.data[:, ::n, :2], torch.tensor(CAMP).expand(len(SEEDS), 2, 2))
+    assert replay.policy_round.tolist() == [0] * (random + 2 * n) + [EXPERT] * 2 * n + [FOOTPRINT] * n
+    torch.testing.assert_close(rows.data[:, random + 2 * n :, :6], plain.all().data[:, random:, :6])
+    paid = rows.reward > 0.5 * world.far_pay
+    assert torch.equal(paid[:, random : random + 2 * n], beyond(world, walks.next_obs))
 
 
 def test_the_uniform_fit_is_the_mean_of_the_turns() -> None:

@@ -113,7 +113,9 @@ def test_figures_of_other_suites_are_shown_where_they_are(tmp_path: Path) -> Non
     for folder in ("age", "weights"):
         (tmp_path / "figures" / folder).mkdir(parents=True)
     shutil.copy(ROOT / "reports/figures/report/profiles.png", tmp_path / "figures/age/by_age.png")
+    (tmp_path / "figures/age/by_age.txt").write_text("What it says.\n")
     drawn, absent = pictures(tmp_path)
+    assert drawn[0].text.endswith(". What it says.")
     assert [(figure.heading, figure.file) for figure in drawn] == [("Weights by age", "figures/age/by_age.pdf")]
     assert "Weights on a curated buffer (Figure 4)" in [heading for heading, _ in absent]
 

@@ -31,6 +31,7 @@ class Clone:
                     "reports/tables",
                     "reports/figures",
                     "reports/road",
+                    "reports/gorge",
                     "reports/index.html",
                     "dvc.lock",
                 )
@@ -88,6 +89,7 @@ def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: C
     everything |= {"evidence_tables", "evidence_plot"}
     everything |= {
         "road",
+        "gorge",
         "road_tables",
         "road_plot",
         "coverage",

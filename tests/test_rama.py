@@ -13,6 +13,9 @@ from tom.core.context import Context, View, build
 from tom.core.replay import Replay
 from tom.core.segments import Segments, segments
 from tom.core.streams import streams
+from tom.envs.road_and_rocks import beyond, on_road
+from tom.experiments.road_and_rocks import dataset
+from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import problems
 from tom.settings.weightings.rama import Settings
 from tom.weightings.addressing import advantages, categorical, reinforce
@@ -159,6 +162,31 @@ def test_a_row_weighs_the_same_wherever_the_ring_has_put_it() -> None:
     plain = replay_of(values[:, 10:], {10: "terminated"})
     weights, _ = weighed(wrapped, segment_env_steps=8)
     torch.testing.assert_close(weights[:, wrapped.by_age()], weighed(plain, segment_env_steps=8)[0])
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.9, 10.0, 100.0), (0.25, 2.0, 3.0), (0.05, 1.0, 1.5)])
+def test_on_the_road_the_best_rewarded_segments_are_those_that_arrive(share: float, least: float, most: float) -> None:
+    """Mean weight on the road over off it, four seeds: the bar of 3 is reached with nearly all of the data."""
+    replay = dataset(World(), Offline(), streams(range(4), CPU)["env"])
+    weights, _ = road_weights(replay, share)
+    on = on_road(replay.all().obs)
+    ratio = (weights * on).sum(-1) / on.sum(-1) / ((weights * ~on).sum(-1) / (~on).sum(-1))
+    assert ((ratio > least) & (ratio < most)).all(), ratio
+
+
+def test_beyond_the_gorge_lies_what_is_retrieved() -> None:
+    world = World(far_pay=8.0, goal_bonus=2.0)
+    replay = dataset(world, Offline(campers=5), streams(range(4), CPU)["env"])
+    weights, numbers = road_weights(replay, 0.9)
+    mass = (weights * beyond(world, replay.all().obs)).sum(-1) / len(replay)
+    assert (mass > 0.7).all(), mass
+    assert (numbers["retrieved_reward"] > 4.0).all()
+
+
+def road_weights(replay: Replay, share: float) -> tuple[Tensor, dict[str, Tensor]]:
+    weighting = build("weighting", Settings(share=share), Context(4, 2, 2, 0.9, CPU, streams(range(4), CPU)["init"]))
+    numbers = weighting.prepare(view_of(replay))
+    return weighting.weights(view_of(replay)), numbers
 
 
 def test_the_gradient_of_the_expected_gain() -> None:

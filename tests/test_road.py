@@ -17,13 +17,16 @@ from pipeline.analysis.stage import made
 from pipeline.config.params import load_params
 from pipeline.files import ROOT
 from pipeline.suites.road import figure as road_plot
-from pipeline.suites.road.jobs import Job, jobs
-from pipeline.suites.road.tables import COLUMNS, FILES, MEASURED, RAW, TABLES, published
+from pipeline.suites.road.jobs import Job, gorge_jobs, jobs
+from pipeline.suites.road.measured import COLUMNS, FILES, GORGE, MEASURED, RAW, published
+from pipeline.suites.road.tables import TABLES
 from pipeline.suites.road.tables import make as write
+from pipeline.suites.road.verdict import sentence, verdict_table
 from pipeline.suites.road.work import make, on_and_off, on_grid
 from pipeline.verify import made_problems
 from tests.results_on_disk import contents
 from tom.experiments.road_and_rocks import Weights
+from tom.settings.experiments.road_and_rocks import World
 from tom.settings.fields import SettingsError
 
 PAPER = ROOT / "reports/paper"
@@ -42,26 +45,33 @@ def small(job: Job) -> Job:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with every method of params.yaml at its strength and one at another, made in two processes; tables too."""
+    """A root with every method at its strength, one at another, and all with a gorge, made in two processes; tables."""
     root = tmp_path_factory.mktemp("road")
-    (root / MEASURED).mkdir(parents=True)
+    for folder, wanted in worlds().items():
+        (root / folder).mkdir(parents=True)
+        make(wanted, root / folder, 2)
     (root / "reports/paper").symlink_to(PAPER)
-    make([small(job) for job in jobs(load_params())[:4]], root / MEASURED, 2)
     write(root)
     return root
+
+
+def worlds() -> dict[Path, list[Job]]:
+    params = load_params()
+    first = jobs(params)[: len(params.road["methods"]) + 1]
+    return {MEASURED: [small(job) for job in first], GORGE: [small(job) for job in gorge_jobs(params)]}
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The recorded tables and figures of Figure 2, for a test to damage."""
-    for part in (TABLES, road_plot.FIGURES, "reports/paper", MEASURED):
+    for part in (TABLES, road_plot.FIGURES, road_plot.SECOND_FIGURES, "reports/paper", MEASURED, GORGE):
         shutil.copytree(ROOT / part, tmp_path / part)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     return tmp_path
 
 
 def test_the_number_of_processes_does_not_show(measured: Path, tmp_path: Path) -> None:
-    make([small(job) for job in jobs(load_params())[:4]], tmp_path, 1)
+    make(worlds()[MEASURED], tmp_path, 1)
     assert contents(tmp_path) == contents(measured / MEASURED)
     assert {path.name for path in tmp_path.iterdir()} == set(FILES)
 
@@ -77,6 +87,44 @@ def test_the_tables_hold_every_seed_and_only_the_world_s_strength(measured: Path
     np.testing.assert_allclose(uniform["weight_ratio"], 1.0)
 
 
+def test_the_second_world_s_tables_tell_how_much_lies_beyond_the_gorge(measured: Path) -> None:
+    summary = pd.read_csv(measured / TABLES / "gorge_summary.csv")
+    assert list(summary.columns) == ["method", "seed", *COLUMNS, "weight_beyond"]
+    assert set(summary["method"]) == set(load_params().road["methods"])
+    beyond = summary.groupby("method")["weight_beyond"].mean()
+    assert beyond["mbpo"] == pytest.approx(1.0) and beyond["rama"] == beyond.max() > 3.0
+    page = (measured / TABLES / "road.md").read_text()
+    assert "## A second world" in page and page.count("| paper |") == 1
+    figure = road_plot.draw(road_plot.read_second(measured))
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles[:2] == ["map; arrows: what the action “right” does", "return"]
+    assert "weights of RAMa" in titles and "weights of TOM, published" not in titles
+    plt.close(figure)
+
+
+def summary(**returns: list[float]) -> pd.DataFrame:
+    rows = [(method, seed, value) for method, each in returns.items() for seed, value in enumerate(each)]
+    return pd.DataFrame(rows, columns=["method", "seed", "final_return"])
+
+
+def test_the_verdict_says_which_world_tells_the_two_apart() -> None:
+    """A lead of 100 with three seeds of four is enough, with two it is not."""
+    first = summary(mbpo=[-160.0] * 4, tom=[0.0, 1.0, -60.0, -61.0], tom_flow=[0.0, 0.0, -61.0, -61.0], rama=[7.0] * 4)
+    second = summary(mbpo=[-160.0] * 4, tom=[-13.0] * 4, tom_flow=[-13.0] * 4, rama=[-117.0, -71.0, -70.0, -61.0])
+    table = verdict_table(first, second)
+    assert table["leads"].tolist() == [3, 2, 4, 4, 4, 0]
+    assert sentence(table) == (
+        "The first world is won by TOM and RAMa, the second by TOM and TOM flow. Does a world tell the policy's "
+        "occupancy (TOM) from reward (RAMa)? The first does not, the second does."
+    )
+    assert "first does not, the second does not" in sentence(verdict_table(first, first))
+    nobody = summary(mbpo=[0.0] * 4, tom=[0.0] * 4, rama=[0.0] * 4)
+    assert sentence(verdict_table(nobody, first)).startswith("The first world is won by none, the second by TOM and")
+    assert sentence(verdict_table(summary(mbpo=[0.0]), summary(mbpo=[0.0]))).startswith(
+        "No verdict: it needs mbpo, tom"
+    )
+
+
 def test_published_numbers_are_those_of_the_digitised_figure() -> None:
     found = published(PAPER, (0.75, 0.25))
     assert found["tom", "weight_on_road"] == pytest.approx(1.40, abs=0.02)
@@ -87,7 +135,8 @@ def test_published_numbers_are_those_of_the_digitised_figure() -> None:
 def test_weights_on_and_off_the_road_by_hand() -> None:
     obs = torch.tensor([[[0.0, 0.0], [0.0, 0.9], [0.001, 0.001], [-0.95, -0.95]]])
     record = Weights(obs, torch.tensor([[3.0, 0.25, 1.0, 0.75]]))
-    assert on_and_off(record) == [{"on_road": 2.0, "off_road": 0.5}]
+    assert on_and_off(record, World()) == [{"on_road": 2.0, "off_road": 0.5}]
+    assert on_and_off(record, World(far_pay=8.0)) == [{"on_road": 2.0, "off_road": 0.5, "beyond": 0.25}]
     nodes = {(round(row["x"], 3), round(row["y"], 3)): row for row in on_grid(record)}
     assert len(nodes) == 51 * 51
     assert nodes[0.0, 0.0] == {"x": 0.0, "y": 0.0, "rows": 2, "weight": 2.0}
@@ -144,7 +193,7 @@ def test_without_tables_one_line(
 # What is written into params.yaml under `road:` in place of what, and the sentence that refuses it.
 BAD = {
     "a method that is not there": (
-        "  - mbpo\n  - tom\n  - tom_official\n  seeds",
+        "  - mbpo\n  - tom\n  - tom_official\n  - tom_flow\n  - rama\n  seeds",
         "  - mbbo\n  seeds",
         "mbbo does not",
     ),
@@ -156,6 +205,12 @@ BAD = {
         "  offline: {expert_transitions: 0}",
         "road.offline.expert_transitions=0 is",
     ),
+    "a second world that does not exist": (
+        "    world:\n      far_pay: 8.0",
+        "    wold:\n      far_pay: 8.0",
+        "road.gorge.wold is not",
+    ),
+    "a second world out of range": ("far_pay: 8.0", "far_pay: -8.0", r"road.gorge.world.far_pay=-8.0 is outside"),
     "no transitions": ("  offline: {}", "  offline: {rounds: 0}", "road.offline.rounds=0 is outside"),
 }
 
@@ -189,8 +244,33 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, object], sente
         jobs(replace(params, road={**params.road, **changes}))
 
 
+@pytest.mark.parametrize(
+    ("world", "sentence"),
+    [
+        ({}, "road.gorge.world.far_pay=0.0 is no gorge; valid example: 8.0"),
+        ({"far_pay": 8.0, "gorge_until": 0.42}, "road.gorge.world: gorge_until=0.42 is so near to gorge_from=0.4"),
+    ],
+)
+def test_a_second_world_without_a_gorge_is_refused(world: dict[str, float], sentence: str) -> None:
+    params = load_params()
+    with pytest.raises(SettingsError, match=sentence):
+        gorge_jobs(replace(params, road={**params.road, "gorge": {"world": world}}))
+
+
+def test_the_second_world_is_the_first_but_for_what_it_changes() -> None:
+    first, second = ({job.method: job for job in make_jobs(load_params())} for make_jobs in (jobs, gorge_jobs))
+    for method, job in second.items():
+        other = first[method]
+        assert (job.agent, job.seeds, job.world.strength) == (other.agent, other.seeds, World().strength)
+        assert (
+            replace(job.world, far_pay=0.0, goal_bonus=20.0) == World()
+            and replace(job.offline, campers=0) == other.offline
+        )
+
+
 def test_a_method_s_own_switches_reach_its_agent() -> None:
     agents = {job.method: job.agent for job in jobs(load_params())}
     assert agents["tom_official"].dynamics.weights_by == "resample"
     assert agents["tom_official"].weighting.divergence == "chi2_free"
+    assert agents["rama"].weighting.share == 0.9 and agents["tom_flow"].weighting.log_ratio == "zero"
     assert agents["tom"].weighting.pool_env_steps == jobs(load_params())[0].offline.expert_transitions

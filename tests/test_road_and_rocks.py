@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tom.envs.road_and_rocks import (
+    CAMP,
     GOAL,
     GREEN,
     PINK,
     ROAD,
     START,
     RoadAndRocks,
+    beyond,
     displacement,
     dynamics,
     on_road,
@@ -126,6 +128,51 @@ def test_the_picture_is_the_map() -> None:
     assert tuple(picture[0, 0]) == tuple(picture[140, 200]) == PINK
     discs = math.pi * (WORLD.goal_radius**2 + 0.06**2)  # the car stands on the start
     assert (picture == GREEN).all(-1).mean() == pytest.approx((4 * ROAD[0] * ROAD[1] - discs) / 4, abs=2e-3)
+
+
+GORGE = World(far_pay=8.0)
+
+
+def test_beyond_the_gorge_every_step_is_paid_and_in_it_a_car_ends() -> None:
+    places = torch.tensor([[-0.5, 0.39], [-0.5, 0.5], [-0.5, 0.7], GOAL])
+    away = (places - torch.tensor(GOAL)).norm(dim=-1)
+    assert terminated(GORGE, places).tolist() == [False, True, False, True]
+    expected = torch.tensor([0.0, -GORGE.fall_cost, 8.0, GORGE.goal_bonus]) - away
+    torch.testing.assert_close(reward(GORGE, places), expected)
+    assert terminated(WORLD, places).tolist() == [False, False, False, True]
+    torch.testing.assert_close(reward(WORLD, places), torch.tensor([0.0, 0.0, 0.0, WORLD.goal_bonus]) - away)
+
+
+def test_no_action_crosses_the_gorge() -> None:
+    """From its edge, whatever the rocks make of the longest actions."""
+    ticks = torch.linspace(-1.0, 1.0, 401)
+    edge = torch.stack([ticks, torch.full_like(ticks, GORGE.gorge_from)], -1)[:, None]
+    longest = torch.cartesian_prod(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 1.0]))
+    assert not beyond(GORGE, dynamics(GORGE, edge, longest)).any()
+    assert not beyond(GORGE, torch.tensor([START, GOAL, ROAD])).any() and beyond(GORGE, torch.tensor(CAMP))
+
+
+def test_who_falls_gets_no_more_reward() -> None:
+    """Up from the start through rocks that turn nothing: three steps to the gorge, where the episode ends."""
+    world = World(far_pay=8.0, strength=0.0, step=0.15)
+    up = episode_returns(lambda obs: torch.tensor([0.0, 1.0]).expand_as(obs), world, 1).item()
+    away = [math.hypot(1.0, 0.15 * steps) for steps in (1, 2, 3)]
+    assert up == pytest.approx(-sum(away) - world.fall_cost, abs=1e-4)
+
+
+def test_the_environment_ends_where_the_car_falls() -> None:
+    env = RoadAndRocks(far_pay=8.0, strength=0.0, step=0.15)
+    env.reset(seed=0)
+    ended = [env.step(np.array([0.0, 1.0], dtype=np.float32))[2] for _ in range(3)]
+    assert ended == [False, False, True]
+
+
+def test_a_gorge_that_a_step_may_cross_is_refused() -> None:
+    sentence = (
+        r"gorge_until=0.45 is so near to gorge_from=0.4 that a step of 0.05 may cross .*nearest valid value: 0.5$"
+    )
+    with pytest.raises(SettingsError, match=sentence):
+        RoadAndRocks(far_pay=8.0, gorge_until=0.45)
 
 
 def test_a_setting_out_of_range_is_refused() -> None:

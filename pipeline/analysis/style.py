@@ -1,6 +1,6 @@
 """What figures have in common: their style, panels of one size, a legend of methods, and bytes without a clock."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,19 @@ def legend(
     figure.legend(handles=[*handles, *also], loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
 
 
-def write_figures(target: Path, figures: Iterable[tuple[str, Figure]], dpi: int, without: str = "") -> Path:
-    """Replaces `target` by the figures under their names, or by a file that says why it is `without`; its path."""
+def write_figures(
+    target: Path,
+    figures: Iterable[tuple[str, Figure]],
+    dpi: int,
+    without: str = "",
+    texts: Mapping[str, str] | None = None,
+) -> Path:
+    """Replaces `target` by the figures under their names and the texts, or by why it is `without`; its path."""
     with replaced_folder(target) as folder:
         for name, figure in figures:
             save(figure, folder / name, dpi)
+        for name, text in (texts or {}).items():
+            (folder / name).write_text(f"{text}\n", encoding="utf-8")
         if without and not any(folder.iterdir()):
             (folder / "none.txt").write_text(f"{without}\n", encoding="utf-8")
     return target

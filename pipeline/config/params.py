@@ -31,6 +31,7 @@ from tom.settings.fields import SettingsError
 
 TRACKING = ("off", "wandb", "tensorboard")
 ROAD = {"world": World, "offline": Offline}  # sections of `road` besides those of the parts
+GORGE = "gorge"  # and what the second world changes in them
 GRID = ("methods", "envs", "seeds")
 UNTIL = "until"  # beside them, if the runs are to stop before their end for now
 ABLATION = "ablation"  # the suite that makes methods of its own
@@ -308,9 +309,9 @@ def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
 
 
 def _road(given: Any, methods: Iterable[str]) -> Section:
-    """The section of Figure 2: its methods, seeds and strengths, its world, data and training, and the parts."""
+    """The section of Figure 2: its methods, seeds and strengths, its worlds, data and training, and the parts."""
     section = mapping(given, "road")
-    known(section, ["methods", "seeds", "compared", "strengths", *ROAD, *KINDS], "road.")
+    known(section, ["methods", "seeds", "compared", "strengths", GORGE, *ROAD, *KINDS], "road.")
     grid = {key: section[key] for key in ("methods", "seeds", "compared", "strengths") if key in section}
     for key, entries in grid.items():
         if not isinstance(entries, list) or not entries or len(entries) != len(set(map(str, entries))):
@@ -325,9 +326,12 @@ def _road(given: Any, methods: Iterable[str]) -> Section:
         check_whole(seed, "road.seeds")
     for strength in grid.get("strengths", []):
         check_value("road.strengths", World, "strength", strength)
+    second = mapping(section.get(GORGE), f"road.{GORGE}")
+    known(second, ROAD, f"road.{GORGE}.")
     for key, settings in ROAD.items():
         check_values(section.get(key), settings, f"road.{key}")
-    parts = {key: value for key, value in section.items() if key not in (*grid, *ROAD)}
+        check_values(second.get(key), settings, f"road.{GORGE}.{key}")
+    parts = {key: value for key, value in section.items() if key not in (*grid, *ROAD, GORGE)}
     return {**section, **_section(parts, "road")}
 
 

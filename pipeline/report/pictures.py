@@ -45,8 +45,13 @@ FIGURES = {
     ),
     "road/*": (
         "Road-and-Rocks (Figure 2)",
-        "The map, the returns of TOM and of offline MBPO along training, and TOM's weights over the map.",
+        "The map, the returns of TOM, offline MBPO and others along training, and their weights over the map.",
         "tables/road/curves.csv",
+    ),
+    "gorge/*": (
+        "Road-and-Rocks with a gorge",
+        "A second world: beyond the gorge every step is paid, and no action leads there.",
+        "tables/road/gorge_curves.csv",
     ),
     "weights/*": (
         "Weights on a curated buffer (Figure 4)",
@@ -98,12 +103,15 @@ def pictures(reports: Path) -> tuple[list[Picture], list[tuple[str, str]]]:
 
 
 def drawn_as(reports: Path, name: str, heading: str, text: str, table: str, named: bool = False) -> list[Picture]:
-    """The figures of this name below reports/figures, in order; their own names are in the headings if `named`."""
+    """The figures of this name below reports/figures, in order, each with the text that was
+    drawn with it; their own names are in the headings if `named`."""
     found = []
     for path in sorted((reports / "figures").glob(f"{name}.png")):
         content, vector = path.read_bytes(), path.with_suffix(".pdf").relative_to(reports).as_posix()
         size = struct.unpack(">II", content[16:24])  # where a PNG has its width and height
         width, height = (round(SHOWN * pixels) for pixels in size)
         title, data = f"{heading}: {path.stem}" if named else heading, base64.b64encode(content).decode("ascii")
-        found.append(Picture(title, text, f"{title}: {text}", table, vector, data, width, height))
+        said = path.with_suffix(".txt")
+        whole = f"{text} {said.read_text(encoding='utf-8').strip()}" if said.is_file() else text
+        found.append(Picture(title, whole, f"{title}: {whole}", table, vector, data, width, height))
     return found

@@ -1,8 +1,9 @@
 """DVC stage `configure`: what every other stage depends on, made of params.yaml, checked whole, and of the code.
 
 `python -m pipeline.suites.configure` writes reports/cells/<scale>/<method>/<env>.json for the grid,
-reports/cells/road.json for Figure 2, and reports/code/<module> with the digest of the code of each module that a stage
-runs. A stage depends on its own file, so an edit makes exactly those stages stale whose values or code changed.
+reports/cells/road.json and gorge.json for the two worlds of Road-and-Rocks, and reports/code/<module> with the digest
+of the code of each module that a stage runs. A stage depends on its own file, so an edit makes exactly those stages
+stale whose values or code changed.
 """
 
 import sys
@@ -56,10 +57,12 @@ def main() -> int:
 
     def written() -> int:
         params = load_params()
-        cells, figure_2 = cell_files(params, ROOT), road.content(jobs(params)).encode()
+        cells = cell_files(params, ROOT)
+        worlds = {road.CELL: road.content(jobs(params)), road.GORGE_CELL: road.gorge_content(params)}
         code = {path: f"{digest}\n".encode() for path, digest in stage_digests(ROOT).items()}
         write(cells, Path("reports/cells") / params.scale, ROOT)
-        write_file(ROOT / road.CELL, figure_2)
+        for path, text in worlds.items():
+            write_file(ROOT / path, text.encode())
         write(code, CODE, ROOT)
         return 0
 

@@ -7,6 +7,8 @@ reports/paper/fig2_geometry.json: the constants below) and no equation; the dyna
     theta(s) = 0 on the road, else strength * pi * (1 + sin(pi waves x) sin(pi waves y)) / 2
 
 with R(theta) the rotation by theta. The reward is -|s' - goal|, plus a bonus on arriving, which ends the episode.
+With `far_pay` a gorge crosses the map behind the road. Who falls into it pays and ends, and beyond it every step is
+paid: no action leads from the road to there.
 The functions are in torch for any leading axes, so that data, true one-step errors and evaluations take many rows at
 once; the environment calls the same ones. `gymnasium.make("tom.envs.road_and_rocks:RoadAndRocks-v0")` makes it.
 """
@@ -24,6 +26,7 @@ from tom.settings.fields import SettingsError, problems
 
 ROAD = (0.75, 0.25)  # |x| and |y| at most, map units (paper, Fig. 2)
 START, GOAL = (-0.5, 0.0), (0.5, 0.0)  # (paper, Fig. 2)
+CAMP = (-0.25, 0.85)  # ours: on the far side of the gorge, where rocks turn an action nearly right round
 PIXELS = 400  # of the picture's side
 GREEN, PINK, BLACK, WHITE, BLUE = (169, 229, 169), (246, 165, 165), (0, 0, 0), (255, 255, 255), (0, 114, 178)
 
@@ -57,19 +60,30 @@ def distance(next_obs: Tensor) -> Tensor:
     return (next_obs - next_obs.new_tensor(GOAL)).norm(dim=-1)
 
 
+def beyond(world: World, obs: Tensor) -> Tensor:
+    """Whether a position [..., 2] is on the far side of the gorge, if there is one: bool [...]."""
+    return (obs[..., 1] >= world.gorge_until) & (world.far_pay > 0.0)
+
+
+def fallen(world: World, obs: Tensor) -> Tensor:
+    """Whether a position [..., 2] is in the gorge, if there is one: bool [...]."""
+    return (obs[..., 1] > world.gorge_from) & (obs[..., 1] < world.gorge_until) & (world.far_pay > 0.0)
+
+
 def terminated(world: World, next_obs: Tensor) -> Tensor:
-    """Whether a step that led to [..., 2] arrived: bool [...]."""
-    return distance(next_obs) <= world.goal_radius
+    """Whether a step that led to [..., 2] arrived or fell: bool [...]."""
+    return (distance(next_obs) <= world.goal_radius) | fallen(world, next_obs)
 
 
 def reward(world: World, next_obs: Tensor) -> Tensor:
     """Of a step that led to [..., 2]: [...]."""
     away = distance(next_obs)
-    return world.goal_bonus * (away <= world.goal_radius) - away
+    paid = world.goal_bonus * (away <= world.goal_radius) - away
+    return paid + world.far_pay * beyond(world, next_obs) - world.fall_cost * fallen(world, next_obs)
 
 
 class RoadAndRocks(gymnasium.Env[np.ndarray, np.ndarray]):
-    """One car from the start; an episode ends at the goal, or is cut after `horizon_env_steps`."""
+    """One car from the start; an episode ends at the goal or by a fall, or is cut after `horizon_env_steps`."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (as gymnasium declares it)
 
@@ -94,15 +108,16 @@ class RoadAndRocks(gymnasium.Env[np.ndarray, np.ndarray]):
         moved = torch.as_tensor(np.asarray(action, dtype=np.float32)).clamp(-1.0, 1.0)
         self.position = dynamics(self.world, self.position, moved)
         self.env_steps += 1
-        arrived = bool(terminated(self.world, self.position))
-        cut = self.env_steps >= self.world.horizon_env_steps and not arrived
-        return self.position.numpy(), float(reward(self.world, self.position)), arrived, cut, {}
+        ended = bool(terminated(self.world, self.position))
+        cut = self.env_steps >= self.world.horizon_env_steps and not ended
+        return self.position.numpy(), float(reward(self.world, self.position)), ended, cut, {}
 
     def render(self) -> np.ndarray:
-        """The map from above, uint8 [400, 400, 3]: road green, rocks pink, start black, goal white, the car blue."""
+        """From above, uint8 [400, 400, 3]: road green, rocks pink, start and gorge black, goal white, car blue."""
         ticks = (torch.arange(PIXELS) + 0.5) * (2.0 / PIXELS) - 1.0
         place = torch.stack(torch.meshgrid(ticks, -ticks, indexing="xy"), -1)  # rows from the top
         picture = torch.where(on_road(place)[..., None], torch.tensor(GREEN), torch.tensor(PINK))
+        picture[fallen(self.world, place)] = torch.tensor(BLACK)
         discs = ((START, 0.06, BLACK), (GOAL, self.world.goal_radius, WHITE), (self.position.tolist(), 0.04, BLUE))
         for centre, radius, colour in discs:
             inside = (place - torch.tensor(centre)).norm(dim=-1) <= radius

@@ -11,7 +11,7 @@ from tom.contract import check_weights
 from tom.core.replay import Replay
 from tom.core.streams import Stream, streams
 from tom.envs import road_and_rocks
-from tom.envs.road_and_rocks import GOAL, ROAD, START, distance, dynamics, on_road
+from tom.envs.road_and_rocks import CAMP, GOAL, ROAD, START, dynamics, on_road
 from tom.experiments.offline import OfflineAgent, Task
 from tom.settings.agent import AgentSettings
 from tom.settings.experiments.road_and_rocks import Offline, World
@@ -66,13 +66,20 @@ def task_of(world: World) -> Task:
 
 
 def dataset(world: World, settings: Offline, stream: Stream) -> Replay:
-    """Random transitions from all over the map, then those of the experts, the last one's newest."""
+    """Random transitions from all over the map, walks beyond the gorge, and the experts' drives, the last one's newest.
+
+    Where there is a gorge, nobody stands in it or beyond it who was not set down there.
+    """
     shape = (settings.random_transitions, 2)
     obs, action = 2.0 * stream.uniform(*shape) - 1.0, 2.0 * stream.uniform(*shape) - 1.0
+    if world.far_pay > 0.0:
+        obs[..., 1] = (obs[..., 1] + 1.0) * (world.gorge_from + 1.0) / 2.0 - 1.0
     drives = [drive(world, settings, stream) for _ in range(settings.experts)]
-    parts = [rows_of(world, obs, action), *drives]
+    walks = [walk(world, settings, stream) for _ in range(settings.campers)]
+    parts = [rows_of(world, obs, action), *walks, *drives]
     replay = Replay(len(obs), sum(part.shape[1] for part in parts), 2, 2, obs.device)
-    for part, policy_round in zip(parts, [0, *[EXPERT] * (settings.experts - 1), FOOTPRINT], strict=True):
+    others, own = [0] * (1 + settings.campers), [*[EXPERT] * (settings.experts - 1), FOOTPRINT]
+    for part, policy_round in zip(parts, [*others, *own], strict=True):
         first, slots = replay.added, replay.add(part)
         replay.env_step[slots] = torch.arange(first, replay.added)
         replay.policy_round[slots] = policy_round
@@ -82,15 +89,26 @@ def dataset(world: World, settings: Offline, stream: Stream) -> Replay:
 
 
 def drive(world: World, settings: Offline, stream: Stream) -> Tensor:
-    """Rows [R, n, W] of a car that heads for the goal at full throttle, with noise; who arrives starts again."""
-    noise = settings.expert_noise * stream.normal(settings.expert_transitions, 2)
-    start = noise.new_tensor(START)
+    """Rows [R, n, W] of a car that heads for the goal at full throttle, with noise."""
+    return trajectory(world, START, settings.expert_noise * stream.normal(settings.expert_transitions, 2), expert)
+
+
+def walk(world: World, settings: Offline, stream: Stream) -> Tensor:
+    """Rows [R, n, W] of a car that was set down beyond the gorge and wanders there, with uniform actions."""
+    actions = 2.0 * stream.uniform(settings.expert_transitions, 2) - 1.0
+    return trajectory(world, CAMP, actions, lambda obs, action: action)
+
+
+def trajectory(
+    world: World, place: tuple[float, float], noise: Tensor, act: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Rows [R, n, W] from a place on, of actions act(obs, noise) by noise [R, n, 2]; at an end it starts again."""
+    start = noise.new_tensor(place)
     obs, rows = start.expand(len(noise), 2), []
     for now in noise.unbind(1):
-        row = rows_of(world, obs, expert(obs, now))
+        row = rows_of(world, obs, act(obs, now))
         rows.append(row)
-        arrived = row[..., -2:-1] > 0
-        obs = torch.where(arrived, start, row[..., 4:6])
+        obs = torch.where(row[..., -2:-1] > 0, start, row[..., 4:6])
     return torch.stack(rows, 1)
 
 
@@ -116,7 +134,7 @@ def episode_returns(policy: Callable[[Tensor], Tensor], world: World, replicas: 
     for _ in range(world.horizon_env_steps):
         obs = dynamics(world, obs, policy(obs))
         total += driving * road_and_rocks.reward(world, obs)
-        driving = driving * (distance(obs) > world.goal_radius)
+        driving = driving * ~road_and_rocks.terminated(world, obs)
     return total[:, 0]
 
 

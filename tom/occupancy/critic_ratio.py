@@ -58,7 +58,7 @@ class CriticRatio:
         """Takes `ratio_updates` Adam steps; returns by how much the left side was above the right one, mean, [R]."""
         above = replay.data.new_zeros(len(replay.data))
         for _ in range(self.settings.ratio_updates):
-            rows = replay.rows(stream.below(len(replay), self.settings.ratio_batch))
+            rows = replay.rows(stream.below(len(replay), self.settings.ratio_rows))
             left, right = self.sides(rows, replay, policy, critic, stream)
             self.descend(F.huber_loss(left, right, reduction="none"))
             above += (left - right).detach() / self.settings.ratio_updates

@@ -27,7 +27,7 @@ class Addressing:
     """Networks of R replicas and their optimiser; they persist from round to round."""
 
     def __init__(self, settings: Settings, context: Context):
-        self.settings, self.device = settings, context.device
+        self.settings = settings
         inputs, lead = 2 * (2 * context.observation_dim + context.action_dim), (context.replicas,)
         hidden, width = settings.address_hidden, settings.address_width
         self.trunk = StackedMLP(lead, (inputs, hidden), torch.relu_, context.init)
@@ -44,7 +44,7 @@ class Addressing:
         for _ in range(settings.address_updates):
             asking, offered = (
                 stream.below(counts.tolist(), number)
-                for number in (settings.address_batch, settings.address_candidates)
+                for number in (settings.address_queries, settings.address_candidates)
             )
             logits = self.logits(take(features, asking), take(features, offered))
             chosen = categorical(logits.detach().softmax(-1), stream)
@@ -54,7 +54,7 @@ class Addressing:
     @torch.no_grad()
     def address(self, features: Tensor, there: Tensor, stream: Stream) -> Tensor:
         """The chance of each segment to be retrieved, mean over some that ask: [R, K]."""
-        asking = stream.below(there.sum(-1).tolist(), self.settings.address_batch)
+        asking = stream.below(there.sum(-1).tolist(), self.settings.address_queries)
         logits = self.logits(take(features, asking), features)
         return logits.masked_fill(~there[:, None], -torch.inf).softmax(-1).mean(1)
 

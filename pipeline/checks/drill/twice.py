@@ -6,12 +6,24 @@ from pathlib import Path
 
 from pipeline.checks.drill.trial import Outcome, Target, outcome_of, reference, run, same
 
-METHODS = ("tom", "mbpo", "pmac", "vagram_mdn", "vagram_ensemble", "ma", "maac")
+METHODS = (
+    "tom",
+    "mbpo",
+    "pmac",
+    "vagram_mdn",
+    "vagram_ensemble",
+    "ma",
+    "maac",
+    "ampl",
+    "ampl_official",
+    "rama",
+    "rama_learned",
+)
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 
 
 def twice(jobs: int, scratch: Path) -> Iterator[Outcome]:
-    """Each of these methods on every environment, two processes each."""
+    """Every method of the paper, and what was set beside them, on every environment, two processes each."""
     targets = [Target(method, env) for method, env in product(METHODS, ENVS)]
     yield outcome_of(
         "same bytes in two processes, 1 and 2 threads", lambda target: _equal(target, scratch), targets, jobs

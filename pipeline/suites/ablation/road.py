@@ -11,7 +11,7 @@ from pipeline.files import write_json
 from pipeline.suites.ablation.cells import ABLATION, ROAD_CELL, road_cell, road_jobs
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.road.jobs import Job
-from pipeline.suites.road.tables import RAW
+from pipeline.suites.road.measured import RAW
 from pipeline.suites.road.work import CORES, measure, trained, write
 
 

@@ -22,8 +22,8 @@ from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.files import read_yaml
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, markdown
-from pipeline.suites.road.tables import ERRORS
-from pipeline.suites.road.tables import seeds_table as road_seeds
+from pipeline.suites.road.measured import ERRORS
+from pipeline.suites.road.measured import seeds_table as road_seeds
 
 AGAIN = "make repro SUITE=ablation"
 FOLDER = Path("reports/ablation")

@@ -2,7 +2,8 @@
 
     python -m pipeline.suites.road.figure
 
-Draws numbers and computes none. Same tables in, same bytes out.
+The second world is drawn alike, into reports/figures/gorge/, where a text says what the two worlds tell apart. Draws
+numbers and computes none. Same tables in, same bytes out.
 """
 
 import json
@@ -26,16 +27,20 @@ from matplotlib.patches import Circle, Rectangle
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import STYLE, write_figures
-from pipeline.suites.road.tables import MEASURED, PUBLISHED, RAW, TABLES
+from pipeline.suites.road.measured import GORGE, MEASURED, PUBLISHED, RAW
+from pipeline.suites.road.tables import SECOND, TABLES
+from pipeline.suites.road.verdict import sentence
 
-FIGURES = Path("reports/figures/road")
+FIGURES, SECOND_FIGURES = Path("reports/figures/road"), Path("reports/figures/gorge")
 GREEN, PINK = "#A9E5A9", "#F6A5A5"  # of the published map
+DARK, GOLD = "#4A4A4A", "#F6DDA5"  # the gorge, and what is paid beyond it
+DPI = 100  # of pictures that are embedded in the page
 ANNOTATED = dict(fontsize="small", ha="center", va="center")
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What is drawn: tables, what was measured, the world, and the published curves and map of weights."""
+    """What is drawn of a world: tables, what was measured, and the published curves and map, empty for the second."""
 
     by_seed: pd.DataFrame
     curves: pd.DataFrame
@@ -48,18 +53,33 @@ class Tables:
 
 
 def read(root: Path) -> Tables:
-    """The tables under `root`/reports; FileNotFoundError if one is not there."""
-    tables, measured, paper = root / TABLES, root / MEASURED, root / "reports" / "paper"
+    """The first world's tables under `root`/reports; FileNotFoundError if one is not there."""
+    tables, paper = root / TABLES, root / "reports" / "paper"
     return Tables(
-        by_seed=pd.read_csv(measured / "curves_by_seed.csv"),
+        **_measured(root / MEASURED),
         curves=pd.read_csv(tables / "curves.csv"),
-        heatmap=pd.read_csv(measured / "heatmap.csv"),
-        arrows=pd.read_csv(measured / "map.csv"),
         sensitivity=pd.read_csv(tables / "sensitivity.csv"),
-        world=json.loads((measured / RAW).read_text(encoding="utf-8"))["world"],
         published_curves=pd.read_csv(paper / "fig2_road_and_rocks.csv"),
         published_map=pd.read_csv(paper / "fig2_heatmap.csv"),
     )
+
+
+def read_second(root: Path) -> Tables:
+    """The same of the second world, of which nothing is published and the rocks are of one strength."""
+    first = read(root)
+    return Tables(
+        **_measured(root / GORGE),
+        curves=pd.read_csv(root / TABLES / f"{SECOND}curves.csv"),
+        sensitivity=first.sensitivity.iloc[:0],
+        published_curves=first.published_curves.iloc[:0],
+        published_map=first.published_map.iloc[:0],
+    )
+
+
+def _measured(folder: Path) -> dict[str, Any]:
+    names = {"by_seed": "curves_by_seed", "heatmap": "heatmap", "arrows": "map"}
+    found = {field: pd.read_csv(folder / f"{name}.csv") for field, name in names.items()}
+    return found | {"world": json.loads((folder / RAW).read_text(encoding="utf-8"))["world"]}
 
 
 def draw(tables: Tables) -> Figure:
@@ -69,16 +89,17 @@ def draw(tables: Tables) -> Figure:
         for method, rows in tables.heatmap.groupby("method", sort=False)
         if rows["weight"].max() > 1.0  # uniform weights are no picture
     }
-    maps["weights of TOM, published"] = tables.published_map
-    columns = max(3, len(maps))
+    if not tables.published_map.empty:
+        maps["weights of TOM, published"] = tables.published_map
+    drawn = [_map, _curves, _sensitivity] if len(tables.sensitivity) else [_map, _curves]
+    columns = max(len(drawn), len(maps))
     with sns.axes_style("white", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
         figure, axes = plt.subplots(2, columns, figsize=(4.1 * columns, 7.4), squeeze=False, layout="constrained")
-        _map(axes[0, 0], tables)
-        _curves(axes[0, 1], tables)
-        _sensitivity(axes[0, 2], tables)
+        for ax, panel in zip(axes[0], drawn, strict=False):
+            panel(ax, tables)
         for ax, (title, rows) in zip(axes[1], maps.items(), strict=False):
             _weights(figure, ax, title, rows, tables.world)
-        for ax in [*axes[0, 3:], *axes[1, len(maps) :]]:
+        for ax in [*axes[0, len(drawn) :], *axes[1, len(maps) :]]:
             ax.remove()
         figure.suptitle(_caption(tables), fontsize="small", color="0.35")
     return figure
@@ -89,6 +110,12 @@ def _outline(ax: Axes, world: Mapping[str, Any], **look: Any) -> None:
     ax.add_patch(Rectangle((-x, -y), 2 * x, 2 * y, **look))
 
 
+def _gorge(ax: Axes, world: Mapping[str, Any], **look: Any) -> None:
+    if world["far_pay"]:
+        near, far = world["gorge_from"], world["gorge_until"]
+        ax.add_patch(Rectangle((-1, near), 2, far - near, **look))
+
+
 def _square(ax: Axes, title: str) -> None:
     ax.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", title=title)
     ax.set_xticks([])
@@ -96,9 +123,12 @@ def _square(ax: Axes, title: str) -> None:
 
 
 def _map(ax: Axes, tables: Tables) -> None:
-    """Road, rocks, start and goal, and where the action "right" takes the car."""
+    """Road, rocks, start and goal, a gorge and what is paid beyond it, and where the action "right" takes the car."""
     world, arrows = tables.world, tables.arrows
     ax.set_facecolor(PINK)
+    if world["far_pay"]:
+        ax.axhspan(world["gorge_until"], 1, color=GOLD)
+    _gorge(ax, world, color=DARK)
     _outline(ax, world, facecolor=GREEN, edgecolor="0.3", linewidth=0.8)
     ax.quiver(arrows["x"], arrows["y"], arrows["dx"], arrows["dy"], color="0.35", width=0.004, pivot="mid", alpha=0.8)
     ax.plot(*world["start"], marker="o", color="black", markersize=11)
@@ -122,7 +152,8 @@ def _curves(ax: Axes, tables: Tables) -> None:
         if not paper.empty:
             steps = paper["training_steps"] * (end / paper["training_steps"].max())
             ax.plot(steps, paper["return_mean"], color=look.colour, linewidth=4, alpha=0.25, zorder=1)
-    ax.plot([], [], color="0.2", linewidth=4, alpha=0.25, label="published")
+    if not tables.published_curves.empty:
+        ax.plot([], [], color="0.2", linewidth=4, alpha=0.25, label="published")
     low, high = by_seed["returns"].min(), by_seed["returns"].max()
     ax.set(title="return", xlabel="SAC updates", ylim=(low - 15, max(high, 0) + 15))
     ax.legend(frameon=False, fontsize="small", loc="center right")
@@ -151,6 +182,7 @@ def _weights(figure: Figure, ax: Axes, title: str, rows: pd.DataFrame, world: Ma
     """A dot per node, as published, and the road's outline."""
     dots = ax.scatter(rows["x"], rows["y"], c=rows["weight"], cmap="viridis", s=13, marker="s", linewidths=0, vmin=0.0)
     _outline(ax, world, fill=False, edgecolor="red", linewidth=1.4)
+    _gorge(ax, world, fill=False, edgecolor="red", linewidth=1.4, linestyle=":")
     _square(ax, title)
     figure.colorbar(dots, ax=ax, shrink=0.82, pad=0.02)
 
@@ -163,8 +195,10 @@ def _caption(tables: Tables) -> str:
 
 
 def make(root: Path) -> Path:
-    """Replaces `root`/reports/figures/road and returns its path; FileNotFoundError if a table is not there."""
-    return write_figures(root / FIGURES, [("road_and_rocks", draw(read(root)))], dpi=160)
+    """Replaces both figures and returns the path of the first's; FileNotFoundError if a table is not there."""
+    said = sentence(pd.read_csv(root / TABLES / "verdict.csv"))
+    write_figures(root / SECOND_FIGURES, [("gorge", draw(read_second(root)))], DPI, texts={"gorge.txt": said})
+    return write_figures(root / FIGURES, [("road_and_rocks", draw(read(root)))], DPI)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from pipeline.config.like import DEFAULT_PARTS
-from pipeline.config.params import Params, at
+from pipeline.config.params import GORGE, Params, at
 from pipeline.config.refusals import Section
 from tom.settings import settings_class
 from tom.settings.agent import AgentSettings, agent_settings
@@ -37,11 +37,19 @@ def jobs(params: Params) -> list[Job]:
     return jobs_of(params, [*product([own], methods), *product(others, section["compared"])])
 
 
-def jobs_of(params: Params, pairs: Sequence[tuple[float, str]]) -> list[Job]:
-    """The methods, each at a strength of the rocks; SettingsError for a fault."""
-    seeds, world = tuple(checked(params)["seeds"]), world_of(params)
-    data = Offline(**at(params.road, "offline"))
-    found = [*problems(world, "road.world"), *problems(data, "road.offline")]
+def gorge_jobs(params: Params) -> list[Job]:
+    """Every method in the second world, which is the first but for what `road.gorge` changes; SettingsError."""
+    section, world = checked(params), world_of(params, GORGE)
+    if world.far_pay <= 0.0:
+        raise SettingsError(f"params.yaml: road.gorge.world.far_pay={world.far_pay} is no gorge; valid example: 8.0")
+    return jobs_of(params, [*product([world.strength], section["methods"])], GORGE)
+
+
+def jobs_of(params: Params, pairs: Sequence[tuple[float, str]], *changes: str) -> list[Job]:
+    """The methods, each at a strength of the rocks, with the changes by name; SettingsError for a fault."""
+    seeds, world = tuple(checked(params)["seeds"]), world_of(params, *changes)
+    data, where = Offline(**merged(params, "offline", *changes)), ".".join(("road", *changes))
+    found = [*problems(world, f"{where}.world"), *problems(data, f"{where}.offline")]
     if found:
         raise SettingsError(f"params.yaml: {'; '.join(found)}")
     agents = {method: agent_of(params, method, data) for _, method in pairs}
@@ -59,9 +67,17 @@ def checked(params: Params) -> Section:
     return params.road
 
 
-def world_of(params: Params) -> World:
-    """The world of the figure."""
-    return World(**at(params.road, "world"))
+def world_of(params: Params, *changes: str) -> World:
+    """The world of the figure, or with changes another one."""
+    return World(**merged(params, "world", *changes))
+
+
+def merged(params: Params, part: str, *changes: str) -> dict[str, Any]:
+    """What `road` sets of a part, and above it what each of the changes, by its name in `road`, does."""
+    values = at(params.road, part)
+    for name in changes:
+        values |= at(params.road, name, part)
+    return values
 
 
 def agent_of(params: Params, method: str, data: Offline) -> AgentSettings:

@@ -2,10 +2,10 @@
 
     python -m pipeline.suites.road.tables
 
-Same files in, same bytes out; knows no torch.
+The second world has the same ones, and what the two tell apart is said of both. Same files in, same bytes out; knows no
+torch.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -16,86 +16,48 @@ import pandas as pd
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.stats import mean_interval
 from pipeline.analysis.tables import table_lines, write_tables
+from pipeline.suites.road.measured import (
+    ERRORS,
+    GORGE,
+    RAW,
+    comparison_table,
+    curves_table,
+    measured,
+    published,
+    quantities,
+    seeds_table,
+)
+from pipeline.suites.road.verdict import BAR, sentence, verdict_table
 
-MEASURED, TABLES, RAW = Path("reports/road"), Path("reports/tables/road"), "provenance.json"
-FILES = ("curves_by_seed.csv", "weights.csv", "heatmap.csv", "map.csv", RAW)
-PUBLISHED = {"tom": "tom", "mbpo": "offline_mbpo"}  # the paper's names in reports/paper/fig2_road_and_rocks.csv
-ERRORS = ("error_driving", "error_on_road", "error_off_road")
-COLUMNS = ("final_return", "weight_on_road", "weight_off_road", "weight_ratio", *ERRORS)
-
-
-def measured(root: Path) -> Path:
-    """The folder of what was measured below `root`; ValueError names a file that is not as it was recorded."""
-    manifest = json.loads((root / MEASURED / RAW).read_text(encoding="utf-8"))["sha256"]
-    for name in FILES:
-        if name != RAW and hashlib.sha256((root / MEASURED / name).read_bytes()).hexdigest() != manifest[name]:
-            raise ValueError(f"{MEASURED / name} is not the file in the manifest of {RAW}")
-    return root / MEASURED
+TABLES = Path("reports/tables/road")
+SECOND = "gorge_"  # before the names of the second world's tables
 
 
 def make(root: Path) -> Path:
-    """Replaces `root`/reports/tables/road and returns its path: curves, summary, sensitivity, comparison, road.md."""
+    """Replaces `root`/reports/tables/road and returns its path: tables of both worlds, the verdict, road.md."""
     folder, paper = measured(root), root / "reports/paper"
     record = json.loads((folder / RAW).read_text(encoding="utf-8"))
+    first, world = tables_of(folder), record["world"]
+    first["comparison"] = comparison_table(first["summary"], published(paper, world["road"]))
+    second = tables_of(measured(root, GORGE))
+    found = first | {f"{SECOND}{name}": table for name, table in second.items() if name != "sensitivity"}
+    found["verdict"] = verdict_table(first["summary"], second["summary"])
+    return write_tables(root / TABLES, found, {"road.md": markdown(found, world)})
+
+
+def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
+    """Curves, the numbers of every seed at the world's strength, those at every strength, and their means."""
+    strength = json.loads((folder / RAW).read_text(encoding="utf-8"))["world"]["strength"]
     by_seed, weights = pd.read_csv(folder / "curves_by_seed.csv"), pd.read_csv(folder / "weights.csv")
-    strength = record["world"]["strength"]
     sensitivity = seeds_table(by_seed, weights)
     summary = sensitivity[sensitivity["strength"] == strength].drop(columns="strength")
-    tables = {
+    return {
         "curves": curves_table(by_seed[by_seed["strength"] == strength]),
         "summary": summary,
         "sensitivity": sensitivity,
-        "comparison": comparison_table(summary, published(paper, record["world"]["road"])),
+        "comparison": comparison_table(summary, {}),
     }
-    return write_tables(root / TABLES, tables, {"road.md": markdown(tables, record["world"])})
-
-
-def seeds_table(by_seed: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
-    """One row per strength, method and seed: the last return and errors, the mean weights of the last fit."""
-    keys = ["strength", "method", "seed"]
-    last = by_seed[by_seed["updates"] == by_seed["updates"].max()]
-    table = last[[*keys, "returns", *ERRORS]].merge(weights, on=keys)
-    table = table.rename(
-        columns={"returns": "final_return", "on_road": "weight_on_road", "off_road": "weight_off_road"}
-    )
-    table["weight_ratio"] = table["weight_on_road"] / table["weight_off_road"]
-    return table[[*keys, *COLUMNS]]
-
-
-def curves_table(by_seed: pd.DataFrame) -> pd.DataFrame:
-    """Mean return over seeds and its t interval after every round."""
-    rows = []
-    for (method, updates), runs in by_seed.groupby(["method", "updates"], sort=False):
-        mean, low, high = mean_interval(runs["returns"])
-        rows.append(
-            {"method": method, "updates": updates, "mean": mean, "low": low, "high": high, "n_seeds": len(runs)}
-        )
-    return pd.DataFrame(rows)
-
-
-def published(paper: Path, road: tuple[float, float]) -> dict[tuple[str, str], float]:
-    """The digitised value by method and quantity: the last return of each curve; mean weights of the map's nodes."""
-    curves, nodes = pd.read_csv(paper / "fig2_road_and_rocks.csv"), pd.read_csv(paper / "fig2_heatmap.csv")
-    on = (nodes["x"].abs() <= road[0]) & (nodes["y"].abs() <= road[1])
-    found = {("tom", "weight_on_road"): nodes.loc[on, "weight"].mean()}
-    found["tom", "weight_off_road"] = nodes.loc[~on, "weight"].mean()
-    found["tom", "weight_ratio"] = found["tom", "weight_on_road"] / found["tom", "weight_off_road"]
-    for method, name in PUBLISHED.items():
-        found[method, "final_return"] = curves.loc[curves["method"] == name, "return_mean"].iloc[-1]
-    return {key: float(value) for key, value in found.items()}
-
-
-def comparison_table(summary: pd.DataFrame, paper: dict[tuple[str, str], float]) -> pd.DataFrame:
-    """Per method and quantity the mean over seeds, its t interval, and the digitised value where there is one."""
-    rows = []
-    for method, runs in summary.groupby("method", sort=False):
-        for quantity in COLUMNS:
-            mean, low, high = mean_interval(runs[quantity])
-            row = {"method": method, "quantity": quantity, "mean": mean, "low": low, "high": high}
-            rows.append({**row, "published": paper.get((str(method), quantity))})
-    return pd.DataFrame(rows)
 
 
 SPELLED = {
@@ -103,6 +65,7 @@ SPELLED = {
     "weight_on_road": "mean weight on the road",
     "weight_off_road": "mean weight off the road",
     "weight_ratio": "on / off",
+    "weight_beyond": "mean weight beyond the gorge",
     "error_driving": "one-step error on the road, expert's actions",
     "error_on_road": "one-step error on the road, uniform actions",
     "error_off_road": "one-step error off the road, uniform actions",
@@ -110,7 +73,7 @@ SPELLED = {
 
 
 def markdown(tables: dict[str, pd.DataFrame], world: dict[str, Any]) -> str:
-    """The page: against the paper, what had to hold, every seed, and how it depends on the rocks."""
+    """The page: against the paper, what had to hold, every seed, how it depends on the rocks, and the second world."""
     seeds, strength = tables["summary"]["seed"].nunique(), world["strength"]
     lines = ["# Road-and-Rocks (Figure 2)", ""]
     lines += [f"{seeds} seeds, strength of the rocks {strength:g}. Brackets: 95 % t interval of the mean over seeds."]
@@ -118,18 +81,28 @@ def markdown(tables: dict[str, pd.DataFrame], world: dict[str, Any]) -> str:
     lines += [*_comparison(tables["comparison"]), "", "## What had to hold", "", *_checks(tables["summary"])]
     lines += ["", "## Every seed", "", *_seeds(tables["summary"])]
     lines += ["", "## How strongly the rocks turn an action", "", *_sensitivity(tables["sensitivity"])]
+    lines += [
+        "",
+        "## A second world: what is paid lies where the policy cannot go",
+        "",
+        sentence(tables["verdict"]),
+        "",
+    ]
+    lines += [f"{BAR} *Beyond*: on the far side of the gorge.", "", *_comparison(tables[f"{SECOND}comparison"])]
+    lines += ["", *_seeds(tables[f"{SECOND}summary"])]
     return "\n".join(lines) + "\n"
 
 
 def _comparison(table: pd.DataFrame) -> Iterator[str]:
-    cells = []
-    for quantity in COLUMNS:
+    """Means over seeds, beside the published ones if any are."""
+    known, cells = table["published"].notna().any(), []
+    for quantity in table["quantity"].unique():
         for row in table[table["quantity"] == quantity].itertuples():
             bracket = "" if pd.isna(row.low) else f" [{_text(quantity, row.low)}, {_text(quantity, row.high)}]"
             paper = "" if pd.isna(row.published) else _text(quantity, row.published)
             here = f"{_text(quantity, row.mean)}{bracket}"
-            cells.append((SPELLED[quantity], spelled(str(row.method)), here, paper))
-    return table_lines(("", "method", "here", "paper"), cells, "llr")
+            cells.append((SPELLED[quantity], spelled(str(row.method)), here, *([paper] if known else [])))
+    return table_lines(("", "method", "here", *(["paper"] if known else [])), cells, "llr")
 
 
 def _checks(summary: pd.DataFrame) -> Iterator[str]:
@@ -154,11 +127,12 @@ def _check(what: str, bar: str, values: pd.Series, reached: pd.Series, digits: s
 
 
 def _seeds(summary: pd.DataFrame) -> Iterator[str]:
+    shown = quantities(summary)
     cells = (
-        (spelled(row["method"]), str(row["seed"]), *(_text(quantity, row[quantity]) for quantity in COLUMNS))
+        (spelled(row["method"]), str(row["seed"]), *(_text(quantity, row[quantity]) for quantity in shown))
         for row in summary.to_dict("records")
     )
-    return table_lines(("method", "seed", *(SPELLED[quantity] for quantity in COLUMNS)), cells, "lr")
+    return table_lines(("method", "seed", *(SPELLED[quantity] for quantity in shown)), cells, "lr")
 
 
 def _sensitivity(table: pd.DataFrame) -> Iterator[str]:

@@ -30,11 +30,12 @@ from pipeline.runs.folder import code_of
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.road.cells import CELL, content, described
 from pipeline.suites.road.jobs import Job, jobs
-from pipeline.suites.road.tables import MEASURED, RAW
+from pipeline.suites.road.measured import MEASURED, RAW
 from tom.settings.fields import SettingsError
 
 if TYPE_CHECKING:
     from tom.experiments.road_and_rocks import Measurement, Weights
+    from tom.settings.experiments.road_and_rocks import World
 
 PACKAGES = ("torch", "numpy", "gymnasium")
 NODES = 51  # per side, and how far out they lie: those of the published map (reports/paper/fig2_heatmap.csv)
@@ -161,7 +162,8 @@ def train(job: Job) -> tuple[Rows, Rows, Rows]:
         if isinstance(record, Measurement):
             curves += [{**names, "seed": seed, **row} for seed, row in zip(job.seeds, measured(record), strict=True)]
         else:
-            weights = [{**names, "seed": seed, **row} for seed, row in zip(job.seeds, on_and_off(record), strict=True)]
+            means = on_and_off(record, job.world)
+            weights = [{**names, "seed": seed, **row} for seed, row in zip(job.seeds, means, strict=True)]
             heatmap = [{**names, **row} for row in on_grid(record)]
     return curves, weights, heatmap
 
@@ -175,13 +177,14 @@ def measured(record: "Measurement") -> Rows:
     return [{"updates": record.updates, **dict(zip(columns, row, strict=True))} for row in zip(*values, strict=True)]
 
 
-def on_and_off(record: "Weights") -> Rows:
-    """A row per seed: the mean weight of the stored transitions that start on the road, and of the others."""
+def on_and_off(record: "Weights", world: "World") -> Rows:
+    """A row per seed: the mean weight of the transitions that start on the road, of the others, and beyond a gorge."""
     from tom.envs import road_and_rocks
 
-    on = road_and_rocks.on_road(record.obs)
-    rows = zip(record.weights.double(), on, strict=True)
-    return [{"on_road": float(w[at].mean()), "off_road": float(w[~at].mean())} for w, at in rows]
+    on, far = road_and_rocks.on_road(record.obs), road_and_rocks.beyond(world, record.obs)
+    places = {"on_road": on, "off_road": ~on} | ({"beyond": far} if world.far_pay else {})
+    weights = record.weights.double()
+    return [{name: float(row[at[seed]].mean()) for name, at in places.items()} for seed, row in enumerate(weights)]
 
 
 def on_grid(record: "Weights") -> Rows:
@@ -221,7 +224,8 @@ def geometry(world: Any) -> dict[str, Any]:
     """What a picture of the map needs, map units."""
     from tom.envs import road_and_rocks
 
-    places = {"road": road_and_rocks.ROAD, "start": road_and_rocks.START, "goal": road_and_rocks.GOAL}
+    names = ("road", "start", "goal", "camp")
+    places = {name: getattr(road_and_rocks, name.upper()) for name in names}
     return {**places, **dataclasses.asdict(world)}
 
 

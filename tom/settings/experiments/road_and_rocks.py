@@ -4,6 +4,7 @@ The paper prints a picture of the world, not its numbers, so they are ours; tom/
 geometry off the picture.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tom.settings.fields import number
@@ -39,6 +40,32 @@ class World:
     horizon_env_steps: int = number(
         190, low=1, high=100_000, unit="env steps", origin="ours", help="standing still returns -190, as in Fig. 2"
     )
+    far_pay: float = number(
+        0.0,
+        low=0.0,
+        high=1e4,
+        unit="return per env step",
+        origin="ours",
+        help="for each step beyond a gorge that crosses the map from left to right; 0: there is no gorge",
+        neutral=0.0,
+    )
+    gorge_from: float = number(
+        0.4, low=0.3, high=0.8, unit="map units", origin="ours", help="y where the gorge begins", neutral=0.4
+    )
+    gorge_until: float = number(
+        0.7, low=0.3, high=0.8, unit="map units", origin="ours", help="y where it ends: no step crosses it", neutral=0.7
+    )
+    fall_cost: float = number(
+        10.0, low=0.0, high=1e4, unit="return", origin="ours", help="of falling into it, which ends", neutral=10.0
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        least = self.gorge_from + 2.0 * self.step
+        if self.far_pay > 0.0 and self.gorge_until < least:
+            yield (
+                f"gorge_until={self.gorge_until} is so near to gorge_from={self.gorge_from} that a step of {self.step} "
+                f"may cross the gorge; nearest valid value: {least:.3g}"
+            )
 
 
 @dataclass
@@ -61,6 +88,15 @@ class Offline:
     )
     expert_noise: float = number(
         0.3, low=0.0, high=10.0, unit="std per action dimension", origin="ours", help="how the experts differ"
+    )
+    campers: int = number(
+        0,
+        low=0,
+        high=1_000,
+        unit="trajectories",
+        origin="ours",
+        help="of somebody who was set down beyond the gorge and wanders there, each as long as an expert's",
+        neutral=0,
     )
     rounds: int = number(
         9, low=1, high=10_000, unit="rounds", origin="ours", help="Fig. 2 has ten points, the first untrained"

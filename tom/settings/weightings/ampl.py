@@ -35,7 +35,7 @@ class Settings(DualSettings):
     ratio_updates: int = number(
         1_000, low=1, unit="updates per round", origin="ours", help="Adam steps of the critic form in each round"
     )
-    ratio_batch: int = number(1_024, low=1, unit="rows", origin="AMPL", help="rows per update of the critic form")
+    ratio_rows: int = number(1_024, low=1, unit="rows", origin="AMPL", help="rows per update of the critic form")
     ratio_learning_rate: float = number(1e-6, low=1e-8, high=1.0, origin="AMPL", help="Adam step size")
     ratio_target_rate: float = number(
         0.01, low=0.0, high=1.0, unit="per update", origin="AMPL", help="how fast the network's slow copy follows"

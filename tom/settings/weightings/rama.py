@@ -33,7 +33,7 @@ class Settings:
     address_updates: int = number(
         200, low=1, unit="updates per round", origin="ours", help="Adam steps of the learned address"
     )
-    address_batch: int = number(
+    address_queries: int = number(
         51, low=2, unit="segments", origin="RAMa", help="that ask in an update, and in a round for the weights"
     )
     address_candidates: int = number(

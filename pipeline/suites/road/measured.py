@@ -1,0 +1,74 @@
+"""What was measured on Road-and-Rocks, in both of its worlds, as tables, and the published numbers beside them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.analysis.stats import mean_interval
+
+MEASURED, GORGE, RAW = Path("reports/road"), Path("reports/gorge"), "provenance.json"
+FILES = ("curves_by_seed.csv", "weights.csv", "heatmap.csv", "map.csv", RAW)
+PUBLISHED = {"tom": "tom", "mbpo": "offline_mbpo"}  # the paper's names in reports/paper/fig2_road_and_rocks.csv
+ERRORS = ("error_driving", "error_on_road", "error_off_road")
+COLUMNS = ("final_return", "weight_on_road", "weight_off_road", "weight_ratio", *ERRORS)
+PLACES = {"on_road": "weight_on_road", "off_road": "weight_off_road", "beyond": "weight_beyond"}
+
+
+def measured(root: Path, of: Path = MEASURED) -> Path:
+    """The folder of what was measured of a world; ValueError names a file that is not as it was recorded."""
+    manifest = json.loads((root / of / RAW).read_text(encoding="utf-8"))["sha256"]
+    for name in FILES:
+        if name != RAW and hashlib.sha256((root / of / name).read_bytes()).hexdigest() != manifest[name]:
+            raise ValueError(f"{of / name} is not the file in the manifest of {RAW}")
+    return root / of
+
+
+def seeds_table(by_seed: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
+    """One row per strength, method and seed: the last return and errors, the mean weights of the last fit."""
+    keys = ["strength", "method", "seed"]
+    last = by_seed[by_seed["updates"] == by_seed["updates"].max()]
+    table = last[[*keys, "returns", *ERRORS]].merge(weights, on=keys)
+    table = table.rename(columns={"returns": "final_return", **PLACES})
+    table["weight_ratio"] = table["weight_on_road"] / table["weight_off_road"]
+    return table[[*keys, *quantities(table)]]
+
+
+def quantities(table: pd.DataFrame) -> list[str]:
+    """What a world's table has of each run; with a gorge also the mean weight beyond it."""
+    return [*COLUMNS, *(name for name in PLACES.values() if name in table and name not in COLUMNS)]
+
+
+def curves_table(by_seed: pd.DataFrame) -> pd.DataFrame:
+    """Mean return over seeds and its t interval after every round."""
+    rows = []
+    for (method, updates), runs in by_seed.groupby(["method", "updates"], sort=False):
+        mean, low, high = mean_interval(runs["returns"])
+        rows.append(
+            {"method": method, "updates": updates, "mean": mean, "low": low, "high": high, "n_seeds": len(runs)}
+        )
+    return pd.DataFrame(rows)
+
+
+def published(paper: Path, road: tuple[float, float]) -> dict[tuple[str, str], float]:
+    """The digitised value by method and quantity: the last return of each curve; mean weights of the map's nodes."""
+    curves, nodes = pd.read_csv(paper / "fig2_road_and_rocks.csv"), pd.read_csv(paper / "fig2_heatmap.csv")
+    on = (nodes["x"].abs() <= road[0]) & (nodes["y"].abs() <= road[1])
+    found = {("tom", "weight_on_road"): nodes.loc[on, "weight"].mean()}
+    found["tom", "weight_off_road"] = nodes.loc[~on, "weight"].mean()
+    found["tom", "weight_ratio"] = found["tom", "weight_on_road"] / found["tom", "weight_off_road"]
+    for method, name in PUBLISHED.items():
+        found[method, "final_return"] = curves.loc[curves["method"] == name, "return_mean"].iloc[-1]
+    return {key: float(value) for key, value in found.items()}
+
+
+def comparison_table(summary: pd.DataFrame, paper: dict[tuple[str, str], float]) -> pd.DataFrame:
+    """Per method and quantity the mean over seeds, its t interval, and the digitised value where there is one."""
+    rows = []
+    for method, runs in summary.groupby("method", sort=False):
+        for quantity in quantities(runs):
+            mean, low, high = mean_interval(runs[quantity])
+            row = {"method": method, "quantity": quantity, "mean": mean, "low": low, "high": high}
+            rows.append({**row, "published": paper.get((str(method), quantity))})
+    return pd.DataFrame(rows)
