@@ -17,6 +17,7 @@ from pipeline.config.refusals import check_until
 from pipeline.engines.local import Local
 from pipeline.files import ROOT
 from pipeline.runs.folder import Cell
+from pipeline.suites import recorded
 from pipeline.suites.ablation import tables as ablation_tables
 from pipeline.suites.ablation.cells import ABLATION
 from pipeline.suites.age import figure as age_plot
@@ -283,17 +284,17 @@ def test_a_comparison_is_of_equal_parts(results: Path) -> None:
 
 def test_the_ablation_says_how_far_it_goes(tmp_path: Path) -> None:
     suite = {"scale": "smoke", "envs": ["hopper"], "seeds": [0, 1]}
-    folders = [tmp_path / ablation_tables.FOLDER / "smoke/hopper" / str(seed) for seed in (0, 1)]
+    folders = [tmp_path / "reports/ablation/smoke/hopper" / str(seed) for seed in (0, 1)]
     made = {"scale": "smoke", "env": "hopper", "settings": "s", "origins": {}, "switches": {}, "runs": {}}
     for seed, folder in enumerate(folders):
         folder.mkdir(parents=True)
         record = made | {"seed": seed, "env_steps": 300, "total_env_steps": 600}
         (folder / "provenance.json").write_text(json.dumps(record))
-    records = ablation_tables.read_records(tmp_path, suite)
-    assert [ablation_tables.extent(record) for record in records.values()] == ["300 of 600"] * 2
+    records = recorded.read_records(tmp_path, "ablation", suite, ablation_tables.MEASURED)
+    assert [recorded.extent(record) for record in records.values()] == ["300 of 600"] * 2
     (folders[1] / "provenance.json").write_text(json.dumps(made | {"seed": 1}))
     with pytest.raises(ResultsError, match="1 goes as far as all env steps, the first seed 300 of 600"):
-        ablation_tables.read_records(tmp_path, suite)
+        recorded.read_records(tmp_path, "ablation", suite, ablation_tables.MEASURED)
 
 
 def test_line_ends_and_an_anchor_do_not_matter(tmp_path: Path) -> None:

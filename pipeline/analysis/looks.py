@@ -24,7 +24,7 @@ KNOWN = {
     "vagram_mdn": Look("#CC79A7", (0, (2.5, 1)), "D"),
     "vagram_ensemble": Look("#56B4E9", (0, (5, 1, 1, 1, 1, 1)), "P"),
 }
-CAPITALS = ("tom", "mbpo", "pmac", "pdml", "ampl", "sac", "mdn", "kl", "ma", "vaml")
+CAPITALS = ("tom", "mbpo", "pmac", "pdml", "ampl", "sac", "mdn", "kl", "nll", "ma", "vaml", "maac", "dhmbpo")
 SPELLED = {"vagram": "VaGraM", "rama": "RAMa"} | {name: name.upper() for name in CAPITALS}
 SPARE = (
     Look("#000000", (0, (3, 1, 1, 1)), "X"),

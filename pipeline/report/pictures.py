@@ -63,6 +63,11 @@ FIGURES = {
         "What each setting by which one method differs from another does, alone, all added up, and all together.",
         "tables/ablation/attribution.csv",
     ),
+    "crossings/*": (
+        "TOM as a plug-in, and its neighbours",
+        "What each weighting adds to uniform weights with the same loss and backbone, paired by seed.",
+        "tables/crossings/differences.csv",
+    ),
     "age/*": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",

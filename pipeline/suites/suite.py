@@ -27,6 +27,7 @@ from pipeline.files import ROOT, replaced_folder, sha256, write_json
 from pipeline.runs.answers import answered
 from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of, run_folder
 from pipeline.runs.interruptions import die_with_parent
+from pipeline.suites.composed import changes
 from pipeline.suites.configure import cell_file, write
 from pipeline.suites.returns.cells import Returns, is_trained
 from pipeline.suites.returns.work import NO_TRAINING, read_cell_file
@@ -108,11 +109,12 @@ class SuiteKind:
         return is_trained(run) if self.members else self.is_recorded(run)
 
     def command(self, batch: Batch) -> list[str]:
-        """The module that trains runs, as params.yaml has them, or a cell in one piece; and its words."""
+        """The module that trains runs, as the suite has them, or a cell in one piece; and its words."""
         if self.members:
             run, seeds = batch[0], ",".join(str(run.seed) for run in batch)
             words = [f"method={run.method}", f"env={run.env}", f"seeds=[{seeds}]", f"scale={run.scale}"]
-            return ["pipeline.train", *words, *until_of(batch)]
+            changed = changes(self.name, load_params(), run.method, run.env)
+            return ["pipeline.train", *words, *(f"{key}={value}" for key, value in changed.items()), *until_of(batch)]
         (cell,) = batch
         return [f"pipeline.suites.{self.name}.work", f"env={cell.env}", f"seed={cell.seed}", f"scale={cell.scale}"]
 

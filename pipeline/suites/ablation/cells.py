@@ -9,20 +9,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.compose import compose, stop_of
-from pipeline.config.digests import code_digest, source_digests
+from pipeline.config.compose import stop_of
 from pipeline.config.params import ABLATION_KEYS, Params, load_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.answers import answered
 from pipeline.runs.folder import Cell
+from pipeline.suites import every_method
+from pipeline.suites.composed import composed
+from pipeline.suites.every_method import EVALS, ROUNDS, members
 from pipeline.suites.road.cells import WORK, content
 from pipeline.suites.road.jobs import Job, jobs_of, world_of
 from pipeline.suites.suite import SuiteKind, configure
 from tom.settings.dynamics import linear
 from tom.settings.fields import SettingsError
 
-EVALS, ROUNDS = "evals.csv", "rounds.csv"
-SOURCES = ("pipeline.suites.ablation.work",)
 NUMBERS = ("weights/ess", "weights/age_9", "model/bias_newest")  # of train.csv, whose means over rounds are recorded
 
 
@@ -31,12 +31,8 @@ def resolved(params: Params, env: str) -> dict[str, Any]:
 
     The base is first, the target last. SettingsError if one cannot be composed, or a switch changes no value.
     """
-    suite, methods = ABLATION.section(params), {}
-    for method in suite.grid.methods:
-        try:
-            methods[method] = compose(params, {"method": method, "env": env, "scale": suite.scale})
-        except SettingsError as error:
-            raise SettingsError(f"{error} (suite ablation, method {method}, env {env}, scale {suite.scale})") from None
+    suite = ABLATION.section(params)
+    methods = {method: composed(ABLATION.name, params, method, env) for method in suite.grid.methods}
     for method, origin in suite.origins.items():
         if methods[method] == methods[origin]:
             raise SettingsError(f"ablation: {method} has the values of {origin}; take what it sets out of `methods`")
@@ -45,10 +41,7 @@ def resolved(params: Params, env: str) -> dict[str, Any]:
 
 def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
     """The digest of every file that the numbers come from."""
-    found: dict[str, str] = {}
-    for method in config["methods"].values():
-        found |= source_digests(method, root, SOURCES)
-    return found
+    return every_method.sources(config, root, "pipeline.suites.ablation.work")
 
 
 def stop(params: Params, env: str, config: dict[str, Any]) -> int | None:
@@ -63,15 +56,6 @@ def stop(params: Params, env: str, config: dict[str, Any]) -> int | None:
             )
         stops.append(step)
     return max((step for step in stops if step is not None), default=None)
-
-
-def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
-    """The runs that a cell of the suite consists of, one of each method."""
-    configs = {method: cell.config["methods"][method] for method in cell.config["order"]}
-    return [
-        Cell(method, cell.env, cell.seed, cell.scale, config, code_digest(config, root), cell.until)
-        for method, config in configs.items()
-    ]
 
 
 SUITE = ABLATION = SuiteKind("ablation", ABLATION_KEYS, (EVALS, ROUNDS), resolved, sources, stop, members)

@@ -5,8 +5,7 @@ Knows neither torch nor tom: a change of the science reaches a table through dat
 """
 
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import product
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,19 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.extent import TOTAL as ALL_STEPS
-from pipeline.analysis.extent import is_partial, so_far
-from pipeline.analysis.results import ResultsError, read_record, reading
-from pipeline.analysis.runs import seeds_table as seeds_of_runs
+from pipeline.analysis.extent import is_partial
+from pipeline.analysis.results import ResultsError, read_record
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
-from pipeline.files import read_yaml
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, markdown
+from pipeline.suites.recorded import again, cell_values, extent, read_records, read_suite, read_table, runs_table
 from pipeline.suites.road.measured import ERRORS
 from pipeline.suites.road.measured import seeds_table as road_seeds
 
-AGAIN = "make repro SUITE=ablation"
-FOLDER = Path("reports/ablation")
-ROAD_FOLDER = FOLDER / "road"
-PLACE, MEASURED = ("env", "seed"), ("origins", "switches", "runs")  # of what was recorded with a cell
+NAME = "ablation"
+AGAIN = again(NAME)
+ROAD_FOLDER = Path("reports/ablation/road")
+SECTION, MEASURED = ("base", "target", "scale", "envs", "seeds"), ("origins", "switches")
 _KEYS = ("strength", "method", "seed")
 ROAD_COLUMNS = {
     "curves_by_seed.csv": (*_KEYS, "updates", "returns", *ERRORS),
@@ -36,46 +33,10 @@ ROAD_COLUMNS = {
 }
 
 
-def read_suite(root: Path) -> dict[str, Any]:
-    """Base, target, scale, environments and seeds of the suite in params.yaml; ResultsError if it has none."""
-    path = root / "params.yaml"
-    with reading(path, "a file with an ablation"):
-        config = read_yaml(path.read_text(encoding="utf-8"))
-        return {name: config["ablation"][name] for name in ("base", "target", "scale", "envs", "seeds")}
-
-
-def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The columns of a CSV; ResultsError if it is missing or no such table."""
-    with reading(path, "a table of the suite", AGAIN):
-        return pd.read_csv(path)[list(columns)]
-
-
-def read_records(root: Path, suite: dict[str, Any]) -> dict[Path, dict[str, Any]]:
-    """What was recorded with every cell of the suite, by its folder; ResultsError if seeds had different settings.
-
-    What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go, and the
-    seeds of an environment have to go as far as each other.
-    """
-    records, first = dict[Path, dict[str, Any]](), dict[str, dict[str, Any]]()
-    for env, seed in product(suite["envs"], suite["seeds"]):
-        folder = root / FOLDER / suite["scale"] / env / str(seed)
-        found = records[folder] = read_record(folder, ("scale", *PLACE, "settings", *MEASURED), AGAIN)
-        if (other := first.setdefault(env, found))["settings"] != found["settings"]:
-            raise ResultsError(f"{folder}: other settings than those of the first seed on {env}: {AGAIN}")
-        if (here := extent(found)) != extent(other):
-            raise ResultsError(f"{folder} goes as far as {here} env steps, the first seed {extent(other)}: {AGAIN}")
-    return records
-
-
-def extent(record: dict[str, Any]) -> str:
-    """How far a result goes: `300 of 600`, or `all`."""
-    return so_far(record["env_steps"], record[ALL_STEPS]) if is_partial(record) else "all"
-
-
 def recorded_switches(suite: dict[str, Any], records: dict[Path, dict[str, Any]]) -> dict[str, str]:
     """What each method sets differently from the first, as it was recorded, in the suite's order."""
     folder, first = next(iter(records.items()))
-    order = read_table(folder / "evals.csv", ("method",))["method"].unique()
+    order = read_table(folder / "evals.csv", ("method",), AGAIN)["method"].unique()
     if [suite["base"], suite["target"]] != [order[0], order[-1]] or set(order) != set(first["switches"]):
         pair = f"{suite['base']} and {suite['target']}"
         raise ResultsError(f"{folder} is of {order[0]} and {order[-1]}, not of {pair}: {AGAIN}")
@@ -86,11 +47,7 @@ def seeds_table(root: Path, records: dict[Path, dict[str, Any]]) -> pd.DataFrame
     """One row per place (an environment, or Road-and-Rocks), statistic, method and seed with its value."""
     found = list(_road(root / ROAD_FOLDER))
     for folder, record in records.items():
-        evals = read_table(folder / "evals.csv", ("method", "env_steps", "return_mean"))
-        rounds = read_table(folder / "rounds.csv", ("method", "number", "value"))
-        scores = seeds_of_runs(evals.assign(**{name: record[name] for name in PLACE}))
-        numbers = rounds.pivot(index="method", columns="number", values="value").reset_index()
-        found.append(_long(record["env"], scores.merge(numbers, on="method", how="left")))
+        found.append(_long(record["env"], cell_values(folder, record, AGAIN)))
     table = pd.concat(found, ignore_index=True)
     for row in table[~np.isfinite(table["value"])].itertuples():
         raise ResultsError(f"{row.place}, {row.method}, seed {row.seed}: {row.statistic} is not finite: {AGAIN}")
@@ -100,7 +57,8 @@ def seeds_table(root: Path, records: dict[Path, dict[str, Any]]) -> pd.DataFrame
 def _road(folder: Path) -> Iterator[pd.DataFrame]:
     """The statistics of Road-and-Rocks; nothing where the suite has no part for it."""
     if read_record(folder, ("jobs",), AGAIN)["jobs"]:
-        yield _long(ROAD, road_seeds(*(read_table(folder / name, columns) for name, columns in ROAD_COLUMNS.items())))
+        tables = (read_table(folder / name, columns, AGAIN) for name, columns in ROAD_COLUMNS.items())
+        yield _long(ROAD, road_seeds(*tables))
 
 
 def _long(place: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -143,20 +101,10 @@ def attribution_table(seeds: pd.DataFrame, changed: dict[str, str], origins: dic
     return pd.DataFrame(rows, columns=columns)
 
 
-def runs_table(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """One row per run: what its record says of commit, versions, hours and machine."""
-    rows = [
-        {"method": method, **{name: record[name] for name in ("scale", *PLACE)}, **made}
-        for record in records
-        for method, made in record["runs"].items()
-    ]
-    return pd.DataFrame(rows)
-
-
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/ablation and returns its path; ResultsError leaves the old tables as they are."""
-    suite = read_suite(root)
-    records = read_records(root, suite)
+    suite = read_suite(root, NAME, SECTION)
+    records = read_records(root, NAME, suite, MEASURED)
     changed, seeds = recorded_switches(suite, records), seeds_table(root, records)
     first, *_ = records.values()
     attribution = attribution_table(seeds, changed, first["origins"])

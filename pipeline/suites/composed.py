@@ -1,0 +1,30 @@
+"""The whole cell of a method as a suite has it: what params.yaml says, and what the suite changes at its scale."""
+
+from typing import Any
+
+from pipeline.config.compose import compose
+from pipeline.config.params import Params, at
+from tom.settings import KINDS
+from tom.settings.fields import SettingsError
+
+
+def composed(name: str, params: Params, method: str, env: str) -> dict[str, Any]:
+    """The resolved values of a method on an environment in the suite `name`; SettingsError says which cannot be."""
+    scale = params.suites[name].scale
+    try:
+        return compose(params, {"method": method, "env": env, "scale": scale} | changes(name, params, method, env))
+    except SettingsError as error:
+        raise SettingsError(f"{error} (suite {name}, method {method}, env {env}, scale {scale})") from None
+
+
+def changes(name: str, params: Params, method: str, env: str) -> dict[str, Any]:
+    """What the suite changes at its scale, then for the environment: `train.key`, and `kind.key` of the part used."""
+    suite = params.suites[name]
+    whole = suite.scales.get(suite.scale, {})
+    places = [("train", ("train",)), *((kind, (kind, params.part(method, kind))) for kind in KINDS)]
+    return {
+        f"{section}.{key}": value
+        for changed in (whole, at(whole, "envs", env))
+        for section, place in places
+        for key, value in at(changed, *place).items()
+    }

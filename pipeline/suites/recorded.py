@@ -1,0 +1,78 @@
+"""What was recorded of a suite whose cells are a run of every method, read from reports/; needs no torch."""
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.analysis.extent import TOTAL, is_partial, so_far
+from pipeline.analysis.results import ResultsError, read_record, reading
+from pipeline.analysis.runs import seeds_table
+from pipeline.files import read_yaml
+
+PLACE = ("env", "seed")
+Records = dict[Path, dict[str, Any]]
+
+
+def read_suite(root: Path, name: str, keys: Iterable[str]) -> dict[str, Any]:
+    """These keys of the suite's section in params.yaml; ResultsError if it has not all of them."""
+    path = root / "params.yaml"
+    with reading(path, f"a file with the suite {name}"):
+        config = read_yaml(path.read_text(encoding="utf-8"))
+        return {key: config[name][key] for key in keys}
+
+
+def again(name: str) -> str:
+    """The command that makes what is missing."""
+    return f"make repro SUITE={name}"
+
+
+def read_records(root: Path, name: str, suite: Mapping[str, Any], measured: Iterable[str]) -> Records:
+    """What was recorded with every cell of the suite, by its folder; ResultsError if seeds had different settings.
+
+    What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go, and the
+    seeds of an environment have to go as far as each other.
+    """
+    records, first = Records(), dict[str, dict[str, Any]]()
+    for env, seed in product(suite["envs"], suite["seeds"]):
+        folder = root / "reports" / name / suite["scale"] / env / str(seed)
+        found = records[folder] = read_record(folder, ("scale", *PLACE, "settings", "runs", *measured), again(name))
+        if (other := first.setdefault(env, found))["settings"] != found["settings"]:
+            raise ResultsError(f"{folder}: other settings than those of the first seed on {env}: {again(name)}")
+        if (here := extent(found)) != extent(other):
+            raise ResultsError(
+                f"{folder} goes as far as {here} env steps, the first seed {extent(other)}: {again(name)}"
+            )
+    return records
+
+
+def extent(record: Mapping[str, Any]) -> str:
+    """How far a result goes: `300 of 600`, or `all`."""
+    return so_far(record["env_steps"], record[TOTAL]) if is_partial(record) else "all"
+
+
+def read_table(path: Path, columns: tuple[str, ...], missing: str) -> pd.DataFrame:
+    """The columns of a CSV; ResultsError if it is missing, with what to do then, or no such table."""
+    with reading(path, "a table of the suite", missing):
+        return pd.read_csv(path)[list(columns)]
+
+
+def cell_values(folder: Path, record: Mapping[str, Any], missing: str) -> pd.DataFrame:
+    """One row per method of a cell with its statistics of the returns, and the means of what training logged."""
+    evals = read_table(folder / "evals.csv", ("method", "env_steps", "return_mean"), missing)
+    rounds = read_table(folder / "rounds.csv", ("method", "number", "value"), missing)
+    scores = seeds_table(evals.assign(**{key: record[key] for key in PLACE}))
+    numbers = rounds.pivot(index="method", columns="number", values="value").reset_index()
+    return scores.merge(numbers, on="method", how="left")
+
+
+def runs_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per run: what its record says of commit, versions, hours and machine."""
+    rows = [
+        {"method": method, **{key: record[key] for key in ("scale", *PLACE)}, **made}
+        for record in records
+        for method, made in record["runs"].items()
+    ]
+    return pd.DataFrame(rows)

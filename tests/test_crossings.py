@@ -1,0 +1,160 @@
+"""The suite `crossings`: each method against uniform weights of the same loss and backbone, and what is said of it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline.config.params import load_params
+from pipeline.files import ROOT, write_file
+from pipeline.runs.folder import Cell
+from pipeline.suites.crossings import tables
+from pipeline.suites.crossings.cells import CROSSINGS, PRIMARY, resolved
+from pipeline.suites.crossings.figure import make as plot
+from pipeline.suites.crossings.page import HARMS, HELPS, OPEN, answer, left_out
+from pipeline.suites.crossings.page import PRIMARY as MEASURE
+from pipeline.suites.crossings.work import record
+from tom.settings.fields import SettingsError
+
+METHODS = ("mbpo", "tom", "ma", "tom_ma")
+SUITE = (
+    f"crossings:\n  scale: smoke\n  methods: [{', '.join(METHODS)}]\n  envs: [hopper]\n  seeds: [0, 1]\n"
+    "  scales: {smoke: {train: {probe_every_env_steps: 100, probe_rows: 60}}}\n\n"
+)
+
+
+def params_text(suite: str = SUITE) -> str:
+    text = (ROOT / "params.yaml").read_text().replace("tracking: wandb", "tracking: off", 1)
+    return re.sub(r"(?ms)^crossings:.*?(?=^evidence:)", suite, text)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds on Hopper at scale smoke, tables and figure."""
+    root = tmp_path_factory.mktemp("crossings")
+    for name in ("tom", "pipeline"):
+        (root / name).symlink_to(ROOT / name)
+    (root / "params.yaml").write_text(params_text())
+    for path, content in CROSSINGS.cell_files(load_params(root), root).items():
+        write_file(root / path, content)
+    for seed in (0, 1):
+        assert record(cell_of(root, seed), root) == f"smoke-crossings-hopper-s{seed}: recorded 4 runs"
+    tables.make(root)
+    plot(root)
+    return root
+
+
+def cell_of(root: Path, seed: int) -> Cell:
+    return CROSSINGS.read_cell("hopper", seed, "smoke", root)
+
+
+def test_runs_are_those_of_the_suites_own_settings(root: Path) -> None:
+    """The suite has the model tried on fresh rows, and the mean of that is recorded."""
+    assert MEASURE == PRIMARY
+    rounds = pd.read_csv(CROSSINGS.result_folder(cell_of(root, 1), root) / "rounds.csv")
+    for method in METHODS:
+        (probe,) = root.glob(f"runs/smoke-{method}-hopper-s1/*/probe.csv")
+        (found,) = rounds[(rounds["method"] == method) & (rounds["number"] == PRIMARY)]["value"]
+        assert found == pytest.approx(pd.read_csv(probe)["rmse"].mean())
+
+
+def test_each_is_measured_from_uniform_weights_with_its_loss(root: Path) -> None:
+    record_of = CROSSINGS.result_folder(cell_of(root, 0), root) / "provenance.json"
+    against = {method: parts["against"] for method, parts in json.loads(record_of.read_text())["crossings"].items()}
+    assert against == {"mbpo": "mbpo", "tom": "mbpo", "ma": "ma", "tom_ma": "ma"}
+    seeds, found = (pd.read_csv(root / f"reports/tables/crossings/{name}.csv") for name in ("seeds", "differences"))
+    assert list(found["method"].unique()) == ["tom", "tom_ma"]
+    values = seeds[seeds["statistic"] == PRIMARY].pivot(index="seed", columns="method", values="value")
+    (row,) = found[(found["method"] == "tom_ma") & (found["statistic"] == PRIMARY)].itertuples()
+    assert row.difference == pytest.approx((values["tom_ma"] - values["ma"]).mean())
+    shares = seeds[(seeds["statistic"] == "weights/ess") & seeds["method"].isin(["mbpo", "ma"])]
+    assert (shares["value"] == 1.0).all()
+    assert (root / "reports/figures/crossings/crossings.png").is_file()
+    text = (root / "reports/figures/crossings/crossings.txt").read_text()
+    assert text == f"{answer(found, 'hopper')}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("ma, tom_ma", "tom_ma", "tom_ma has no counterpart with uniform weights; add a method with loss model_advant"),
+        ("ma, tom_ma", "tom_mlp", "tom and tom_mlp have the same parts; take one of them out"),
+        ("ma, tom_ma", "tom_ensemble", "tom and tom_ensemble have the same parts"),
+        ("mbpo, tom, ma, tom_ma", "mbpo_official, tom", "tom and mbpo_official differ in backbone too"),
+        ("every_env_steps: 100", "every_env_steps: 0", "probe_every_env_steps=0, and .* valid example: 500, below"),
+    ],
+)
+def test_what_cannot_be_crossed_is_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in SUITE
+    (tmp_path / "params.yaml").write_text(params_text(SUITE.replace(old, new)))
+    with pytest.raises(SettingsError, match=words):
+        resolved(load_params(tmp_path), "hopper")
+
+
+def seeds_of(effects: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Values of weightings beside mbpo's on one environment, by the primary measure."""
+    count = len(next(iter(effects.values())))
+    base = np.linspace(1.0, 2.0, count)
+    values = {"mbpo": base} | {method: base + effect for method, effect in effects.items()}
+    parts = {"loss": "nll", "backbone": "mbpo", "against": "mbpo", "env": "hopper", "statistic": PRIMARY}
+    rows = [
+        {
+            "method": method,
+            "weighting": "uniform" if method == "mbpo" else method,
+            "seed": seed,
+            "value": value,
+            **parts,
+        }
+        for method, row in values.items()
+        for seed, value in enumerate(row)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_the_verdicts_by_hand() -> None:
+    """One clear gain, one clear loss, one of noise alone: scipy's t test, adjusted over the three."""
+    noise = np.random.default_rng(0).normal(0.0, 0.01, 6)
+    effects = {"tom": noise - 0.5, "pmac": noise + 0.5, "rama": noise - noise.mean() + 0.001}
+    table = tables.differences_table(seeds_of(effects)).set_index("method")
+    assert table["verdict"].to_dict() == {"tom": HELPS, "pmac": HARMS, "rama": OPEN}
+    p = [stats.ttest_1samp(effect, 0.0).pvalue for effect in effects.values()]
+    assert table["p"].to_numpy() == pytest.approx(p)
+    assert table.loc["rama", "p_adjusted"] == pytest.approx(p[2])  # the largest is as it was
+    assert table.loc["tom", "p_adjusted"] == pytest.approx(1.5 * max(p[:2]), rel=1.0)
+    said = answer(table.reset_index(), "hopper")
+    assert f"TOM: {HELPS} in 1 of 1" in said and f"RAMa: {OPEN} in 1 of 1" in said
+
+
+def test_noise_alone_is_seldom_called_a_difference() -> None:
+    """Of 300 families of four comparisons without a difference about one in twenty has a verdict."""
+    draws = np.random.default_rng(1).normal(size=(300, 4, 6))
+    families = (dict(zip("abcd", each, strict=True)) for each in draws)
+    wrong = sum((tables.differences_table(seeds_of(effects))["verdict"] != OPEN).any() for effects in families)
+    assert stats.binomtest(wrong, 300, 0.05).pvalue > 0.001
+
+
+def test_one_seed_has_no_interval_and_no_verdict_but_an_open_one() -> None:
+    (row,) = tables.differences_table(seeds_of({"tom": np.array([-0.5])})).itertuples()
+    assert row.difference == pytest.approx(-0.5) and pd.isna(row.low) and row.verdict == OPEN
+
+
+def test_what_was_not_run_is_named(root: Path, tmp_path: Path) -> None:
+    found = pd.read_csv(root / "reports/tables/crossings/differences.csv")
+    assert left_out(found) == "Every crossing was run."
+    other = found.assign(weighting="rama", backbone="maac")
+    there = pd.concat([found, other[other["loss"] == "nll"]])
+    assert left_out(there) == (
+        "Not run: RAMa with NLL, MBPO; RAMa with model advantage, MBPO; TOM with NLL, MAAC; "
+        "TOM, RAMa with model advantage, MAAC."
+    )
+    shutil.copytree(root / "reports", tmp_path / "reports")
+    shutil.copy(root / "params.yaml", tmp_path)
+    record_file = CROSSINGS.result_folder(cell_of(root, 1), tmp_path) / "provenance.json"
+    record_file.write_text(record_file.read_text().replace('"settings": "', '"settings": "0'))
+    with pytest.raises(ValueError, match="other settings than those of the first seed on hopper"):
+        tables.make(tmp_path)
