@@ -1,6 +1,7 @@
 """`python -m pipeline.report.page` writes reports/index.html: the report as one file that needs no network.
 
-Made from tables and figures alone: same files in, same bytes out. Pictures are embedded, runs are linked beside it.
+Made from tables and figures alone: same files in, same bytes out. Pictures, their data and the script that draws some
+of them anew are inside, so that it can be sent alone.
 """
 
 import re
@@ -19,7 +20,8 @@ from pipeline.analysis.stage import made
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.files import write_file
-from pipeline.report.pictures import PROTOCOL, drawn_as, pictures
+from pipeline.report import curves
+from pipeline.report.pictures import PROTOCOL, base64_of, drawn_as, pictures
 from pipeline.suites.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
 from pipeline.suites.returns.page import HEADINGS
 
@@ -72,7 +74,7 @@ def evidence(reports: Path, so_far: pd.DataFrame) -> dict[str, Any]:
     runs = pd.read_csv(tables / "runs.csv")
     return {
         "claims": list(verdicts(*read_tables(tables), so_far)),
-        "drawn": drawn_as(reports, "evidence/*", *PROTOCOL, named=True),
+        "drawn": drawn_as(reports, curves.charts(reports), "evidence/*", *PROTOCOL, named=True),
         "runs": [] if runs.empty else list(run_rows(runs)),
         "about": NOTHING if runs.empty else CLOCK,
         "caption": RUNS_CAPTION,
@@ -156,6 +158,8 @@ def render(root: Path) -> str:
         provenance=provenance(runs),
         reading_error=reading_error(reports / "paper" / "fig3_final.csv"),
         runs=rows_of(runs),
+        rule=base64_of((reports / "claims.yaml").read_bytes()),
+        script=curves.script(),
         spelled=spelled,
     )
 

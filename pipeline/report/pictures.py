@@ -1,10 +1,16 @@
 """The figures that the page shows: which there are, what each shows, and its picture."""
 
 import base64
-import struct
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
+from pipeline.report import curves
+
+COLOURS = 128  # of a picture on the page
 SHOWN = 0.7  # of a picture's pixels: they are drawn for print
 # Figures by folder and file name, `*` for all that a suite drew: (heading, what they show, table with their data).
 FIGURES = {
@@ -84,39 +90,58 @@ PROTOCOL = (  # the figures of the suite of evidence, which has a section of its
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as the page shows it; `data` is its PNG in base64."""
+    """A figure as the page shows it: PNG and table in base64, and the chart to draw in its place, if any, as JSON."""
 
     heading: str
     text: str
     alt: str
     table: str
-    file: str
+    csv: str
     data: str
     width: int
     height: int
+    chart: str
 
 
 def pictures(reports: Path) -> tuple[list[Picture], list[tuple[str, str]]]:
     """Every figure that was drawn, and of the others the heading with what it would need."""
-    drawn, absent = [], []
+    drawn, absent, charts = [], [], curves.charts(reports)
     for name, about in FIGURES.items():
-        made = drawn_as(reports, name, *about)
+        made = drawn_as(reports, charts, name, *about)
         drawn += made
         if not made:
             absent.append((about[0], "the suite has no figure here" if "*" in name else "no data at this scale"))
     return drawn, absent
 
 
-def drawn_as(reports: Path, name: str, heading: str, text: str, table: str, named: bool = False) -> list[Picture]:
-    """The figures of this name below reports/figures, in order, each with the text that was
-    drawn with it; their own names are in the headings if `named`."""
+def drawn_as(
+    reports: Path, charts: Mapping[str, str], name: str, heading: str, text: str, table: str, named: bool = False
+) -> list[Picture]:
+    """The figures of this name below reports/figures, in order, each with the text that was drawn with it.
+
+    Their own names are in the headings if `named`.
+    """
     found = []
     for path in sorted((reports / "figures").glob(f"{name}.png")):
-        content, vector = path.read_bytes(), path.with_suffix(".pdf").relative_to(reports).as_posix()
-        size = struct.unpack(">II", content[16:24])  # where a PNG has its width and height
-        width, height = (round(SHOWN * pixels) for pixels in size)
-        title, data = f"{heading}: {path.stem}" if named else heading, base64.b64encode(content).decode("ascii")
-        said = path.with_suffix(".txt")
+        title, said = f"{heading}: {path.stem}" if named else heading, path.with_suffix(".txt")
         whole = f"{text} {said.read_text(encoding='utf-8').strip()}" if said.is_file() else text
-        found.append(Picture(title, whole, f"{title}: {whole}", table, vector, data, width, height))
+        content, size = small(path)
+        width, height = (round(SHOWN * pixels) for pixels in size)
+        rows, chart = base64_of((reports / table).read_bytes()), charts.get(f"{path.parent.name}/{path.stem}", "")
+        alt = f"{title}: {whole}"
+        found.append(Picture(title, whole, alt, table, rows, base64_of(content), width, height, chart))
     return found
+
+
+def small(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """The PNG in COLOURS colours, which nobody sees and leaves a third of its bytes; and its size in pixels."""
+    with Image.open(path) as picture:
+        fewer = picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    content = io.BytesIO()
+    fewer.save(content, "PNG", optimize=True)
+    return content.getvalue(), fewer.size
+
+
+def base64_of(content: bytes) -> str:
+    """Bytes as they stand in a data: address."""
+    return base64.b64encode(content).decode("ascii")
