@@ -16,9 +16,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.files import write_file
+from pipeline.files import RESTORE, write_file
 from pipeline.report import dashboard
-from pipeline.runs.folder import FILES, provenance
+from pipeline.runs.folder import FILES, changed, provenance
 from pipeline.runs.in_wandb import PROJECT, description, settings
 from pipeline.runs.records import rows_so_far
 
@@ -47,12 +47,14 @@ class Recorded:
 
 
 def recorded(root: Path) -> list[Recorded]:
-    """Every run below reports/results; ValueError names a folder there that is none."""
+    """Every run below reports/results; ValueError names a folder there that is none, or a changed file."""
     found = []
     for folder in sorted(path for path in (root / "reports" / "results").glob("*/*/*/*") if path.is_dir()):
         made = provenance(folder)
         if not made:
             raise ValueError(f"{folder} is not a recorded run: it lacks one of {', '.join(FILES)}")
+        for name in sorted(changed(folder, made)):
+            raise ValueError(f"{folder / name} is not the file that was recorded: {RESTORE}")
         scale, method, env, seed = (made[key] for key in PLACE)
         found.append(Recorded(scale, method, env, seed, made["fingerprint"], folder))
     return found

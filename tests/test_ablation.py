@@ -24,7 +24,7 @@ from pipeline.suites.ablation.figure import make as plot
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
 from pipeline.suites.ablation.work import record
 from pipeline.verify import made_problems, suite_problems
-from tests.results_on_disk import contents
+from tests.results_on_disk import contents, seal
 from tests.test_road import small
 from tom.settings.fields import SettingsError
 
@@ -298,7 +298,13 @@ def edit(path: Path, **changes: str) -> None:
 
 
 def drop(path: Path, method: str) -> None:
-    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if method not in line))
+    rewrite(path, "".join(line for line in path.read_text().splitlines(keepends=True) if method not in line))
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Another text, and its record with it."""
+    path.write_text(text)
+    seal(path.parent)
 
 
 def retarget(root: Path) -> None:
@@ -309,7 +315,7 @@ def retarget(root: Path) -> None:
     ("spoil", "words"),
     [
         (lambda folder: (folder / "smoke/hopper/1/evals.csv").unlink(), "smoke/hopper/1/evals.csv is missing: make re"),
-        (lambda folder: (folder / "smoke/hopper/0/rounds.csv").write_text("a\n1\n"), "rounds.csv: not a table of the"),
+        (lambda folder: rewrite(folder / "smoke/hopper/0/rounds.csv", "a\n1\n"), "rounds.csv: not a table of the"),
         (lambda folder: (folder / "smoke/hopper/1/provenance.json").write_text("{}"), "not the record of a run"),
         (lambda folder: edit(folder / "smoke/hopper/1/provenance.json", settings="x"), "hopper/1: other settings than"),
         (lambda folder: retarget(folder.parents[1]), "is of tom and tom_other, not of tom and tom_kl"),
@@ -325,7 +331,7 @@ def retarget(root: Path) -> None:
             lambda folder: drop(folder / "road/weights.csv", "tom_other"),
             "tom_other, seed 0 is not in",
         ),
-        (lambda folder: (folder / "road/weights.csv").write_text("strength\n"), "road/weights.csv: not a table"),
+        (lambda folder: rewrite(folder / "road/weights.csv", "strength\n"), "road/weights.csv: not a table"),
     ],
 )
 def test_gaps_are_refused_by_name(copy: Path, spoil, words: str) -> None:  # type: ignore[no-untyped-def]
@@ -338,8 +344,16 @@ def test_gaps_are_refused_by_name(copy: Path, spoil, words: str) -> None:  # typ
 
 def test_a_number_that_is_not_finite_is_named(copy: Path) -> None:
     path = copy / "reports/ablation/smoke/hopper/1/rounds.csv"
-    path.write_text("\n".join([*path.read_text().splitlines()[:-1], "tom_other,model/bias_newest,nan"]) + "\n")
+    rewrite(path, "\n".join([*path.read_text().splitlines()[:-1], "tom_other,model/bias_newest,nan"]) + "\n")
     with pytest.raises(ResultsError, match="hopper, tom_other, seed 1: model/bias_newest is not finite"):
+        tables.make(copy)
+
+
+@pytest.mark.parametrize("name", ["smoke/hopper/1/rounds.csv", "smoke/hopper/0/evals.csv", "road/weights.csv"])
+def test_tables_are_not_made_of_a_file_that_was_changed(copy: Path, name: str) -> None:
+    path = copy / "reports/ablation" / name
+    path.write_text(path.read_text().replace("1", "2", 1))
+    with pytest.raises(ResultsError, match=f"{name} is not the file that was recorded: bring it back"):
         tables.make(copy)
 
 

@@ -17,6 +17,7 @@ from pipeline.analysis import stats
 from pipeline.analysis.extent import TOTAL as ALL_STEPS
 from pipeline.analysis.extent import is_partial, so_far
 from pipeline.analysis.results import ResultsError, read_record, reading
+from pipeline.analysis.results import read_table as read_recorded
 from pipeline.analysis.runs import seeds_table as seeds_of_runs
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
@@ -46,8 +47,9 @@ def read_suite(root: Path) -> dict[str, Any]:
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The columns of a CSV; ResultsError if it is missing or no such table."""
-    with reading(path, "a table of the suite", AGAIN):
-        return pd.read_csv(path)[list(columns)]
+    table = read_recorded(path, kind := "a table of the suite", AGAIN)
+    with reading(path, kind):
+        return table[list(columns)]
 
 
 def read_records(root: Path, suite: dict[str, Any]) -> dict[Path, dict[str, Any]]:
