@@ -21,7 +21,7 @@ from pipeline.suites.ablation import road, tables
 from pipeline.suites.ablation.cells import ABLATION, resolved, road_jobs, switches
 from pipeline.suites.ablation.figure import CLEAR, UNCLEAR, draw
 from pipeline.suites.ablation.figure import make as plot
-from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
+from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, chance, is_clear, labels
 from pipeline.suites.ablation.work import record
 from pipeline.verify import made_problems, suite_problems
 from tests.results_on_disk import contents, seal
@@ -254,7 +254,24 @@ def test_a_switch_of_the_stand_in_is_measured_from_it_and_the_stand_in_is_no_swi
     assert differences["tom_mlp_b"] == pytest.approx(7.0)
     assert differences["tom_mlp"] == pytest.approx(60.0)
     assert differences[TOTAL] == pytest.approx(own.mean() + 7.0)
-    assert labels(table.iloc[1:])[:3] == ["a = 1", "b = 2 (tom_mlp)", "tom_mlp"]
+    assert labels(table.iloc[1:])[:3] == ["a = 1", "b = 2 (TOM MLP)", "TOM MLP"]
+
+
+def test_findings_are_told_from_what_chance_alone_would_colour() -> None:
+    """Twenty switches that do nothing and one that does, five seeds: two of the twenty leave out 0, and are grey."""
+    noise = np.random.default_rng(2)
+    effects = {f"tom_{number}": noise.normal(0.0, 1.0, 5) for number in range(20)}
+    effects |= {"tom_works": noise.normal(9.0, 1.0, 5), "tom_official": noise.normal(9.0, 1.0, 5)}
+    switches = {method: f"x.{method}=1" for method in effects if method != "tom_official"}
+    table = tables.attribution_table(seeds_of(effects, np.zeros(5)), *changes(**switches))
+    alone = table[(table["low"] > 0) | (table["high"] < 0)]["method"]
+    assert [row["method"] for _, row in table.iterrows() if is_clear(row)] == ["tom_works", "tom_official"]
+    assert len(set(alone) - {TOTAL}) == 4  # the sum of all is no test
+    assert chance(table) == (
+        "Of 22 intervals 4 leave out 0, where chance alone would have 1 do so; 2 are findings at a false discovery "
+        "rate of 5 % (Benjamini and Hochberg)."
+    )
+    assert chance(table.assign(p=np.nan)) == "One seed: no interval, and no finding."
 
 
 def test_without_a_gap_there_is_nothing_to_share() -> None:
