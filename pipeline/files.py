@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+RESTORE = "bring it back with `git checkout`, or with `tom repro` where runs/ has the run"  # a file that was changed
 GIT_COMMIT = "TOM_GIT_COMMIT"  # in the environment
 
 
@@ -83,3 +84,8 @@ def sha256(path: Path) -> str:
     """The hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def altered(folder: Path, digests: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """Which files of a folder are missing, or not those whose SHA-256 was written down by name."""
+    return [name for name in names if not (folder / name).is_file() or sha256(folder / name) != digests.get(name)]

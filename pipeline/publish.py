@@ -16,10 +16,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.files import write_file
+from pipeline.files import RESTORE, write_file
 from pipeline.report import dashboard
-from pipeline.runs.folder import FILES, provenance
-from pipeline.runs.in_wandb import PROJECT, description, settings
+from pipeline.runs.folder import FILES, changed, provenance
+from pipeline.runs.in_wandb import PROJECT, description, mode, quieten, settings
 from pipeline.runs.records import rows_so_far
 
 SPECIFICATION = Path("runs") / "publish" / "report.json"
@@ -47,12 +47,14 @@ class Recorded:
 
 
 def recorded(root: Path) -> list[Recorded]:
-    """Every run below reports/results; ValueError names a folder there that is none."""
+    """Every run below reports/results; ValueError names a folder there that is none, or a changed file."""
     found = []
     for folder in sorted(path for path in (root / "reports" / "results").glob("*/*/*/*") if path.is_dir()):
         made = provenance(folder)
         if not made:
             raise ValueError(f"{folder} is not a recorded run: it lacks one of {', '.join(FILES)}")
+        for name in sorted(changed(folder, made)):
+            raise ValueError(f"{folder / name} is not the file that was recorded: {RESTORE}")
         scale, method, env, seed = (made[key] for key in PLACE)
         found.append(Recorded(scale, method, env, seed, made["fingerprint"], folder))
     return found
@@ -94,16 +96,10 @@ def save_report(api: Any, root: Path, entity: str, project: str) -> str:
     return str(report.url)
 
 
-def has_account() -> bool:
-    """Whether W&B finds a key, without asking for one."""
-    import wandb
-
-    return bool(wandb.login(prompt=False, verify=False))
-
-
-def without_account(runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
+def offline(said: str, runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
     """Writes the report's specification, unless it is a dry run, and says what to do."""
-    print(f"no W&B account here: {len(runs)} recorded runs and the report would be uploaded after `wandb login`")
+    why = f"WANDB_MODE={said}" if "WANDB_MODE" in os.environ else "no W&B account here"
+    print(f"{why}: {len(runs)} recorded runs and the report would be uploaded after `wandb login`")
     if dry_run:
         return 0
     target = root / SPECIFICATION
@@ -118,8 +114,8 @@ def without_account(runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
 def publish(root: Path, dry_run: bool) -> int:
     """Does it, or lists what it would do; exit status."""
     runs = recorded(root)
-    if not has_account():
-        return without_account(runs, root, dry_run)
+    if (said := mode()) != "online":
+        return offline(said, runs, root, dry_run)
     import wandb
 
     api = wandb.Api(timeout=TIMEOUT_S)
@@ -139,8 +135,7 @@ def publish(root: Path, dry_run: bool) -> int:
 
 def published(root: Path, dry_run: bool) -> int:
     """The same, with W&B told to be quiet; RuntimeError with one line if it or a file refused."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
+    quieten()
     try:
         return publish(root, dry_run)
     except Exception as error:  # wandb raises many kinds, its own and the network's

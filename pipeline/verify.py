@@ -18,7 +18,7 @@ from pipeline.checks.rerun import rerun
 from pipeline.config.compose import SCIENCE
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line
-from pipeline.files import ROOT, sha256
+from pipeline.files import ROOT, altered
 from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files_of, provenance, state
 from pipeline.runs.records import PROBE
 from pipeline.suites.ablation.tables import ROAD_FOLDER
@@ -78,7 +78,7 @@ def suite_problems(root: Path) -> Iterator[str]:
     for folder in sorted(path for path in [*found, root / ROAD_FOLDER] if path.is_dir()):
         try:
             manifest = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["sha256"]
-            changed = [name for name, digest in manifest.items() if sha256(folder / name) != digest]
+            changed = altered(folder, manifest, manifest)
         except UNREADABLE as error:
             yield f"{folder.relative_to(root)}: not a result of the suite ({one_line(error).replace(f'{root}/', '')})"
             continue
@@ -116,9 +116,8 @@ def _changed(folder: Path, manifest: Any) -> Iterator[str]:
     if not isinstance(manifest, dict):
         yield f"{PROVENANCE}: has no SHA-256 manifest"
         return
-    for name in sorted({*files_of(folder), *manifest} - {PROVENANCE}):
-        if name not in files_of(folder) or manifest.get(name) != sha256(folder / name):
-            yield f"{name}: not the file in the manifest of {PROVENANCE}"
+    for name in altered(folder, manifest, sorted({*files_of(folder), *manifest} - {PROVENANCE})):
+        yield f"{name}: not the file in the manifest of {PROVENANCE}"
 
 
 def _misplaced(

@@ -16,7 +16,7 @@ from pipeline.analysis.results import ResultsError
 from pipeline.claims.claim import Claim, Needs, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, heights, spans
-from pipeline.claims.table import claims_table, markdown
+from pipeline.claims.table import claims_table, markdown, metrics
 from pipeline.claims.table import make as write
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, decide, holds, judge
 
@@ -220,6 +220,19 @@ def test_same_tables_same_bytes(copy: Path) -> None:
     assert {path.name: path.read_bytes() for path in write(copy).iterdir()} == first
     assert {"claims.csv", "by_env.csv", "claims.md", "metrics.json"} == set(first)
     assert b"nan" not in first["claims.md"].lower()
+
+
+def test_metrics_are_named_by_what_may_be_compared() -> None:
+    """Another scale, or runs that go less far, are other metrics; what the figures show depends on neither."""
+    table = pd.DataFrame({"check": [False, False, True], "verdict": [SUPPORTED, NOT_RUN, CONTRADICTED]})
+    seeds = pd.DataFrame({"scale": "quick", "method": "tom", "env": "hopper", "seed": [0, 1], "final": [1.0, 2.5]})
+    final = {"final_return": {"tom": {"hopper": 1.8}}}
+    claims = {"claims": {SUPPORTED: 1, CONTRADICTED: 0, INCONCLUSIVE: 0, "not_run": 1}}
+    figures = {"checks_of_figures": {SUPPORTED: 0, CONTRADICTED: 1}}
+    assert metrics(table, seeds) == {**figures, "quick": {**claims, **final}}
+    assert metrics(table, seeds.assign(scale="smoke")).keys() == {*figures, "smoke"}
+    short = seeds.assign(env_steps=3_000, total_env_steps=6_500)
+    assert metrics(table, short).keys() == {*figures, "quick (hopper 3,000 of 6,500)"}
 
 
 def test_a_gap_in_a_table_is_refused_by_name(copy: Path) -> None:

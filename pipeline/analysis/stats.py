@@ -29,6 +29,28 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float 
     return mean, mean - half, mean + half
 
 
+def mean_test(values: ArrayLike) -> float | None:
+    """Two-sided p of the t test that the mean of independent values is 0; None for one value, and where all are 0."""
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size < 2 or not sample.any():
+        return None
+    if np.ptp(sample) == 0.0:
+        return 0.0
+    return float(stats.ttest_1samp(sample, 0.0).pvalue)
+
+
+def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+    """The p values of a family, adjusted so that those below a level have a false discovery rate of at most that level.
+
+    By Benjamini and Hochberg (1995): of what is called a finding, such a share is none. It is exact for independent
+    tests, and no less where they depend on each other positively, as differences from a common base do (Benjamini and
+    Yekutieli, 2001). What is None is no test, and stays None.
+    """
+    tests = [p for p in p_values if p is not None]
+    found = iter(stats.false_discovery_control(tests) if tests else [])
+    return [None if p is None else float(next(found)) for p in p_values]
+
+
 def ratio_interval(
     values: ArrayLike, reference: ArrayLike, level: float = 0.95
 ) -> tuple[float, float | None, float | None]:

@@ -6,12 +6,13 @@ The rule is written in reports/claims.yaml, before the results. Same tables in, 
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.extent import at_scale
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import table_lines, write_tables
 from pipeline.claims.claim import Claim, read_claims
@@ -121,16 +122,23 @@ def value(row: Any, number: float) -> str:
     return f"{number:.0f} of {row.envs} envs" if row.envs > 1 else f"{number:.4g}"
 
 
-def metrics(table: pd.DataFrame, returns: pd.DataFrame) -> dict[str, object]:
-    """A few numbers for `dvc metrics`: how many claims have which verdict, and each method's final return."""
-    found: dict[str, dict[str, object]] = {}
-    for kind, rows in (("claims", table[~table["check"]]), ("checks_of_figures", table[table["check"]])):
-        shown = VERDICTS if kind == "claims" else (SUPPORTED, CONTRADICTED)
-        found[kind] = {KEYS.get(verdict, verdict): int((rows["verdict"] == verdict).sum()) for verdict in shown}
+def metrics(table: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, object]:
+    """A few numbers for `dvc metrics`: how many claims have which verdict, and each method's mean final return.
+
+    What depends on the runs lies below their scale and how far they go, so that only like is compared with like.
+    """
     final: dict[str, dict[str, float]] = {}
-    for row in returns.itertuples():
-        final.setdefault(str(row.method), {})[str(row.env)] = round(float(row.final_mean), 1)
-    return {**found, "final_return": final}
+    for (method, env), runs in seeds.groupby(["method", "env"], sort=False)["final"]:
+        final.setdefault(method, {})[env] = round(float(runs.mean()), 1)
+    checks, claims = table[table["check"]], table[~table["check"]]
+    return {
+        "checks_of_figures": _counts(checks, (SUPPORTED, CONTRADICTED)),
+        at_scale(str(seeds["scale"].iloc[0]), seeds): {"claims": _counts(claims, VERDICTS), "final_return": final},
+    }
+
+
+def _counts(rows: pd.DataFrame, verdicts: Iterable[str]) -> dict[str, int]:
+    return {KEYS.get(verdict, verdict): int((rows["verdict"] == verdict).sum()) for verdict in verdicts}
 
 
 def make(root: Path) -> Path:
@@ -140,10 +148,10 @@ def make(root: Path) -> Path:
     ours, published = read_ours(root), read_published(root)
     verdicts = [judge(claim, ours, published, root) for claim in claims]
     table, target = claims_table(verdicts, published), reports / "tables" / "claims"
-    returns = pd.read_csv(reports / "tables" / "returns" / "returns.csv")
+    seeds = pd.read_csv(reports / "tables" / "returns" / "seeds.csv")
     texts = {
         "claims.md": "\n".join(markdown(table)) + "\n",
-        "metrics.json": json.dumps(metrics(table, returns), indent=1) + "\n",
+        "metrics.json": json.dumps(metrics(table, seeds), indent=1) + "\n",
     }
     return write_tables(target, {"claims": table, "by_env": by_env_table(verdicts)}, texts)
 

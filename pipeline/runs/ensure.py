@@ -13,7 +13,7 @@ from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.files import ROOT
 from pipeline.runs.batch import Batch, Clocks, Run
 from pipeline.runs.fence import Fence
-from pipeline.runs.folder import Cell, Refused, State, beside, provenance, state
+from pipeline.runs.folder import Cell, Refused, State, beside, provenance, refuse_altered, state
 from pipeline.runs.interruptions import Interruptions
 from pipeline.runs.partial import locked, new_run
 from pipeline.runs.provenance import machine, names_of, other_machine, segments_of, write_provenance
@@ -106,9 +106,10 @@ def _train_those_that_can(jobs: Sequence[Job], options: Options) -> dict[Path, s
 
 
 def refuse_foreign(folder: Path, cell: Cell) -> None:
-    """Raises Refused if the folder is neither free nor a finished run of this cell."""
+    """Raises Refused if the folder is neither free nor a finished run of this cell, as it was written."""
     if (folder.exists() and not folder.is_dir()) or state(folder, cell) is State.FOREIGN:
         raise Refused(f"{shown(folder)} holds something that is not a run with these values; give an empty run_dir")
+    refuse_altered(folder, cell)
 
 
 def shown(path: Path) -> str:

@@ -23,7 +23,7 @@ from pipeline.config.digests import source_digest
 from pipeline.config.params import SUITES, Params, Suite, load_params
 from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.batches import Batch, until_of
-from pipeline.files import ROOT, replaced_folder, sha256, write_json
+from pipeline.files import ROOT, altered, replaced_folder, sha256, write_json
 from pipeline.runs.answers import answered
 from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of, run_folder
 from pipeline.runs.interruptions import die_with_parent
@@ -141,9 +141,8 @@ class SuiteKind:
         try:
             found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             same = found["fingerprint"] == cell.fingerprint and cell.source_digest in code_of(found)
-            whole = all(sha256(folder / name) == found["sha256"][name] for name in self.files)
-            return same and whole and not is_short(found, cell.until)
-        except (OSError, ValueError, KeyError, TypeError):
+            return same and not altered(folder, found["sha256"], self.files) and not is_short(found, cell.until)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
     @contextmanager

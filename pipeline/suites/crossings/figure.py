@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import KNOWN, spelled
+from pipeline.analysis.looks import KNOWN, place_of, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import caption, panels, styled, write_figures
 from pipeline.suites.crossings.page import PRIMARY, STATISTICS, answer, pair_of
@@ -31,7 +31,7 @@ def draw(differences: pd.DataFrame) -> Figure:
         heading, _, less_is_better = STATISTICS[statistic]
         better = "" if less_is_better is None else f" (better: {'left' if less_is_better else 'right'})"
         _panel(ax, rows, labelled=place % len(SHOWN) == 0)
-        ax.set_title(f"{spelled(env)}\n{heading}", fontsize="small")
+        ax.set_title(f"{place_of(env)}\n{heading}", fontsize="small")
         ax.set_xlabel(f"less that of uniform weights{better}", fontsize="small")
     seeds = differences["n_seeds"].min()
     caption(figure, f"bar: 95 % t interval, paired by seed, {seeds} seeds; in colour where it leaves out 0")

@@ -5,7 +5,7 @@ from itertools import product
 
 import pandas as pd
 
-from pipeline.analysis.looks import spelled
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.tables import table_lines
 
 ALPHA = 0.05  # of the false discovery rate among the comparisons by the primary measure
@@ -40,7 +40,7 @@ def answer(differences: pd.DataFrame, env: str) -> str:
         counts = crossed["verdict"].value_counts()
         words = [f"{name} in {counts[name]}" for name in (HELPS, HARMS, OPEN) if name in counts]
         said.append(f"{spelled(str(weighting))}: {', '.join(words)} of {len(crossed)} crossings")
-    return f"{spelled(env)}, is the model better or worse than with uniform weights? {'; '.join(said)}."
+    return f"{place_of(env)}, is the model better or worse than with uniform weights? {'; '.join(said)}."
 
 
 def left_out(differences: pd.DataFrame) -> str:
@@ -63,7 +63,7 @@ def markdown(differences: pd.DataFrame) -> str:
         lines += [answer(differences, str(env)), ""]
         for statistic, table in rows.groupby("statistic", sort=False):
             heading, digits, _ = STATISTICS[str(statistic)]
-            lines += [f"## {spelled(str(env))}: {heading}", "", *table_lines(head, _rows(table, digits), "llrrl"), ""]
+            lines += [f"## {place_of(str(env))}: {heading}", "", *table_lines(head, _rows(table, digits), "llrrl"), ""]
     seeds = differences["n_seeds"].min()
     lines += [left_out(differences), f"Brackets: 95 % t interval, paired by seed, {seeds} seeds."]
     return "\n".join(lines) + "\n"

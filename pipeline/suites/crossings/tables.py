@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats as tests
 
 from pipeline.analysis import stats
 from pipeline.analysis.results import ResultsError
@@ -56,8 +55,8 @@ def differences_table(seeds: pd.DataFrame) -> pd.DataFrame:
         for method in [method for method in order if parts["against"][method] != method]:
             plain = values[parts["against"][method]]
             difference = values[method] - plain
-            p = tests.ttest_1samp(difference, 0.0).pvalue if len(values) > 1 else None
-            numbers = (len(values), values[method].mean(), plain.mean(), *stats.mean_interval(difference), p)
+            tested = (*stats.mean_interval(difference), stats.mean_test(difference))
+            numbers = (len(values), values[method].mean(), plain.mean(), *tested)
             rows.append((env, statistic, method, *parts.loc[method, AXES], *numbers))
     columns = ["env", "statistic", "method", *AXES, "n_seeds", "value", "uniform", "difference", "low", "high", "p"]
     return judged(pd.DataFrame(rows, columns=columns).sort_values("statistic", key=_place, kind="stable"))
@@ -65,11 +64,11 @@ def differences_table(seeds: pd.DataFrame) -> pd.DataFrame:
 
 def judged(table: pd.DataFrame) -> pd.DataFrame:
     """The differences with the columns `p_adjusted` and `verdict`, which are empty beside the primary measure."""
-    table = table.assign(p_adjusted=np.nan, verdict=None)
+    table = table.assign(p_adjusted=None, verdict=None)
     primary = table["statistic"] == PRIMARY
-    for _, rows in table[primary & table["p"].notna()].groupby("env"):
-        table.loc[rows.index, "p_adjusted"] = tests.false_discovery_control(rows["p"].astype(float))
-    clear = table["p_adjusted"] <= ALPHA
+    for _, rows in table[primary].groupby("env"):
+        table.loc[rows.index, "p_adjusted"] = stats.adjusted([None if pd.isna(p) else p for p in rows["p"]])
+    clear = table["p_adjusted"].astype(float) <= ALPHA
     table.loc[primary, "verdict"] = OPEN
     table.loc[primary & clear, "verdict"] = np.where(table.loc[primary & clear, "difference"] < 0, HELPS, HARMS)
     return table.reset_index(drop=True)
