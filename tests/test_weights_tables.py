@@ -63,7 +63,7 @@ def test_statistics_of_values_in_order() -> None:
     assert spearman([1.0, 3.0, 2.0, 4.0]) == pytest.approx(1 - 6 * 2 / (4 * 15))  # 1 - 6 sum d^2 / (n (n^2 - 1))
     assert share_falling([1.0, 3.0, 2.0, 2.0]) == pytest.approx(1 / 3)
     assert interval_of_mean([4.0]) == (4.0, None, None)
-    rows = [[1.0, 2.0, 9.0], [1.0, 6.0, 3.0], [1.0, 2.0, 9.0]]  # their mean rises, as the first does; the second falls at the end
+    rows = [[1.0, 2.0, 9.0], [1.0, 6.0, 3.0], [1.0, 2.0, 9.0]]  # their mean rises, the second falls at the end
     assert interval_of_mean(rows, spearman) == (1.0, 0.5, 1.0)
     assert interval_of_mean([1.0, 3.0, 5.0]) == (3.0, 1.0, 5.0)  # one in 27 resamples is [1, 1, 1]
     assert interval_of_mean([1.0, 3.0]) == (2.0, None, None)
