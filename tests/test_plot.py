@@ -44,7 +44,7 @@ def test_one_panel_per_environment_with_published_spelling(tmp_path: Path) -> No
 
 def test_one_environment_has_no_aggregate_panel(tmp_path: Path) -> None:
     write_results(tmp_path, envs=("cartpole",))
-    assert [ax.get_title() for ax in panels(tmp_path)] == ["cartpole"]
+    assert [ax.get_title() for ax in panels(tmp_path)] == ["Cartpole"]
 
 
 def test_every_seed_thin_and_the_mean_thick(tmp_path: Path) -> None:
