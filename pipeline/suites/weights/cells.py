@@ -75,7 +75,9 @@ def _changed(params: Params, suite: Suite, method: str, env: str) -> dict[str, A
     }
 
 
-SUITE = WEIGHTS = SuiteKind("weights", ("scale", *GRID), (CHUNKS, NUMBERS, RETURNS), resolved, sources)
+SUITE = WEIGHTS = SuiteKind(
+    "weights", ("scale", *GRID), (CHUNKS, NUMBERS, RETURNS), resolved, sources, collects=collector
+)
 
 if __name__ == "__main__":
     sys.exit(configure(WEIGHTS))
