@@ -202,6 +202,15 @@ def plan(
     return planned_for(runs, chosen) if runs else planned(scale, until, chosen)
 
 
+@command(tom, "tom study mine")
+@click.argument("name")
+def study(name: str) -> str:
+    """Make studies/NAME, where experiments of one's own are recorded."""
+    from pipeline.study import study as made
+
+    return made(name)
+
+
 @command(tom, "tom compare mbpo tom --statistic final")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")

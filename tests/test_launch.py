@@ -79,7 +79,7 @@ def test_the_engine_says_which_device_cells_have(
 def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GIT_COMMIT, "c0ffee")
     assert commit() == environment()[GIT_COMMIT] != "c0ffee", "what is checked out is known better here"
-    monkeypatch.setattr("pipeline.files.ROOT", tmp_path)
+    monkeypatch.setattr("pipeline.files.CODE", tmp_path)
     assert commit() == environment()[GIT_COMMIT] == "c0ffee"
     monkeypatch.setenv(GIT_COMMIT, "")
     assert commit() is None
