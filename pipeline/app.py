@@ -204,11 +204,12 @@ def plan(
 
 @command(tom, "tom study mine")
 @click.argument("name")
-def study(name: str) -> str:
+@click.option("--anew", is_flag=True, help="Without the results of the grid: all of it is to be trained.")
+def study(name: str, anew: bool) -> str:
     """Make studies/NAME, where experiments of one's own are recorded."""
     from pipeline.study import study as made
 
-    return made(name)
+    return made(name, anew)
 
 
 @command(tom, "tom compare mbpo tom --statistic final")
@@ -252,12 +253,14 @@ def publish(dry_run: bool) -> int:
 
 @command(tom, "tom verify --rerun 2")
 @click.option("--rerun", type=click.IntRange(0), default=0, metavar="N", help="Train N results again, to the byte.")
+@click.option("--against", type=FOLDER, metavar="FOLDER", help="Only compare results with a study's, to the byte.")
 @JOBS
-def verify(rerun: int, jobs: int) -> int:
+def verify(rerun: int, against: Path | None, jobs: int) -> int:
     """Check that results are as recorded, and that tables and figures follow from them."""
-    from pipeline.verify import verified
+    from pipeline.files import ROOT
+    from pipeline.verify import compared, verified
 
-    return verified(rerun, jobs)
+    return compared(ROOT, against) if against else verified(rerun, jobs)
 
 
 @command(tom, "tom accept --base HEAD~1")

@@ -23,6 +23,8 @@ from pipeline.suites.returns.work import NO_TRAINING
 from pipeline.suites.suite import Launched, kinds
 from tom.settings.fields import SettingsError
 
+ANEW = " (make repro FRESH=1 trains the grid anew in studies/fresh and compares)"
+
 
 def reproduce(suite: str, scale: str | None, until: str | None, engine: Engine, wait: bool, cancel: bool) -> int:
     """Launches the suite with this name, or the grid; writes scale and until into params.yaml first. The exit code."""
@@ -74,6 +76,8 @@ def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, c
         return 0
     tasks = longest_first(tasks) if suite.trains_runs else tasks
     print(told(suite, params, [run for each in needed for run in each], stale, tasks, engine), flush=True)
+    if not any(missing):
+        print(f"recorded results of all {len(cells)} found; nothing to train{'' if suite.name else ANEW}", flush=True)
     if not wait:
         engine.leave(tasks)
         print("left to themselves; the same command without --no-wait waits for them and records")

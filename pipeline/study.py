@@ -5,34 +5,31 @@ So the published record stays as it is, to the byte, and a run that both ask for
 """
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.config.refusals import check_name
 from pipeline.files import CODE, replaced_folder
 from tom.settings.fields import SettingsError
 
+DVC = (".dvcignore", ".dvc/.gitignore", ".dvc/config", ".dvc/plots")
 SHARED = ("tom", "pipeline", "runs", "engines.yaml", "dvc.yaml", "suites/*/dvc.yaml")
-OWN = (
-    "params.yaml",
-    "dvc.lock",
-    "suites/*/dvc.lock",
-    ".dvcignore",
-    ".dvc/.gitignore",
-    ".dvc/config",
-    ".dvc/plots",
-    "reports",
-)
+OWN = ("params.yaml", "dvc.lock", "suites/*/dvc.lock", "reports", *DVC)
 OUT_OF_GIT = "[core]\n    no_scm = true\n"  # as studies/ is in .gitignore
 
 
-def study(name: str, project: Path = CODE) -> str:
-    """Makes studies/<name>, which begins as a copy of what is recorded; returns what to do there."""
+def study(name: str, anew: bool = False, project: Path = CODE) -> str:
+    """Makes studies/<name>, which begins as a copy of what is recorded; returns what to do there.
+
+    With `anew` nothing of the grid is taken for trained: the study has no results of it and a runs/ of its own.
+    """
     folder = project / "studies" / check_name(name, "study")
     if folder.exists():
         raise SettingsError(f"study={name} is there; nearest valid choice: cd {folder.relative_to(project)}")
     (project / "runs").mkdir(exist_ok=True)
+    shared = [name for name in SHARED if not (anew and name == "runs")]
     with replaced_folder(folder) as fresh:
-        for path, target in _each(SHARED, project, fresh):
+        for path, target in _each(shared, project, fresh):
             up = Path(*[".."] * len(target.parent.relative_to(project).parts))
             target.symlink_to(up / path.relative_to(project))
         for path, target in _each(OWN, project, fresh):
@@ -40,6 +37,8 @@ def study(name: str, project: Path = CODE) -> str:
                 shutil.copytree(path, target, ignore=shutil.ignore_patterns("*.partial", "*.tmp"))
             else:
                 shutil.copyfile(path, target)
+        if anew:
+            shutil.rmtree(fresh / "reports/results", ignore_errors=True)
         (fresh / ".dvc/config.local").write_text(OUT_OF_GIT, encoding="utf-8")
     return (
         f"{folder.relative_to(project)} begins as a copy of what is recorded here\n"
@@ -47,7 +46,7 @@ def study(name: str, project: Path = CODE) -> str:
     )
 
 
-def _each(patterns: tuple[str, ...], project: Path, fresh: Path) -> list[tuple[Path, Path]]:
+def _each(patterns: Iterable[str], project: Path, fresh: Path) -> list[tuple[Path, Path]]:
     """Where each thing is in the project, and where in the study, whose folder for it is made."""
     found = [path for pattern in patterns for path in sorted(project.glob(pattern))]
     pairs = [(path, fresh / path.relative_to(project)) for path in found]

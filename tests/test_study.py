@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipeline.files import ROOT
 from pipeline.study import study
+from pipeline.verify import compared
+from tests.commands import complaint, typed
 from tests.results_on_disk import contents
 from tom.settings.fields import SettingsError
 
@@ -35,7 +38,7 @@ def done_in(folder: Path, project: Path, *words: str) -> str:
 
 
 def test_what_is_done_in_a_study_stays_there(project: Path) -> None:
-    said = study("mine", project)
+    said = study("mine", project=project)
     mine = project / "studies/mine"
     assert said.splitlines()[1].startswith("next: cd studies/mine, edit params.yaml, tom repro")
     before = contents(project / "reports") | contents(project / "suites")
@@ -52,10 +55,34 @@ def test_what_is_done_in_a_study_stays_there(project: Path) -> None:
     assert done_in(project, project, "-c", where) == str(project)
 
 
+def test_all_of_the_grid_is_to_be_trained_in_one_that_begins_anew(project: Path) -> None:
+    study("fresh", anew=True, project=project)
+    fresh = project / "studies/fresh"
+    assert not (fresh / "reports/results").exists() and not (fresh / "runs").exists()
+    assert (fresh / "tom").is_symlink() and (project / "reports/results/one.csv").is_file()
+
+
+def test_results_of_a_study_are_compared_with_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = Path("reports/results/quick/tom")
+    for name in ("hopper/0", "hopper/1", "halfcheetah/0"):
+        shutil.copytree(ROOT / results / name, tmp_path / results / name)
+    assert compared(ROOT, tmp_path) == 0
+    assert capsys.readouterr().out == f"3 results in {tmp_path}, 3 of them recorded here: 3 have the same bytes\n"
+    path = tmp_path / results / "hopper/1/evals.csv"
+    table = pd.read_csv(path)
+    path.write_text(table.assign(return_mean=table["return_mean"] + 2).to_csv(index=False))
+    assert compared(ROOT, tmp_path) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("hopper/1/evals.csv: not what training again gives")
+    assert said[1] == f"{results}/hopper/1: return_mean by up to 2"
+    assert said[2].endswith("3 of them recorded here: 2 have the same bytes")
+    assert "has no finished run below reports/results" in complaint(typed("verify", "--against", tmp_path / "other"))
+
+
 def test_a_study_is_made_once_and_its_name_is_one(project: Path) -> None:
-    study("mine", project)
+    study("mine", project=project)
     with pytest.raises(SettingsError, match="study=mine is there; nearest valid choice: cd studies/mine"):
-        study("mine", project)
+        study("mine", project=project)
     with pytest.raises(SettingsError, match="nearest valid choice: my_study"):
-        study("my study", project)
+        study("my study", project=project)
     assert [path.name for path in (project / "studies").iterdir()] == ["mine"]
