@@ -291,6 +291,17 @@ def evidence(status: bool, jobs: int | None, engine: str | None, options: tuple[
     return begun(chosen)
 
 
+@command(tom, "tom clean --dry-run")
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.option("--dry-run", is_flag=True, help="Say what is there, remove nothing.")
+@click.option("--yes", is_flag=True, help="Remove all of it, or of KIND, without asking.")
+def clean(kinds: tuple[str, ...], dry_run: bool, yes: bool) -> str:
+    """Remove what runs left behind: locks, checkpoints, mirrors, partial, datasets. Asks for each; lets runs go on."""
+    from pipeline.clean import cleaned
+
+    return cleaned(kinds, dry_run, lambda question: yes or click.confirm(question))
+
+
 @tom.group(cls=InOrder, context_settings=SETTINGS)
 def dataset() -> None:
     """Data sets: SAC's replay in order, and its policy."""
