@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+CODE = Path(__file__).resolve().parents[1]
+
+
+def _root() -> Path:
+    """The study in which a command is run, whose code is a link to this (pipeline/study.py); else where the code is."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "pipeline").resolve() == CODE / "pipeline":
+            return folder
+    return CODE
+
+
+ROOT = _root()
 RESTORE = "bring it back with `git checkout`, or with `tom repro` where runs/ has the run"  # a file that was changed
 GIT_COMMIT = "TOM_GIT_COMMIT"  # in the environment
 
@@ -25,9 +36,9 @@ def here() -> Path:
 
 def commit() -> str | None:
     """The commit that is checked out; outside git the one that came along in the environment, if any."""
-    if not (ROOT / ".git").exists():
+    if not (CODE / ".git").exists():
         return os.environ.get(GIT_COMMIT) or None
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CODE, capture_output=True, text=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else None
 
 

@@ -1,13 +1,14 @@
 """Brings the recorded runs and the report to W&B.
 
 Uploads, from their CSVs, the recorded runs that are not there yet, or not as far, then creates the report or updates
-it. Trains nothing, and a second time uploads nothing. Without an account it writes the report's specification to
-runs/publish/ and says what to do. The account is W&B's own business: WANDB_API_KEY or `wandb login`; the project is
-WANDB_ENTITY and WANDB_PROJECT.
+it. Trains nothing, and a second time uploads nothing. Without an account it writes offline runs and the report's
+specification to runs/publish/ and says what to do. The account is W&B's own business: WANDB_API_KEY or `wandb login`;
+the project is WANDB_ENTITY and WANDB_PROJECT.
 """
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pipeline.runs.in_wandb import PROJECT, description, mode, quieten, settings
 from pipeline.runs.records import rows_so_far
 
 SPECIFICATION = Path("runs") / "publish" / "report.json"
+OFFLINE = SPECIFICATION.with_name("wandb")
 TIMEOUT_S = 30
 DONE = "finished"  # what W&B calls a run whose upload came to its end
 PLACE = ("scale", "method", "env", "seed")
@@ -71,19 +73,21 @@ def uploaded(api: Any, path: str) -> dict[str, int]:
 
 
 def upload(run: Recorded, entity: str) -> None:
-    """Sends one run's rows, as the training would have. One that breaks off goes on the next time: W&B drops the rows
-    that it has, by their number.
-    """
+    """Sends one run's rows. One that breaks off goes on the next time: W&B drops those that it has, by their number."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_run(run, folder, mode="online", entity=entity)
+
+
+def write_run(run: Recorded, folder: str | Path, **how: Any) -> None:
+    """One run's rows in W&B, as the training would have written them; its files are below the folder."""
     import wandb
 
-    with tempfile.TemporaryDirectory() as folder:
-        quiet = wandb.Settings(**settings())
-        sent = wandb.init(**run.described, entity=entity, dir=folder, mode="online", settings=quiet)
-        sent.define_metric("env_steps")
-        sent.define_metric("*", step_metric="env_steps")
-        for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
-            sent.log({**numbers, "env_steps": env_steps}, step=step)
-        sent.finish(exit_code=0)
+    sent = wandb.init(**run.described, **how, dir=folder, settings=wandb.Settings(**settings()))
+    sent.define_metric("env_steps")
+    sent.define_metric("*", step_metric="env_steps")
+    for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
+        sent.log({**numbers, "env_steps": env_steps}, step=step)
+    sent.finish(exit_code=0)
 
 
 def save_report(api: Any, root: Path, entity: str, project: str) -> str:
@@ -97,7 +101,7 @@ def save_report(api: Any, root: Path, entity: str, project: str) -> str:
 
 
 def offline(said: str, runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
-    """Writes the report's specification, unless it is a dry run, and says what to do."""
+    """Writes the runs and the report's specification here, unless it is a dry run, and says what to do."""
     why = f"WANDB_MODE={said}" if "WANDB_MODE" in os.environ else "no W&B account here"
     print(f"{why}: {len(runs)} recorded runs and the report would be uploaded after `wandb login`")
     if dry_run:
@@ -106,8 +110,11 @@ def offline(said: str, runs: Sequence[Recorded], root: Path, dry_run: bool) -> i
     specification = json.loads(dashboard.build(root)._to_model().model_dump_json(by_alias=True, exclude_none=True))
     write_file(target, (json.dumps(specification, indent=1) + "\n").encode())
     print(f"wrote {target}: the report's specification, as W&B would be sent it")
+    shutil.rmtree(root / OFFLINE, ignore_errors=True)
+    for run in runs:
+        write_run(run, target.parent, mode="offline")
+    print(f"wrote {len(runs)} offline runs: wandb leet {OFFLINE} shows them in the terminal")
     print("with an account: wandb login; WANDB_ENTITY=you tom publish")
-    print("without one: wandb leet runs/<cell>/*/wandb shows a run in the terminal; reports/index.html is the report")
     return 0
 
 

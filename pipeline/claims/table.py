@@ -18,11 +18,22 @@ from pipeline.analysis.tables import table_lines, write_tables
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, curve, spans
-from pipeline.claims.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, count, holds, judge
+from pipeline.claims.needed import to_decide
+from pipeline.claims.verdict import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_RUN,
+    SUPPORTED,
+    VERDICTS,
+    Verdict,
+    count,
+    holds,
+    judge,
+)
 
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
 BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]
-TEXTS = ["in_the_figure", "reason", "remark"]  # columns that may have no text
+TEXTS = ["in_the_figure", "reason", "to_decide", "remark"]  # columns that may have no text
 KEYS = {NOT_RUN: "not_run"}
 WORDS = {True: "yes", False: "no", None: "open"}
 
@@ -57,7 +68,9 @@ def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
         row |= {"envs": max(1, len(measured)), "in_envs": claim.in_envs or max(1, len(measured))}
         row |= dict(zip(COLUMNS, _summary(claim, each.ours, exact=False), strict=True))
         row |= {"published": _summary(claim, each.published, exact=True)[0], "in_the_figure": each.published_verdict}
-        rows.append({**row, "reason": each.reason, "remark": remark(claim, published)})
+        open_ = each.verdict in (NOT_RUN, INCONCLUSIVE)
+        row |= {"reason": each.reason, "to_decide": to_decide(claim, _least_seeds(each)) if open_ else ""}
+        rows.append({**row, "remark": remark(claim, published)})
     return pd.DataFrame(rows)
 
 
@@ -69,6 +82,10 @@ def _summary(claim: Claim, estimates: dict[str, Estimate], exact: bool) -> tuple
     points = count(claim, estimates, exact=True)[0]
     sure, possible = count(claim, estimates, exact)
     return points, sure, possible, min(estimate.n_seeds for estimate in estimates.values())
+
+
+def _least_seeds(verdict: Verdict) -> int:
+    return min((estimate.n_seeds for estimate in verdict.ours.values()), default=0)
 
 
 def by_env_table(verdicts: list[Verdict]) -> pd.DataFrame:
@@ -93,10 +110,11 @@ def markdown(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts as a table for people."""
     yield from ("# Claims of the paper", "")
     cells = (
-        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why(row))
+        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why(row), row.to_decide)
         for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples()
     )
-    yield from table_lines(("claim", "verdict", "ours", "published", "the paper's figure", "why"), cells, "llrrl")
+    heads = ("claim", "verdict", "ours", "published", "the paper's figure", "why", "to decide this")
+    yield from table_lines(heads, cells, "llrrl")
 
 
 def why(row: Any, joined: str = " ") -> str:

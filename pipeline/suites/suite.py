@@ -45,6 +45,7 @@ class SuiteKind:
     sources: Callable[[dict[str, Any], Path], dict[str, str]]  # digests of the science that they come from
     stop: Callable[[Params, str, dict[str, Any]], int | None] = lambda params, env, config: None  # of its runs, for now
     members: Callable[[Cell], list[Cell]] | None = None  # the runs that a cell consists of, if it does of runs
+    collects: Callable[[Cell], Cell] = lambda cell: cell  # the run that takes nearly all of a cell's time
 
     @property
     def trains_runs(self) -> bool:
@@ -94,6 +95,15 @@ class SuiteKind:
             until = self.stop(params, env, config)
             files[self.folder / suite.scale / f"{env}.json"] = cell_file(config, self.sources(config, root), until)
         return files
+
+    def composed(self, params: Params) -> list[Cell]:
+        """Every cell of these parameters, whatever the stage `configure` wrote."""
+        suite, configs = self.section(params), {}
+        for env in suite.grid.envs:
+            configs[env] = self.resolved(params, env)
+        digests = {env: self.digest(config, ROOT) for env, config in configs.items()}
+        pairs = product(suite.grid.envs, suite.grid.seeds)
+        return [Cell(self.name, env, seed, suite.scale, configs[env], digests[env]) for env, seed in pairs]
 
     def cells(self, params: Params) -> list[Cell]:
         """Every cell, as the stage `configure` wrote it."""
