@@ -16,7 +16,7 @@ CODE = Path(__file__).resolve().parents[1]
 def _root() -> Path:
     """The study in which a command is run, whose code is a link to this (pipeline/study.py); else where the code is."""
     for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "pipeline").resolve() == CODE / "pipeline":
+        if (folder / "pipeline").resolve() == CODE / "pipeline" and (folder / "params.yaml").is_file():
             return folder
     return CODE
 
