@@ -74,12 +74,17 @@ def runs(params: Params, folder: Path, envs: Sequence[str]) -> None:
 
 def suites(params: Params, folder: Path) -> None:
     """A cell of each suite that there is, on the grid's first environment."""
-    env = params.grid.envs[0]  # the runs of an ablation's methods are there already
+    from pipeline.runs.ensure import Options, ensure_trained
+
+    env = params.grid.envs[0]
     for name, section in params.suites.items():
         small = dataclasses.replace(params, suites={name: dataclasses.replace(section, scale=SCALE)})
         kind, record = kinds()[name], import_module(f"pipeline.suites.{name}.work").record
         config = kind.resolved(small, env)
-        record(Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT))), folder)
+        cell = Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT)))
+        for run in kind.runs(cell) if kind.trains_runs else ():
+            ensure_trained(run, run_folder(run, folder), Options(device="cpu"))
+        record(cell, folder)
 
 
 def road(params: Params, folder: Path) -> None:
