@@ -212,18 +212,17 @@ def study(name: str, anew: bool) -> str:
     return made(name, anew)
 
 
-@command(tom, "tom compare mbpo tom --statistic final")
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@command(tom, "tom compare mbpo tom pmac --statistic final")
+@click.argument("sides", metavar="A B...", nargs=-1, required=True)
 @click.option("--statistic", default="cumulative_max", show_default=True, help="cumulative_max, auc, final, ...")
 @UNTIL
 @click.option("--out", type=FOLDER, help="Folder of the table and the figure.")
-def compare(first: str, second: str, statistic: str, until: str | None, out: Path | None) -> str:
-    """Compare two methods, scales, folders or git revisions, paired by seed."""
+def compare(sides: tuple[str, ...], statistic: str, until: str | None, out: Path | None) -> str:
+    """Compare methods, scales, folders or git revisions, each with the first, paired by seed."""
     from pipeline.compare import compared
     from pipeline.files import here
 
-    return compared(first, second, statistic, until, out, here())
+    return compared(sides, statistic, until, out, here())
 
 
 @command(tom, "tom report humanoid_60")
