@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.files import as_json
 from pipeline.runs.fence import Fence
@@ -16,6 +16,9 @@ from pipeline.runs.progress import Progress
 from pipeline.runs.records import EVAL, FRESH, PROBE, Writer
 from pipeline.runs.repetition import Repetition
 from tom.core.finite import Diverged
+
+if TYPE_CHECKING:
+    from tom.core.recording import Recording
 
 
 class Clocks:
@@ -103,6 +106,7 @@ class Batch:
     runs: Sequence[Run]
     interruptions: Interruptions
     until: int | None = None  # where they stop for now, if before their end, and are saved
+    data: Sequence["Recording"] = ()  # what each begins with, if with anything
     last: Any = None  # Step
 
     @property
@@ -121,7 +125,7 @@ class Batch:
 
         config = self.runs[0].cell.config
         seeds = [run.cell.seed for run in self.runs]
-        records = train(agent_settings(config), seeds, device, state, threads, self.until)
+        records = train(agent_settings(config), seeds, device, state, threads, self.until, self.data)
         begun = state["env_steps"] if state else 0
         with Progress(self.name, self.until or config["train"]["total_env_steps"], begun) as progress:
             try:

@@ -33,6 +33,13 @@ class AgentSettings:
                     f"{key}={name} has no model to fit with backbone={self.backbone.name}; "
                     f"nearest valid choice: {key}={only}"
                 )
+        online = self.train.total_env_steps - self.train.offline_env_steps
+        pool = getattr(self.weighting, "pool_env_steps", 0)  # of a weighting that has the newest rows for the policy's
+        if self.train.offline_env_steps and pool >= online:
+            yield (
+                f"weighting.pool_env_steps={pool} of {online} steps after the offline ones: nothing would ever be "
+                f"weighed; nearest valid value: {max(online // 2, 2)}"
+            )
         losses = getattr(self.dynamics, "losses", (self.loss.name,))  # a model without the attribute takes any
         if self.loss.name not in losses:
             yield (

@@ -18,7 +18,8 @@ from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
 COLLECTOR = "sac"  # the method of params.yaml whose training gives the replay and the policy
-COLLECTION = ("pipeline.suites.weights.dataset",)  # what SAC's part of the numbers comes from, beside SAC
+# What SAC's part of the numbers comes from, beside SAC.
+COLLECTION = ("pipeline.suites.weights.dataset", "pipeline.runs.datasets.folder")
 SOURCES = (*COLLECTION, "pipeline.suites.weights.work", "tom.experiments.curated_buffer")
 CHUNKS, NUMBERS, RETURNS = "chunks.csv", "numbers.csv", "returns.csv"
 
