@@ -63,6 +63,16 @@ class WorldModel(Protocol):
         """
 
 
+class ModelOfMembers(WorldModel, Protocol):
+    """One of several members, which may be asked how far they are apart."""
+
+    def sample_and_spread(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `sample` gives, and the standard deviation over members of what each expects: [R, B, 1 + O], raw units.
+
+        All three are differentiable in obs_action, the last one where members agree too.
+        """
+
+
 def build(kind: str, settings: Any, context: Context) -> Any:
     """The part `settings.name` of this kind: `tom/<kind>/<name>.py` offers `build(settings, context)`."""
     return importlib.import_module(f"tom.{KINDS[kind]}.{settings.name}").build(settings, context)

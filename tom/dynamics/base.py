@@ -83,5 +83,9 @@ class Dynamics(nn.Module):
 
     def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Reward [R, B] and next observation [R, B, O], in raw units; gradients pass through."""
-        draw = self.targets.inverse(self.sample_normalised(self.inputs(obs_action), uniform, normal))
+        return self.raw(obs_action, self.sample_normalised(self.inputs(obs_action), uniform, normal))
+
+    def raw(self, obs_action: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward [R, B] and next observation [R, B, O] of outputs [R, B, 1 + O] in normalised units."""
+        draw = self.targets.inverse(outputs)
         return draw[..., 0], obs_action[..., : draw.shape[-1] - 1] + draw[..., 1:]

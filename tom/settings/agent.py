@@ -40,17 +40,34 @@ class AgentSettings:
                 f"weighting.pool_env_steps={pool} of {online} steps after the offline ones: nothing would ever be "
                 f"weighed; nearest valid value: {max(online // 2, 2)}"
             )
-        losses = getattr(self.dynamics, "losses", (self.loss.name,))  # a model without the attribute takes any
-        if self.loss.name not in losses:
-            yield (
-                f"dynamics: {self.dynamics.name} cannot be fitted to loss={self.loss.name}; "
-                f"nearest valid choice: loss={losses[0]}"
-            )
+        for kind, verb in (("dynamics", "be fitted to"), ("backbone", "use a model of")):
+            part = getattr(self, kind)
+            losses = getattr(part, "losses", (self.loss.name,))  # one without the attribute takes any
+            if self.loss.name not in losses:
+                yield (
+                    f"{kind}: {part.name} cannot {verb} loss={self.loss.name}; nearest valid choice: loss={losses[0]}"
+                )
+        yield from self._lacking()
         cause = getattr(self.loss, "leaves_variance", "")  # empty for a loss without the attribute
         if cause and not getattr(self.dynamics, "deterministic", False):
             yield (
                 f"loss: {cause} leaves the variance of {self.dynamics.name} as it began, and rollouts sample it; "
                 "nearest valid choice: dynamics=ensemble with dynamics.deterministic=true"
+            )
+
+    def _lacking(self) -> Iterator[str]:
+        """What the backbone asks of the model, or the weighting of the backbone, that is not there."""
+        price, members = getattr(self.backbone, "penalty", 0.0), getattr(self.dynamics, "members", 1)
+        if price > 0.0 and members < 2:
+            yield (
+                f"backbone.penalty={price} asks how far the members of a model are apart, and {self.dynamics.name} has "
+                f"{members}; nearest valid choice: dynamics=ensemble"
+            )
+        starts = getattr(self.weighting, "rollout_starts", "uniform")
+        if starts != "uniform" and not hasattr(self.backbone, "rollout_starts"):
+            yield (
+                f"weighting.rollout_starts={starts}: backbone={self.backbone.name} has no rollouts to start; nearest "
+                "valid choice: uniform"
             )
 
 
