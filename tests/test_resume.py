@@ -51,6 +51,7 @@ BATCHED = (  # every kind of state there is
     "vagram_ensemble",
     "ma_official",
     "maac",
+    "moto",
 )
 TOGETHER = 1e-3  # of a return: what is left of rounding (1e-7) after a hundred steps and ten updates
 AFTER_BETWEEN = [(Round, 310), (Round, 340), (Evaluation, 350), (Final, 350)]

@@ -130,9 +130,8 @@ class Trainer(Agent):
         room = loop.total_env_steps - loop.offline_env_steps + sum(map(len, data[:1]))
         replay = Replay(replicas, room, spec.observation_dim, spec.action_dim, device)
         if data:
-            parts = [each.closed() for each in data]
-            rows = torch.stack([part.rows(loop.time_limits) for part in parts])
-            replay.preload(rows, [torch.from_numpy(part.resets) for part in parts])
+            rows = torch.stack([each.rows(loop.time_limits) for each in data])
+            replay.preload(rows, [torch.from_numpy(each.resets) for each in data])
         super().__init__(settings, spec, replay, streams(seeds, device))
         self.warmup_env_steps = max(loop.warmup_env_steps, loop.offline_env_steps)  # no row before is the policy's
         self.burst_env_steps = self.backbone.burst_env_steps

@@ -73,7 +73,7 @@ class Recording:
         return cls(*(tensor.cpu().numpy().copy() for tensor in tensors))
 
     def rows(self, time_limits: str = "bootstrap") -> Tensor:
-        """The transitions as rows [N, W] of a replay; with `terminal` one that a time limit cut counts as ended."""
+        """The transitions as rows [N, W] of a replay, the last one `closed`; with `terminal` a time limit is an end."""
         terminated = np.maximum(self.terminated, self.truncated) if time_limits == "terminal" else self.terminated
         obs, action, next_obs = (torch.from_numpy(each) for each in (self.obs, self.action, self.next_obs))
-        return rows_of(obs, action, next_obs, self.reward, terminated, self.truncated)
+        return rows_of(obs, action, next_obs, self.reward, terminated, self.closed().truncated)
