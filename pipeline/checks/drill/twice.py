@@ -18,6 +18,7 @@ METHODS = (
     "ampl_official",
     "rama",
     "rama_learned",
+    "moto",
 )
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 
