@@ -1,5 +1,6 @@
 """Data sets of others, by Minari's own package and D4RL's names: in, learned from, out again; what is refused."""
 
+import dataclasses
 import json
 import shutil
 import warnings
@@ -13,9 +14,9 @@ import numpy as np
 import pytest
 
 from pipeline.config.compose import compose_cell
-from pipeline.runs.datasets import exported, folder, imported
+from pipeline.runs.datasets import exported, folder, imported, replays
 from pipeline.runs.ensure import Options, ensure_trained
-from pipeline.runs.folder import Cell, Refused
+from pipeline.runs.folder import Cell, Refused, different
 from tests.commands import complaint, typed
 from tom.core.recording import Recording
 from tom.settings.fields import SettingsError
@@ -318,12 +319,17 @@ def test_a_run_begins_with_data_and_what_it_added_is_exported(tmp_path: Path) ->
     run = Cell(**{**vars(cell(word, "train.total_env_steps=120")), "until": 80})
     ensure_trained(run, tmp_path / "run", options)
     assert "40 transitions of halfcheetah in 1 episodes" in exported.exported(tmp_path / "run", "ours/run-v0")
-    recording, env, counted = exported.replay_of(tmp_path / "run")
+    recording, env, counted = replays.replay_of(tmp_path / "run")
     assert (len(recording), env, counted) == (40, "halfcheetah", True)
     np.testing.assert_array_equal(recording.next_obs[:-1], recording.obs[1:])
     ensure_trained(cell(word), tmp_path / "whole", options)
-    with pytest.raises(Refused, match=r"whole has no checkpoint, which is what has a replay; give a data set"):
+    with pytest.raises(Refused, match=r"whole kept no replay; give a data set, or a run with keep_replay=true"):
         exported.exported(tmp_path / "whole", "ours/whole-v0")
+    ensure_trained(cell(word), tmp_path / "kept", dataclasses.replace(options, keep_replay=True))
+    assert different(tmp_path / "kept", tmp_path / "whole") == []
+    found = folder.load(tmp_path / "kept", "halfcheetah")
+    np.testing.assert_array_equal(found.transitions.obs, recording.obs)
+    assert "40 transitions of halfcheetah in 1 episodes" in exported.exported(tmp_path / "kept", "ours/kept-v0")
 
 
 def test_a_cell_is_named_by_its_data_and_refused_without_them(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.files import ROOT
 from pipeline.runs.batch import Batch, Clocks, Run
 from pipeline.runs.datasets.folder import data_of
+from pipeline.runs.datasets.replays import keep_replays
 from pipeline.runs.fence import Fence
 from pipeline.runs.folder import Cell, Refused, State, beside, provenance, state
 from pipeline.runs.interruptions import Interruptions
@@ -39,6 +40,7 @@ class Options:
     checkpoint_every: int = 0  # env steps; 0: as often as 2 % of the time allows
     threads: int = 0  # that step environments; 0: one on a CPU, one for each core beside a GPU
     graphs: bool = True  # whether a GPU repeats update steps as CUDA graphs
+    keep_replay: bool = False  # whether the run's folder is a data set besides
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,10 @@ def _train(group: Sequence[_Begun], options: Options, device: str, threads: int)
         batch = Batch(runs, interruptions, end if end < total else None, data)
         if found:
             print(f"{batch.name}: goes on from env step {found[0].state['env_steps']}", file=sys.stderr, flush=True)
-        batch.train(device, join([checkpoint.state for checkpoint in found]) if found else None, threads)
+        state = batch.train(device, join([checkpoint.state for checkpoint in found]) if found else None, threads)
         stack.close()  # tables and mirrors
+        if options.keep_replay:
+            keep_replays(runs, state)
         summaries = {}
         for each, run in zip(group, runs, strict=True):
             write_provenance(run, end, device, together)

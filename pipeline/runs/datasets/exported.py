@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.files import read_yaml
 from pipeline.runs.datasets.folder import MANIFEST, load
 from pipeline.runs.datasets.imported import as_it_is
 from pipeline.runs.datasets.minari import CONTACT
-from pipeline.runs.folder import CHECKPOINTS, Refused, beside
+from pipeline.runs.datasets.replays import replay_of
 from tom.settings.fields import SettingsError
 
 if TYPE_CHECKING:
@@ -76,27 +75,3 @@ def _transitions(source: Path) -> "tuple[Recording, str, bool]":
         found = load(source)
         return found.transitions, found.manifest["env"], found.contact_cost
     return replay_of(source)
-
-
-def replay_of(run: Path) -> "tuple[Recording, str, bool]":
-    """The same of the own rows in the newest checkpoint of a run; Refused if it has none.
-
-    A run that is finished has dropped its checkpoints; one that stopped at `until` has one.
-    """
-    import torch
-
-    from tom.core.recording import Recording
-    from tom.core.replay import Transitions
-    from tom.envs import spec_of
-
-    places = [place for folder in (run, beside(run, ".partial")) for place in sorted((folder / CHECKPOINTS).glob("*"))]
-    states = [place / "state.pt" for place in places if place.name.isdigit() and (place / MANIFEST).is_file()]
-    if not states:
-        raise Refused(f"{run} has no checkpoint, which is what has a replay; give a data set, or a run with until=")
-    config = read_yaml((states[-1].parents[2] / "config.yaml").read_text(encoding="utf-8"))
-    counted = bool(config["train"][CONTACT])
-    spec = spec_of(config["env"], counted)
-    replay = torch.load(states[-1], weights_only=True, map_location="cpu")["replay"]
-    rows = Transitions(replay["rows"][0, replay.get("preloaded", 0) :], spec.observation_dim, spec.action_dim)
-    kept = min(int(replay["reset_count"][0]), replay["resets"].shape[1])
-    return Recording.of(rows, replay["resets"][0, :kept]), config["env"], counted

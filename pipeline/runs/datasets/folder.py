@@ -72,7 +72,7 @@ def content(recording: "Recording", env: str, contact_cost: bool) -> str:
 def write(folder: Path, recording: "Recording", env: str, contact_cost: bool, known: Mapping[str, Any]) -> None:
     """Adds transitions and the manifest, with whatever else is `known`, to the other files of a folder."""
     np.savez(folder / TRANSITIONS, allow_pickle=False, **{name: getattr(recording, f) for name, f in ARRAYS.items()})
-    files = sorted(path.name for path in folder.iterdir() if path.name not in (MANIFEST, OWNER))
+    files = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in (MANIFEST, OWNER))
     manifest = {
         "format": FORMAT,
         "env": env,

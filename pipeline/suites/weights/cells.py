@@ -19,7 +19,11 @@ from tom.settings.fields import SettingsError
 
 COLLECTOR = "sac"  # the method of params.yaml whose training gives the replay and the policy
 # What SAC's part of the numbers comes from, beside SAC.
-COLLECTION = ("pipeline.suites.weights.dataset", "pipeline.runs.datasets.folder")
+COLLECTION = (
+    "pipeline.suites.weights.dataset",
+    "pipeline.runs.datasets.folder",
+    "pipeline.runs.datasets.replays",
+)
 SOURCES = (*COLLECTION, "pipeline.suites.weights.work", "tom.experiments.curated_buffer")
 CHUNKS, NUMBERS, RETURNS = "chunks.csv", "numbers.csv", "returns.csv"
 

@@ -16,6 +16,7 @@ from pipeline.config.params import load_params
 from pipeline.config.refusals import one_of
 from pipeline.files import ROOT
 from pipeline.runs.datasets.folder import datasets, read_manifest, write
+from pipeline.runs.datasets.replays import recorded
 from pipeline.runs.folder import CHECKPOINTS, Cell, beside, code_of
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.runs.owner import owned
@@ -47,16 +48,9 @@ def _make(cell: Cell, folder: Path) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from tom.core.recording import Recording
-    from tom.core.replay import Transitions
-
     torch.set_num_threads(1)
     replay = _train(cell, folder)
     OmegaConf.save(OmegaConf.create({**names_of(cell), **cell.config}), folder / "config.yaml")
-    sizes = _sizes(cell)
-    recording = Recording.of(
-        Transitions(replay["rows"][0], *sizes), replay["resets"][0, : int(replay["reset_count"][0])]
-    )
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     made = {
         **names_of(cell),
@@ -65,7 +59,7 @@ def _make(cell: Cell, folder: Path) -> None:
         "source_digest": cell.source_digest,
         **{package: version(package) for package in PACKAGES},
     }
-    write(folder, recording, cell.env, cell.config["train"]["contact_cost"], made)
+    write(folder, recorded(replay, cell.config), cell.env, cell.config["train"]["contact_cost"], made)
 
 
 def _train(cell: Cell, folder: Path) -> dict[str, Any]:
@@ -91,13 +85,6 @@ def _train(cell: Cell, folder: Path) -> dict[str, Any]:
         state = batch.train("cpu", found.state if found else None, threads=1)
         fence.check()
     return dict(state["replay"])
-
-
-def _sizes(cell: Cell) -> tuple[int, int]:
-    from tom.envs import spec_of
-
-    spec = spec_of(cell.env, cell.config["train"]["contact_cost"])
-    return spec.observation_dim, spec.action_dim
 
 
 def made(env: str, seed: int) -> Path:
