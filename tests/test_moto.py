@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.config.compose import compose_cell
 from tests.tabular import golden_mdp
 from tests.test_contract import small
-from tests.test_maac import CPU, Chain, Linear, scalar
+from tests.test_maac import CPU, Chain, Linear, cost_ratios, scalar
 from tests.test_sac import context, rows_of
 from tom.backbones.moto import Path, ValueExpansion
 from tom.backbones.sac import SoftActorCritic
@@ -365,3 +365,17 @@ def test_a_path_knows_its_length() -> None:
     draws = streams([0, 1], CPU)["replay"]
     path: Path = learner.follow(draws.normal(5, 3), learner.noise(draws, 1, 5)[1][:, 0])
     assert [len(part) for part in (path.obs_action, path.log_prob, path.reward, path.alive)] == [5, 5, 4, 5]
+
+
+class Uncloned(ValueExpansion):
+    """Takes batches as SAC does: nobody's actions are cloned."""
+
+    def _update(self, rows: Tensor, next_noise: Tensor, noise: Tensor) -> Tensor:  # type: ignore[override]
+        return super()._update(rows, next_noise, noise, torch.zeros_like(rows[..., 0]))
+
+
+def test_values_expanded_over_four_steps_find_a_good_policy_in_200_updates() -> None:
+    """Cost over the best there is, in the world of MAAC's test: 1.25, 1.02 and 1.03, where SAC's is 1.5 to 2."""
+    found = cost_ratios(Uncloned, Settings, horizon=4, penalty=0.0)
+    assert (found < 1.35).all() and found.median() <= 1.10
+    assert (found < cost_ratios(SoftActorCritic)).all()

@@ -62,6 +62,9 @@ class WorldModel(Protocol):
         are differentiable in obs_action: their slopes are a reparameterised gradient of what is expected of them.
         """
 
+    def expected(self, obs_action: Tensor) -> tuple[Tensor, Tensor]:
+        """The expected reward [R, B] and next observation [R, B, O], the mean over members where there are any."""
+
 
 class ModelOfMembers(WorldModel, Protocol):
     """One of several members, which may be asked how far they are apart."""

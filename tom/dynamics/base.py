@@ -85,6 +85,11 @@ class Dynamics(nn.Module):
         """Reward [R, B] and next observation [R, B, O], in raw units; gradients pass through."""
         return self.raw(obs_action, self.sample_normalised(self.inputs(obs_action), uniform, normal))
 
+    def expected(self, obs_action: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean reward [R, B] and next observation [R, B, O], members averaged, in raw units."""
+        mean = self.mean(self.spread(self.inputs(obs_action)))
+        return self.raw(obs_action, mean.mean(1) if len(self.lead) > 1 else mean)
+
     def raw(self, obs_action: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Reward [R, B] and next observation [R, B, O] of outputs [R, B, 1 + O] in normalised units."""
         draw = self.targets.inverse(outputs)

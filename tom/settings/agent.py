@@ -63,6 +63,12 @@ class AgentSettings:
                 f"backbone.penalty={price} asks how far the members of a model are apart, and {self.dynamics.name} has "
                 f"{members}; nearest valid choice: dynamics=ensemble"
             )
+        asked = getattr(self.weighting, "rows_of_policy", False)  # whether the newest rows stand for the policy
+        if asked and getattr(self.backbone, "plan_probability", 0.0) == 1.0:
+            yield (
+                f"backbone.plan_probability=1 leaves no row to the policy, which weighting={self.weighting.name} asks "
+                "for; nearest valid value: 0.5"
+            )
         starts = getattr(self.weighting, "rollout_starts", "uniform")
         if starts != "uniform" and not hasattr(self.backbone, "rollout_starts"):
             yield (
