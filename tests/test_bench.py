@@ -94,6 +94,7 @@ def test_products_are_done_at_their_shapes(product: Product) -> None:
         ("maac", []),
         ("dhmbpo", []),
         ("moto", []),
+        ("planner", []),
     ],
 )
 def test_every_part_of_a_method_runs_and_is_timed(method: str, weighs: list[str]) -> None:

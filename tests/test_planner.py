@@ -1,6 +1,8 @@
 """Planning in models whose best plans are known, what a search can reach, and a policy that clones its planner."""
 
+import csv
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,10 @@ from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
 
 from pipeline.config.compose import compose_cell
+from pipeline.runs.ensure import Options, ensure_trained
+from pipeline.runs.folder import Cell, different
+from pipeline.runs.records import rows_so_far
+from pipeline.verify import result_problems
 from tests.test_contract import small
 from tests.test_maac import CPU, Chain, Quadratic, matrix, scalar
 from tests.test_resume import described
@@ -24,7 +30,7 @@ from tom.experiments.offline import Task
 from tom.settings.agent import agent_settings
 from tom.settings.backbones.planner import Settings
 from tom.settings.fields import SettingsError, problems
-from tom.train import Step, Trainer, train
+from tom.train import Planned, Step, Trainer, train
 
 
 @dataclass
@@ -245,7 +251,7 @@ SHORT = ("train.total_env_steps=360", "train.warmup_env_steps=250", "train.round
 
 def records(method: str, *words: str) -> list[Any]:
     settings = agent_settings(compose_cell(method, "hopper", "smoke", [*SHORT, *words]))
-    return [described(each) for each in train(settings, (0, 1), "cpu") if not isinstance(each, Step)]
+    return [described(each) for each in train(settings, (0, 1), "cpu") if not isinstance(each, Step | Planned)]
 
 
 def test_without_plans_and_cloning_it_is_mbpo_to_the_byte() -> None:
@@ -310,3 +316,38 @@ def test_what_does_not_go_together_is_refused(method: str, words: list[str], sen
 def test_one_step_is_planned_in_any_model() -> None:
     assert "vagram" in Settings(plan_horizon=1).losses and "vagram" not in Settings().losses
     assert list(problems(Settings(plan_horizon=1), "backbone")) == []
+
+
+def test_at_the_end_the_planner_plays_the_last_evaluation_s_episodes(tmp_path: Path) -> None:
+    """One row beside evals.csv, kept by a copy and the same after a stop; nothing where nobody plans."""
+    words = [*SHORT, "train.eval_every_env_steps=60", "train.eval_episodes=2"]
+
+    def run(method: str, folder: Path, until: int | None = None) -> Path:
+        config = compose_cell(method, "hopper", "smoke", words)
+        ensure_trained(Cell(method, "hopper", 0, "smoke", config, "code", until), folder, Options(device="cpu"))
+        return folder
+
+    whole = run("planner", tmp_path / "smoke/planner/hopper/0")
+    (row,) = list(csv.DictReader((whole / "planned.csv").open()))
+    *_, last = list(csv.DictReader((whole / "evals.csv").open()))
+    assert row.keys() == last.keys() and row["env_steps"] == last["env_steps"] == "360"
+    assert row["return_mean"] != last["return_mean"] and list(result_problems(whole)) == []
+    assert [numbers for step, numbers in rows_so_far(whole) if "planned/return_mean" in numbers]
+    stopped = run("planner", tmp_path / "run", 300)
+    assert not (stopped / "planned.csv").exists()
+    assert different(run("planner", stopped), whole) == []
+    assert not (run("mbpo", tmp_path / "mbpo") / "planned.csv").exists()
+
+
+def test_who_plans_every_step_plays_better_in_a_world_that_it_knows() -> None:
+    """The scalar world in +-1 of 4 units: plans from a policy that does nothing, against it, from the same states."""
+    world = Quadratic(matrix([1.1]).float(), matrix([2.0]).float(), matrix([1.0]).float(), 1.6, 0.0, torch.zeros(1, 1))
+    known = Known(world, matrix([1.37023]).float())
+    made = Planner(small("backbone", "planner", plan_samples=100, plan_elites=10), known.imagined)
+    obs = torch.linspace(-1.5, 1.5, 10)[None, :, None]
+    states, stream, cost = obs, streams([0], CPU)["eval"], torch.zeros(10)
+    for time in range(40):
+        action, _ = made.plan(states, stream)
+        reward, states = known.expected(torch.cat([states, action], -1))
+        cost -= 0.95**time * reward[0]
+    assert float((cost / (1.37023 * obs[0, :, 0].square())).max()) < 1.1

@@ -36,6 +36,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """The same episodes as the last evaluation's, played by the policy's planner, [R, episodes]."""
+
+    env_steps: int
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+@dataclass(frozen=True)
 class Probe:
     """The model's errors on fresh rows of the policy as it is now, [R] each; nothing else of a run depends on them."""
 
@@ -67,7 +76,7 @@ class Step:
     state: Callable[[], dict[str, Any]]  # what `train(..., state=)` goes on from; to be saved before the next step
 
 
-Record = Evaluation | Probe | Round | Step | Final
+Record = Evaluation | Planned | Probe | Round | Step | Final
 
 
 def pick_device(word: str) -> torch.device:
@@ -107,6 +116,8 @@ def train(
         trainer.improve()
         if trainer.env_steps % loop.eval_every_env_steps == 0 or trainer.env_steps == loop.total_env_steps:
             yield trainer.evaluation()
+        if trainer.env_steps == loop.total_env_steps:
+            yield from trainer.planned()
         if trainer.is_probed:
             yield trainer.probe()
         yield Step(trainer.env_steps, trainer.state_dict)
@@ -197,12 +208,18 @@ class Trainer(Agent):
 
     def evaluation(self) -> Evaluation:
         """Deterministic episodes of the current policies; Diverged if a return is not finite."""
-        seeds = self.streams["eval"].seeds(self.settings.train.eval_episodes)
+        self.eval_seeds = seeds = self.streams["eval"].seeds(self.settings.train.eval_episodes)
         returns, lengths = evaluate(self.backbone.acting.policy, self.eval_envs, seeds)
         lost = ~np.isfinite(returns).all(1)
         if lost.any():
             raise Diverged(self.env_steps, {"returns": lost}, {"return": returns.mean(1)})
         return Evaluation(self.env_steps, returns, lengths)
+
+    def planned(self) -> Iterator[Planned]:
+        """The last evaluation's episodes again as the backbone's planner plays them; nothing where it has none."""
+        planning = self.backbone.planning(self.streams["eval"].fork())
+        if planning is not None:
+            yield Planned(self.env_steps, *evaluate(planning, self.eval_envs, self.eval_seeds))
 
     @property
     def is_probed(self) -> bool:

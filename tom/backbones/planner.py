@@ -4,6 +4,7 @@ arXiv 2110.03363; no code was released, and the register says what of it could n
 MBPO's; the actor's loss has the likelihood of stored actions besides, which are the mixture's.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -69,6 +70,19 @@ class Planner:
         return coloured(draws, horizon, colour).transpose(-1, -2)
 
 
+@dataclass(frozen=True)
+class Planning:
+    """A planner that plays every step of an episode."""
+
+    planner: Planner
+    stream: Stream
+    device: torch.device
+
+    def mode(self, obs: Tensor) -> Tensor:
+        """The planned actions at obs [R, B, O]: [R, B, A]."""
+        return self.planner.plan(obs.to(self.device), self.stream)[0].cpu()
+
+
 class PlannerAmortisation(ModelBasedPolicyOptimisation):
     """MBPO that acts by plan or policy, by the toss of a coin in each step."""
 
@@ -99,6 +113,10 @@ class PlannerAmortisation(ModelBasedPolicyOptimisation):
         action, gain = self.planner.plan(observations[:, None].to(device), stream.fork())
         self.gain, self.planned = self.gain + gain[:, 0].cpu(), self.planned + 1
         return torch.where(coin, action[:, 0].cpu(), own)
+
+    def planning(self, stream: Stream) -> Planning | None:
+        """The planner as it acts, without the coin."""
+        return Planning(self.planner, stream, self.context.device) if self.plans else None
 
     def report(self) -> dict[str, Tensor]:
         """SAC's, and by how much plans promised more than the policy's own, a mean over steps; NaN without any."""

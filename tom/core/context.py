@@ -52,6 +52,13 @@ class World(Protocol):
         """Next observations [..., O] -> whether they are terminal, bool [...]."""
 
 
+class Deterministic(Protocol):
+    """Who plays an episode: a policy, or a planner."""
+
+    def mode(self, obs: Tensor) -> Tensor:
+        """The action to take at obs [R, B, O], on the CPU: [R, B, A]."""
+
+
 class WorldModel(Protocol):
     """Where imagined steps come from: a dynamics model, or one whose reward is known."""
 

@@ -56,6 +56,8 @@ def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
 def step_part(made: Trainer) -> Part:
     """Acting, the simulator, the replay."""
     products = forward(1, sizes_of(made)[0], made.replicas)
+    if hasattr(made.settings.backbone, "plan_probability"):  # it plans once its model was rolled out
+        made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])
 
     def run() -> None:
         for _ in range(STEPS):

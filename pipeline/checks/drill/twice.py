@@ -19,6 +19,7 @@ METHODS = (
     "rama",
     "rama_learned",
     "moto",
+    "planner",
 )
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 
