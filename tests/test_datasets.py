@@ -24,7 +24,7 @@ from tom.settings.fields import SettingsError
 minari = pytest.importorskip("minari")
 EpisodeBuffer = pytest.importorskip("minari.data_collector").EpisodeBuffer
 
-LENGTHS = {"InvertedPendulum-v4": 4, "HalfCheetah-v4": 3, "Ant-v4": 2}  # episodes of 60 steps at most
+LENGTHS = {"InvertedPendulum-v4": 12, "HalfCheetah-v4": 3, "Ant-v4": 2}  # episodes of 60 steps at most
 ENVS = {"inverted_pendulum": "InvertedPendulum-v4", "halfcheetah": "HalfCheetah-v4", "ant": "Ant-v4"}
 BREAK = 30  # a row at which an episode of the file below ends
 
@@ -330,6 +330,15 @@ def test_a_run_begins_with_data_and_what_it_added_is_exported(tmp_path: Path) ->
     found = folder.load(tmp_path / "kept", "halfcheetah")
     np.testing.assert_array_equal(found.transitions.obs, recording.obs)
     assert "40 transitions of halfcheetah in 1 episodes" in exported.exported(tmp_path / "kept", "ours/kept-v0")
+
+
+def test_a_run_begins_with_what_minari_collected_of_another_range_of_actions(tmp_path: Path) -> None:
+    word = kept(main_file("inverted_pendulum"), "inverted_pendulum").manifest["content"]
+    config = {**cell(word).config, "env": "inverted_pendulum"}
+    line = ensure_trained(
+        Cell("mbpo", "inverted_pendulum", 0, "smoke", config, "code"), tmp_path / "run", Options("cpu")
+    )
+    assert "trained 80 env steps" in line
 
 
 def test_a_cell_is_named_by_its_data_and_refused_without_them(tmp_path: Path) -> None:
