@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.compose import compose_cell
-from pipeline.runs.datasets import exported, folder, imported, replays
+from pipeline.runs.datasets import chosen, exported, folder, imported, replays
 from pipeline.runs.ensure import Options, ensure_trained
 from pipeline.runs.folder import Cell, Refused, different
 from tests.commands import complaint, typed
@@ -356,9 +356,9 @@ def test_data_whose_rewards_count_otherwise_are_refused() -> None:
     data = kept(main_file("ant"), "ant")
     train = {"offline_dataset": data.manifest["content"], "contact_cost": True}
     with pytest.raises(SettingsError, match=r"train.contact_cost=true is not how .* were counted; .* value: false"):
-        folder.data_of({"env": "ant", "train": train})
+        chosen.data_of({"env": "ant", "train": train})
     with pytest.raises(Refused, match="is a data set of ant, not of hopper"):
-        folder.data_of({"env": "hopper", "train": train})
-    found = folder.data_of({"env": "ant", "train": {**train, "contact_cost": False}})
+        chosen.data_of({"env": "hopper", "train": train})
+    found = chosen.data_of({"env": "ant", "train": {**train, "contact_cost": False}})
     assert isinstance(found, Recording) and len(found) == len(data.transitions)
-    assert folder.data_of({"env": "ant", "train": {}}) is None
+    assert chosen.data_of({"env": "ant", "train": {}}) is None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.files import ROOT
 from pipeline.runs.batch import Batch, Clocks, Run
-from pipeline.runs.datasets.folder import data_of
+from pipeline.runs.datasets.chosen import data_of
 from pipeline.runs.datasets.replays import keep_replays
 from pipeline.runs.fence import Fence
 from pipeline.runs.folder import Cell, Refused, State, beside, provenance, state
