@@ -86,7 +86,9 @@ def test_a_paper_grid_with_the_longest_first_is_within_5_percent_of_the_bound(sl
     assert estimate.makespan(cells, slots) <= 1.05 * bound
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(1, "1 s"), (59.4, "59 s"), (61, "1 min"), (600, "10 min"), (3600, "1.0 h"), (9000, "2.5 h")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1, "1 s"), (59.4, "59 s"), (61, "1 min"), (600, "10 min"), (3600, "1.0 h"), (9000, "2.5 h")]
+)
 def test_time_in_words(seconds: float, words: str) -> None:
     assert estimate.in_words(seconds) == words
 

@@ -23,6 +23,7 @@ tracking  {tracking} (default {default_tracking})
 run_dir   where to train (default runs/SCALE-METHOD-ENV-sSEED/FINGERPRINT)
 resume    true, false: go on from the last checkpoint of an interrupted run (default true)
 checkpoint_every  env steps between checkpoints (default 0: as often as 2 % of the time allows)
+keep_replay  true, false: leave the run's replay in its folder, a data set (default false)
 {parts}
 With --multirun a key can take several values: method={some} seed=0,1.
 
@@ -64,7 +65,8 @@ def _rows(section: str, settings: Any, values: Any) -> Iterator[tuple[str, str, 
         rule = field.metadata
         if field.name == "name":
             continue
-        span = f"[{rule['low']}, {rule['high']}]" if "low" in rule else "|".join(rule.get("options", ("true", "false")))
+        words = rule.get("options", ("none", rule["digest"]) if "digest" in rule else ("true", "false"))
+        span = f"[{rule['low']}, {rule['high']}]" if "low" in rule else "|".join(words)
         value = values[field.name]
         words = "; ".join(filter(None, (rule.get("unit"), rule["origin"], rule["help"])))
         yield f"{section}.{field.name}", str(value).lower() if isinstance(value, bool) else str(value), span, words

@@ -9,6 +9,8 @@ from tom.settings.fields import choice, number, part
 class Settings:
     """Data of earlier policies count the more, the closer these are to the current one."""
 
+    rows_of_policy = True  # the newest rows stand for the policy
+
     name: str = part("pdml", origin="PDML")
     states: int = number(
         5_000, low=1, unit="rows per round", origin="ours", help="stored states on which policies are compared"

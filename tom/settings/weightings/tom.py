@@ -11,6 +11,8 @@ from tom.settings.fields import choice, number, part, switch
 class Settings(DualSettings):
     """The corrected preset: what the equations say."""
 
+    rows_of_policy = True  # the newest rows stand for the policy
+
     name: str = part("tom", origin="paper")
     pool_env_steps: int = number(
         1_000, low=2, unit="env steps", origin="official code", help="newest transitions that stand for the policy"
