@@ -55,9 +55,10 @@ def witness(folder: Path, records: Path, envs: Sequence[str]) -> None:
 
 
 def methods_of(params: Params) -> list[str]:
-    """Every method of the grid, the ablation and the evidence."""
+    """Every method of the grid, the suites of runs and the evidence."""
     found = list(params.grid.methods)
-    found += params.suites[ABLATION].grid.methods if ABLATION in params.suites else ()
+    for name, suite in params.suites.items():
+        found += suite.grid.methods if kinds()[name].trains_runs else ()
     found += [method for method, *_ in params.evidence.cells()] if params.evidence else ()
     return list(dict.fromkeys(found))
 
