@@ -142,7 +142,9 @@ def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
 
 
 @command(tom, "tom repro --scale paper --until 40000 --jobs 8")
-@click.option("--suite", metavar="NAME", help="weights, ablation, crossings or your own; without it the grid.")
+@click.option(
+    "--suite", metavar="NAME", help="weights, ablation, crossings, finetune or your own; without it the grid."
+)
 @CLAIM
 @SCALE
 @UNTIL

@@ -78,8 +78,9 @@ def suites(params: Params, folder: Path) -> None:
     from pipeline.runs.ensure import Options, ensure_trained
 
     env = params.grid.envs[0]
-    for name, section in params.suites.items():
-        small = dataclasses.replace(params, suites={name: dataclasses.replace(section, scale=SCALE)})
+    short = {name: dataclasses.replace(section, scale=SCALE) for name, section in params.suites.items()}
+    small = dataclasses.replace(params, suites=short)
+    for name in short:
         kind, record = kinds()[name], import_module(f"pipeline.suites.{name}.work").record
         config = kind.resolved(small, env)
         cell = Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT)))

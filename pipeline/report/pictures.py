@@ -74,6 +74,11 @@ FIGURES = {
         "What each weighting adds to uniform weights with the same loss and backbone, paired by seed.",
         "tables/crossings/differences.csv",
     ),
+    "finetune/*": (
+        "From somebody else's data to online learning",
+        "What TOM's weights add to uniform weights where agents begin with rows of SAC's replay, paired by seed.",
+        "tables/finetune/differences.csv",
+    ),
     "age/*": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",
