@@ -12,7 +12,7 @@ from pipeline.config.refusals import check_name
 from pipeline.files import CODE, replaced_folder
 from tom.settings.fields import SettingsError
 
-DVC = (".dvcignore", ".dvc/.gitignore", ".dvc/config", ".dvc/plots")
+DVC = (".dvcignore", ".dvc/.gitignore", ".dvc/config")
 SHARED = ("tom", "pipeline", "runs", "engines.yaml", "dvc.yaml", "suites/*/dvc.yaml")
 OWN = ("params.yaml", "dvc.lock", "suites/*/dvc.lock", "reports", *DVC)
 OUT_OF_GIT = "[core]\n    no_scm = true\n"  # as studies/ is in .gitignore

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.files import ROOT
+from pipeline.files import ROOT, sha256
 from pipeline.study import study
 from pipeline.verify import compared
 from tests.commands import complaint, typed
@@ -20,8 +20,9 @@ from tom.settings.fields import SettingsError
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """What a study needs of the repository, with one record."""
-    for name in ("tom", "pipeline", "suites", ".dvc/plots"):
+    for name in ("tom", "pipeline", "suites"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".dvc").mkdir()
     for name in (".dvc/config", ".dvcignore", "dvc.yaml", "params.yaml", "engines.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "reports/results").mkdir(parents=True)
@@ -70,7 +71,10 @@ def test_results_of_a_study_are_compared_with_the_record(tmp_path: Path, capsys:
     assert capsys.readouterr().out == f"3 results in {tmp_path}, 3 of them recorded here: 3 have the same bytes\n"
     path = tmp_path / results / "hopper/1/evals.csv"
     table = pd.read_csv(path)
-    path.write_text(table.assign(return_mean=table["return_mean"] + 2).to_csv(index=False))
+    table[["return_mean", "return_min", "return_max"]] += 2
+    path.write_text(table.to_csv(index=False))
+    record = path.with_name("provenance.json")
+    record.write_text(record.read_text().replace(sha256(ROOT / path.relative_to(tmp_path)), sha256(path)))
     assert compared(ROOT, tmp_path) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("hopper/1/evals.csv: not what training again gives")
