@@ -42,6 +42,15 @@ def commit() -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
+def edited() -> bool | None:
+    """Whether the code differs from the commit that is checked out; None outside git."""
+    if not (CODE / ".git").exists():
+        return None
+    asked = ["git", "status", "--porcelain", "--", "tom", "pipeline"]
+    found = subprocess.run(asked, cwd=CODE, capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip()) if found.returncode == 0 else None
+
+
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder beside `target` that takes its place when the block ends; on an error `target` stays."""

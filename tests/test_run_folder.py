@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.files import sha256
 from pipeline.runs.ensure import Options, ensure_trained
@@ -24,6 +25,7 @@ from pipeline.runs.folder import (
 from pipeline.runs.partial import locked, new_run
 from pipeline.suites.returns import work
 from pipeline.suites.returns.work import result_folder
+from tom.settings.fields import SettingsError
 
 CELL = Cell("tom", "hopper", 0, "smoke", {"env": "hopper", "train": {"total_env_steps": 10}}, "code-a")
 
@@ -170,3 +172,11 @@ def test_two_processes_never_train_the_same_cell(tmp_path: Path) -> None:
     with locked(tmp_path / "run", wait=True):
         process.join(30)
     assert process.exitcode == 0
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(SettingsError, match="device=cuda: torch finds no CUDA device here; nearest .*: device=cpu"):
+        ensure_trained(CELL, tmp_path / "a/run", Options(device="cuda"))
+    assert not list(tmp_path.iterdir())
