@@ -23,7 +23,7 @@ from pipeline.config.compose import SCIENCE
 from pipeline.config.digests import code_digest, source_digest, source_digests
 from pipeline.config.params import ABLATION, Params, load_params
 from pipeline.config.refusals import key_values
-from pipeline.files import ROOT, write_json
+from pipeline.files import ROOT, write_file, write_json
 from pipeline.runs.answers import answered
 from pipeline.runs.datasets.folder import MANIFEST
 from pipeline.runs.folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
@@ -48,6 +48,8 @@ def witness(folder: Path, records: Path, envs: Sequence[str]) -> None:
     params = load_params()
     for name in ("tom", "pipeline"):  # suites look for their code below their root
         (folder / name).symlink_to(ROOT / name)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")  # and some ask there how runs are mirrored
+    write_file(folder / "params.yaml", text.replace(f"tracking: {params.tracking}", "tracking: off", 1).encode())
     runs(params, folder, envs)
     suites(params, folder)
     road(params, folder)

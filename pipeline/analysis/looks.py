@@ -24,7 +24,23 @@ KNOWN = {
     "vagram_mdn": Look("#CC79A7", (0, (2.5, 1)), "D"),
     "vagram_ensemble": Look("#56B4E9", (0, (5, 1, 1, 1, 1, 1)), "P"),
 }
-CAPITALS = ("tom", "mbpo", "pmac", "pdml", "ampl", "sac", "mdn", "mlp", "kl", "nll", "ma", "vaml", "maac", "dhmbpo")
+CAPITALS = (
+    "tom",
+    "mbpo",
+    "pmac",
+    "pdml",
+    "ampl",
+    "sac",
+    "mdn",
+    "mlp",
+    "kl",
+    "nll",
+    "ma",
+    "vaml",
+    "maac",
+    "moto",
+    "dhmbpo",
+)
 SPELLED = {"vagram": "VaGraM", "rama": "RAMa"} | {name: name.upper() for name in CAPITALS}
 PLACES = {"halfcheetah": "HalfCheetah", "road_and_rocks": "Road-and-Rocks"}
 SPARE = (
