@@ -18,7 +18,7 @@ from pipeline.suites.crossings.cells import CROSSINGS, PRIMARY, resolved
 from pipeline.suites.crossings.figure import make as plot
 from pipeline.suites.crossings.page import QUESTION, left_out
 from pipeline.suites.crossings.work import record
-from pipeline.suites.paired import HARMS, HELPS, OPEN, answer, differences_table
+from pipeline.suites.paired import HARMS, HELPS, OPEN, UNDECIDED, answer, differences_table
 from tom.settings.fields import SettingsError
 
 METHODS = ("mbpo", "tom", "ma", "tom_ma")
@@ -138,9 +138,9 @@ def test_noise_alone_is_seldom_called_a_difference() -> None:
     assert stats.binomtest(wrong, 300, 0.05).pvalue > 0.001
 
 
-def test_one_seed_has_no_interval_and_no_verdict_but_an_open_one() -> None:
+def test_one_seed_has_no_interval_and_decides_nothing() -> None:
     (row,) = differences_table(QUESTION, seeds_of({"tom": np.array([-0.5])})).itertuples()
-    assert row.difference == pytest.approx(-0.5) and pd.isna(row.low) and row.verdict == OPEN
+    assert row.difference == pytest.approx(-0.5) and pd.isna(row.low) and row.verdict == UNDECIDED
 
 
 def test_what_was_not_run_is_named(root: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pipeline.suites.recorded import again
 AXES = ["weighting", "loss", "backbone"]
 KEYS = ["place", "method", *AXES, "against", "seed"]
 ALPHA = 0.05  # of the false discovery rate among the comparisons by the primary measure
-HELPS, HARMS, OPEN = "better", "worse", "no difference shown"
+VERDICTS = HELPS, HARMS, OPEN, UNDECIDED = "better", "worse", "no difference shown", "one seed decides nothing"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def judged(question: Question, table: pd.DataFrame) -> pd.DataFrame:
         table.loc[rows.index, "p_adjusted"] = stats.adjusted([None if pd.isna(p) else p for p in rows["p"]])
     clear = primary & (table["p_adjusted"].astype(float) <= ALPHA)
     better = (table["difference"] < 0) == bool(question.measures[question.primary].less_is_better)
-    table.loc[primary, "verdict"] = OPEN
+    table.loc[primary, "verdict"] = np.where(table.loc[primary, "n_seeds"] > 1, OPEN, UNDECIDED)
     table.loc[clear, "verdict"] = np.where(better[clear], HELPS, HARMS)
     return table.reset_index(drop=True)
 
@@ -117,7 +117,7 @@ def answer(question: Question, differences: pd.DataFrame, place: str) -> str:
     said = []
     for weighting, crossed in rows.groupby("weighting", sort=False):
         counts = crossed["verdict"].value_counts()
-        words = [f"{name} in {counts[name]}" for name in (HELPS, HARMS, OPEN) if name in counts]
+        words = [f"{name} in {counts[name]}" for name in VERDICTS if name in counts]
         said.append(f"{spelled(str(weighting))}: {', '.join(words)} of {len(crossed)}")
     return f"{place}, the {question.measures[question.primary].heading} beside uniform weights: {'; '.join(said)}."
 
@@ -141,8 +141,13 @@ def markdown(question: Question, differences: pd.DataFrame, *ending: str) -> str
                 *table_lines(head, _rows(table, measure.digits), "llrrl"),
                 "",
             ]
+    return "\n".join([*lines, *ending, f"Brackets: 95 % t interval, {paired_by(differences)}."]) + "\n"
+
+
+def paired_by(differences: pd.DataFrame) -> str:
+    """How many seeds there are, in words."""
     seeds = differences["n_seeds"].min()
-    return "\n".join([*lines, *ending, f"Brackets: 95 % t interval, paired by seed, {seeds} seeds."]) + "\n"
+    return f"paired by seed, {seeds} seeds" if seeds > 1 else "of which a single seed has none"
 
 
 def _rows(table: pd.DataFrame, digits: str) -> Iterator[tuple[str, ...]]:

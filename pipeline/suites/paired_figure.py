@@ -1,6 +1,7 @@
 """What each weighting adds to uniform weights, drawn: a row of panels per place, one per measure."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,8 +9,9 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import KNOWN, spelled
 from pipeline.analysis.style import caption, panels, styled
-from pipeline.suites.paired import Question, pair_of
+from pipeline.suites.paired import Question, pair_of, paired_by
 
+WRAPPED = 40  # letters of a title
 CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
 
 
@@ -17,7 +19,7 @@ CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 
 def draw(question: Question, differences: pd.DataFrame, shown: Sequence[str]) -> Figure:
     """In each panel a row per weighting, grouped by loss and backbone; these measures only."""
     places = differences["place"].unique()
-    height = 0.9 + 0.24 * differences["method"].nunique()
+    height = 1.1 + 0.24 * differences["method"].nunique()
     figure, axes = panels(len(places) * len(shown), width=3.4, height=height, columns=len(shown))
     for position, ax in enumerate(axes):
         place, statistic = places[position // len(shown)], shown[position % len(shown)]
@@ -25,10 +27,9 @@ def draw(question: Question, differences: pd.DataFrame, shown: Sequence[str]) ->
         measure = question.measures[statistic]
         better = {None: "", True: " (better: left)", False: " (better: right)"}[measure.less_is_better]
         _panel(ax, rows, labelled=position % len(shown) == 0)
-        ax.set_title(f"{place}\n{measure.heading}", fontsize="small")
+        ax.set_title("\n".join([place, *wrap(measure.heading, WRAPPED)]), fontsize="small")
         ax.set_xlabel(f"less that of uniform weights{better}", fontsize="small")
-    seeds = differences["n_seeds"].min()
-    caption(figure, f"bar: 95 % t interval, paired by seed, {seeds} seeds; in colour where it leaves out 0")
+    caption(figure, f"bar: 95 % t interval, {paired_by(differences)}; in colour where it leaves out 0")
     return figure
 
 
