@@ -12,6 +12,11 @@ def typed(*words: object) -> Result:
     return CliRunner().invoke(tom, [str(word) for word in words], prog_name="tom")
 
 
+def without_progress(err: str) -> list[str]:
+    """The lines that a run wrote, but for those that say how far it is, which a slow machine gets more of."""
+    return [line for line in err.splitlines() if not re.search(r": \d+/\d+ env steps", line)]
+
+
 def complaint(result: Result) -> str:
     """The one sentence with which a command refuses what was typed; it must have."""
     assert result.exit_code == 2, result.output

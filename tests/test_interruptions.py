@@ -27,6 +27,7 @@ from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, bes
 from pipeline.runs.interruptions import DIES_WITH_PARENT, REPEAT_S, SIGNALS, Interruptions, Stopped
 from pipeline.runs.partial import locked
 from pipeline.runs.records import rows_so_far
+from tests.commands import without_progress
 from tom.train import Trainer
 
 SAME = ("evals.csv", "train.csv", "policy.npz", "config.yaml")  # the rest says how long it took, and when
@@ -152,7 +153,7 @@ def test_however_it_was_stopped_the_same_command_ends_where_an_undisturbed_run_d
             process.send_signal(number)
             out, err = process.communicate(timeout=LONG_S)
         assert (process.returncode, out) == (128 + number, ""), err
-        *resumed, stopped = err.splitlines()
+        *resumed, stopped = without_progress(err)
         assert resumed == ([] if fresh or not last else [f"{cell.name}: goes on from env step {last}"])
         last = checkpoints_of(folder)[-1]
         assert last >= env_steps
@@ -162,12 +163,15 @@ def test_however_it_was_stopped_the_same_command_ends_where_an_undisturbed_run_d
         until_saved(process, folder, checkpoints_of(folder), max(600, last + 1))
         process.kill()
         _, err = process.communicate(timeout=LONG_S)
-    assert (process.returncode, err.splitlines()) == (-signal.SIGKILL, [f"{cell.name}: goes on from env step {last}"])
+    assert (process.returncode, without_progress(err)) == (
+        -signal.SIGKILL,
+        [f"{cell.name}: goes on from env step {last}"],
+    )
     killed = checkpoints_of(folder)[-1]
     assert killed > last
     with command(cell, folder, *overrides) as process:
         out, err = process.communicate(timeout=LONG_S)
-    assert (process.returncode, err.splitlines()) == (0, [f"{cell.name}: goes on from env step {killed}"])
+    assert (process.returncode, without_progress(err)) == (0, [f"{cell.name}: goes on from env step {killed}"])
     assert out.startswith(f"{cell.name}: trained 900 env steps in ")
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     ensure_trained(cell, tmp_path / "undisturbed", Options(device="cpu"))

@@ -86,7 +86,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: Clone) -> None:
     everything = {"configure", "train@mbpo-hopper-0", "train@tom-hopper-0", "aggregate", "plot"}
     everything |= {"age", "age_plot", "weights_tables", "weights_plot", "ablation_tables", "ablation_plot"}
-    everything |= {"evidence_tables", "evidence_plot"}
+    everything |= {"evidence_tables", "evidence_plot", "crossings_tables", "crossings_plot"}
+    everything |= {"finetune_tables", "finetune_plot"}
     everything |= {
         "road",
         "gorge",
@@ -264,7 +265,7 @@ def test_the_suite_of_switches_from_nothing_to_its_figure(clone: Clone) -> None:
 
     The last test here: what it leaves in place of the recorded suite is of another scale.
     """
-    params = re.sub(r"(?ms)^ablation:.*?(?=^scales:)", ABLATION, clone.params)
+    params = re.sub(r"(?ms)^ablation:.*?(?=^crossings:)", ABLATION, clone.params)
     clone.write(params)
     shutil.rmtree(clone.folder / "reports/ablation")
     words = [sys.executable, "-m", "pipeline.app", "repro", "--suite", "ablation", "--jobs", "1"]

@@ -20,6 +20,7 @@ from pipeline.runs.folder import CHECKPOINTS, FILES, Cell, Refused, beside, copy
 from pipeline.runs.interruptions import Stopped
 from pipeline.runs.records import PROBE, rows_so_far
 from pipeline.verify import result_problems
+from tests.results_on_disk import signed
 from tests.test_until import CONFIG, OPTIONS, SHORT, interrupted_at
 from tom.core.networks import Policy
 from tom.core.replay import Transitions
@@ -177,9 +178,11 @@ def test_a_shorter_record_with_fewer_columns_is_repeated(probed: Path, tmp_path:
     fewer = text.splitlines()[0].split(",")
     fewer.remove("model/rmse_newest")
     (recorded / "train.csv").write_text(as_before(",".join(fewer), text))
+    signed(recorded, "train.csv")
     ensure_all_trained([Job(PLAIN, tmp_path / "run", recorded)], OPTIONS)
     assert different(tmp_path / "run", probed, ("evals.csv", "train.csv")) == []
     changed = (recorded / "train.csv").read_text().replace("\n200,", "\n200,9", 1)
     (recorded / "train.csv").write_text(changed)
+    signed(recorded, "train.csv")
     with pytest.raises(Refused, match=r"train.csv: the row at env step 200 is not what training again gives"):
         ensure_all_trained([Job(PLAIN, tmp_path / "again", recorded)], OPTIONS)

@@ -25,7 +25,6 @@ from pipeline.runs.folder import (
 from pipeline.runs.partial import locked, new_run
 from pipeline.suites.returns import work
 from pipeline.suites.returns.work import result_folder
-from tom.settings.fields import SettingsError
 
 CELL = Cell("tom", "hopper", 0, "smoke", {"env": "hopper", "train": {"total_env_steps": 10}}, "code-a")
 
@@ -177,6 +176,6 @@ def test_two_processes_never_train_the_same_cell(tmp_path: Path) -> None:
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    with pytest.raises(SettingsError, match="device=cuda: torch finds no CUDA device here"):
+    with pytest.raises(Refused, match="device=cuda: torch finds no CUDA device here"):
         ensure_trained(CELL, tmp_path / "a/run", Options(device="cuda"))
     assert not list(tmp_path.iterdir())

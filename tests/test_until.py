@@ -30,6 +30,7 @@ from pipeline.runs.folder import (
     state,
 )
 from pipeline.runs.interruptions import Stopped
+from tests.results_on_disk import signed
 from tom.settings.agent import agent_settings
 from tom.train import Evaluation, Final, Step, Trainer, train
 
@@ -176,6 +177,7 @@ def change_row(folder: Path, name: str, env_steps: str) -> None:
     row[1] = "123.5"
     with (folder / name).open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
+    signed(folder, name)
 
 
 def test_it_starts_over_where_its_checkpoint_is_gone(

@@ -23,7 +23,6 @@ from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
 from pipeline.runs.tracking import refuse_missing
 from tom.core.finite import Diverged
-from tom.settings.fields import SettingsError
 
 if TYPE_CHECKING:
     from pipeline.runs.checkpoints import Checkpoint, Checkpoints
@@ -81,11 +80,11 @@ def ensure_all_trained(jobs: Sequence[Job], options: Options) -> list[str]:
 
 
 def refuse_without_cuda() -> None:
-    """SettingsError where torch finds no CUDA device."""
+    """Refused where torch finds no CUDA device."""
     import torch
 
     if not torch.cuda.is_available():
-        raise SettingsError("device=cuda: torch finds no CUDA device here; nearest valid choice: device=cpu")
+        raise Refused("device=cuda: torch finds no CUDA device here; nearest valid choice: device=cpu")
 
 
 def is_finished(job: Job) -> bool:
