@@ -279,7 +279,7 @@ def test_a_fresh_clone_with_some_of_it_recorded_is_clean(repository: Repository,
     assert code == 0, out + err
     assert re.search(r"missing +tom +hopper +0 +0 on the way to 1,500 of 1,800", out)
     assert re.search(
-        r"4 runs: 0 recorded, 0 running, 4 missing; \d+ min of one core left, \d+ min with 2 at a time", out
+        r"4 runs: 0 recorded, 0 running, 4 missing; \d+ (s|min) of one core left, \d+ (s|min) with 2 at a time", out
     )
 
 
