@@ -36,19 +36,19 @@ def here() -> Path:
 
 def commit() -> str | None:
     """The commit that is checked out; outside git the one that came along in the environment, if any."""
-    if not (CODE / ".git").exists():
-        return os.environ.get(GIT_COMMIT) or None
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CODE, capture_output=True, text=True, check=False)
-    return found.stdout.strip() if found.returncode == 0 else None
+    return _git("rev-parse", "HEAD") if (CODE / ".git").exists() else os.environ.get(GIT_COMMIT) or None
 
 
 def edited() -> bool | None:
     """Whether the code differs from the commit that is checked out; None outside git."""
-    if not (CODE / ".git").exists():
-        return None
-    asked = ["git", "status", "--porcelain", "--", "tom", "pipeline"]
-    found = subprocess.run(asked, cwd=CODE, capture_output=True, text=True, check=False)
-    return bool(found.stdout.strip()) if found.returncode == 0 else None
+    said = _git("status", "--porcelain", "--", "tom", "pipeline") if (CODE / ".git").exists() else None
+    return None if said is None else bool(said)
+
+
+def _git(*words: str) -> str | None:
+    """What git says of the code; None where it fails."""
+    found = subprocess.run(["git", *words], cwd=CODE, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 @contextmanager
