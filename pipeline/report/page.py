@@ -6,7 +6,7 @@ of them anew are inside, so that it can be sent alone.
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +68,13 @@ def verdicts(claims: pd.DataFrame, by_env: pd.DataFrame, so_far: pd.DataFrame) -
         }
 
 
-def evidence(reports: Path, so_far: pd.DataFrame) -> dict[str, Any]:
+def evidence(reports: Path, charts: Mapping[str, str], so_far: pd.DataFrame) -> dict[str, Any]:
     """What the section about runs that have not ended shows: verdicts, figures, the runs, and what to know of them."""
     tables = reports / "tables" / "evidence"
     runs = pd.read_csv(tables / "runs.csv")
     return {
         "claims": list(verdicts(*read_tables(tables), so_far)),
-        "drawn": drawn_as(reports, curves.charts(reports), "evidence/*", *PROTOCOL, named=True),
+        "drawn": drawn_as(reports, charts, "evidence/*", *PROTOCOL, named=True),
         "runs": [] if runs.empty else list(run_rows(runs)),
         "about": NOTHING if runs.empty else CLOCK,
         "caption": RUNS_CAPTION,
@@ -128,7 +128,8 @@ def render(root: Path) -> str:
     so_far = pd.read_csv(tables / "evidence" / "so_far.csv")
     claims, by_env = read_tables(tables / "claims")
     runs = pd.read_csv(tables / "report" / "runs.csv")
-    drawn, absent = pictures(reports)
+    charts = curves.charts(reports)
+    drawn, absent = pictures(reports, charts)
     shown = list(verdicts(claims, by_env, so_far))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -147,7 +148,7 @@ def render(root: Path) -> str:
             (verdict, MARKS[verdict], int(((claims["verdict"] == verdict) & ~claims["check"]).sum()))
             for verdict in MARKS
         ],
-        evidence=evidence(reports, so_far),
+        evidence=evidence(reports, charts, so_far),
         drawn=drawn,
         absent=absent,
         returns=returns(tables),

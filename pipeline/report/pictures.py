@@ -2,13 +2,12 @@
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-
-from pipeline.report import curves
 
 COLOURS = 128  # of a picture on the page
 SHOWN = 0.7  # of a picture's pixels: they are drawn for print
@@ -107,10 +106,15 @@ class Picture:
     height: int
     chart: str
 
+    @property
+    def place(self) -> str:
+        """What an address on the page calls it."""
+        return re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
 
-def pictures(reports: Path) -> tuple[list[Picture], list[tuple[str, str]]]:
+
+def pictures(reports: Path, charts: Mapping[str, str]) -> tuple[list[Picture], list[tuple[str, str]]]:
     """Every figure that was drawn, and of the others the heading with what it would need."""
-    drawn, absent, charts = [], [], curves.charts(reports)
+    drawn, absent = [], []
     for name, about in FIGURES.items():
         made = drawn_as(reports, charts, name, *about)
         drawn += made
