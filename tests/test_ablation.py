@@ -13,13 +13,14 @@ import pytest
 from scipy import stats
 
 from pipeline.analysis.results import ResultsError
+from pipeline.analysis.style import CLEAR, UNCLEAR
 from pipeline.config.methods import between, flat, nested
 from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation import road, tables
 from pipeline.suites.ablation.cells import ABLATION, resolved, road_jobs, switches
-from pipeline.suites.ablation.figure import CLEAR, UNCLEAR, draw
+from pipeline.suites.ablation.figure import draw
 from pipeline.suites.ablation.figure import make as plot
 from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, chance, is_clear, labels
 from pipeline.suites.ablation.work import record

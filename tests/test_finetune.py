@@ -32,7 +32,6 @@ SUITE = """finetune:
 
 def params_text(suite: str = SUITE) -> str:
     text = (ROOT / "params.yaml").read_text().replace("tracking: wandb", "tracking: off", 1)
-    text = text.replace("weights:                      # `make repro SUITE=weights`", "weights:  #", 1)
     text = re.sub(r"(?ms)^(weights:.*?\n  scale: )quick", r"\1smoke", text, count=1)
     return re.sub(r"(?ms)^finetune:.*?(?=^evidence:)", suite, text)
 

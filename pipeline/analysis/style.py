@@ -10,18 +10,20 @@ import matplotlib
 matplotlib.use("Agg")  # no window, also where a display exists
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from pipeline.analysis.looks import Look, spelled
+from pipeline.analysis.looks import KNOWN, Look, spelled
 from pipeline.files import replaced_folder
 
 NO_CLOCK: dict[str, dict[str, None]] = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}}
 STYLE = {"grid.linewidth": 0.6, "grid.color": "0.9", "axes.edgecolor": "0.3", "pdf.fonttype": 42}
 STEPS = [1, 2, 2.5, 5, 10]  # round tick distances
+CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # of a difference
 COLUMNS = 3  # of panels, where there are more of them
 TITLES = {"cumulative_max": "best return of the run", "final": "last return of the run"}
 
@@ -57,6 +59,23 @@ def step_axis(ax: Axes, ticks: int | None = None) -> None:
 def band(ax: Axes, steps: Any, low: Any, high: Any, look: Look, alpha: float = 0.14, **more: Any) -> None:
     """What lies between two curves, in the method's colour."""
     ax.fill_between(steps, low, high, color=look.colour, alpha=alpha, linewidth=0, **more)
+
+
+def difference(ax: Axes, height: float, row: pd.Series, clear: bool) -> None:
+    """A row's difference with its interval, if it has one, at this height; in colour if it is `clear`."""
+    colour, marker = (CLEAR, "o") if clear else (UNCLEAR, "s")
+    if pd.notna(row["low"]):
+        ends = [row["low"], row["high"]]
+        ax.plot(ends, [height, height], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
+    ax.plot(row["difference"], height, marker, color=colour, markersize=4.5)
+
+
+def difference_axes(ax: Axes, count: int, labels: Sequence[str]) -> None:
+    """The line of no difference, and the names of so many rows from top to bottom, if the panel has any."""
+    ax.axvline(0.0, color="0.2", linewidth=1.0, linestyle=(0, (4, 2)))
+    ax.set_yticks(range(count), labels)
+    ax.set_ylim(count - 0.4, -0.6)
+    ax.margins(x=0.08)
 
 
 def caption(figure: Figure, text: str) -> None:

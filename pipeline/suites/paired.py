@@ -1,7 +1,9 @@
 """What each weighting adds to uniform weights with the same loss and backbone, paired by seed: tables and words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,11 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.results import ResultsError
-from pipeline.analysis.tables import table_lines
-from pipeline.suites.recorded import again
+from pipeline.analysis.tables import table_lines, write_tables
+from pipeline.suites.recorded import Records, again, read_records, read_suite, runs_table
+
+Cells = Callable[[Records], Iterable[pd.DataFrame]]
+Ending = Callable[[pd.DataFrame], Sequence[str]]
 
 AXES = ["weighting", "loss", "backbone"]
 KEYS = ["place", "method", *AXES, "against", "seed"]
@@ -49,6 +54,28 @@ class Question:
             f"{HARMS} if a t test says so with the false discovery rate of all comparisons of a place at {ALPHA:.0%} "
             "(Benjamini and Hochberg, 1995)."
         )
+
+
+def make_tables(
+    root: Path, question: Question, cells: Cells, measured: Sequence[str] = (), ending: Ending = lambda differences: []
+) -> Path:
+    """Replaces `root`/reports/tables/<suite> by the tables and the page of its records, and returns its path.
+
+    `cells` makes a table of each of them, for which `measured` has to be recorded; `ending`: lines below the tables.
+    ResultsError leaves what was there as it is.
+    """
+    suite = read_suite(root, question.name, ("scale", "envs", "seeds"))
+    records = read_records(root, question.name, suite, ["crossings", *measured])
+    seeds = seeds_table(question, cells(records))
+    differences = differences_table(question, seeds)
+    found = {"differences": differences, "seeds": seeds, "runs": runs_table(records.values())}
+    page = markdown(question, differences, *ending(differences))
+    return write_tables(root / "reports/tables" / question.name, found, {f"{question.name}.md": page})
+
+
+def parts_table(record: Mapping[str, Any]) -> pd.DataFrame:
+    """A row per method of a record: what it is made of, and which one it is measured `against`."""
+    return pd.DataFrame.from_dict(record["crossings"], orient="index").rename_axis("method").reset_index()
 
 
 def seeds_table(question: Question, cells: Iterable[pd.DataFrame]) -> pd.DataFrame:

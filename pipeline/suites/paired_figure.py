@@ -1,18 +1,18 @@
 """What each weighting adds to uniform weights, drawn: a row of panels per place, one per measure."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import wrap
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import KNOWN, spelled
-from pipeline.analysis.style import caption, panels, styled
-from pipeline.suites.paired import Question, pair_of, paired_by
+from pipeline.analysis.looks import spelled
+from pipeline.analysis.style import caption, difference, difference_axes, panels, styled, write_figures
+from pipeline.suites.paired import Question, answers, pair_of, paired_by
 
 WRAPPED = 40  # letters of a title
-CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
 
 
 @styled(font_scale=1.0)
@@ -39,15 +39,19 @@ def _panel(ax: Axes, rows: pd.DataFrame, labelled: bool) -> None:
         if height:
             ax.axhline(height - 0.5, color="0.8", linewidth=0.8)
         for _, row in crossed.iterrows():
-            clear = pd.notna(row["low"]) and row["low"] * row["high"] > 0
-            colour, marker = (CLEAR, "o") if clear else (UNCLEAR, "s")
-            if pd.notna(row["low"]):
-                ends = [row["low"], row["high"]]
-                ax.plot(ends, [height, height], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
-            ax.plot(row["difference"], height, marker, color=colour, markersize=4.5)
+            difference(ax, height, row, pd.notna(row["low"]) and row["low"] * row["high"] > 0)
             labels.append(f"{spelled(row['weighting'])} ({pair_of(row)})")
             height += 1
-    ax.axvline(0.0, color="0.2", linewidth=1.0, linestyle=(0, (4, 2)))
-    ax.set_yticks(range(height), labels if labelled else [])
-    ax.set_ylim(height - 0.4, -0.6)
-    ax.margins(x=0.08)
+    difference_axes(ax, height, labels if labelled else [])
+
+
+def make_figure(root: Path, question: Question, shown: Sequence[str]) -> Path:
+    """Replaces `root`/reports/figures/<suite> by the figure and the answers, and returns its path.
+
+    FileNotFoundError if the table is not there.
+    """
+    name = question.name
+    differences = pd.read_csv(root / "reports/tables" / name / "differences.csv")
+    figures = [(name, draw(question, differences, shown))]
+    texts = {f"{name}.txt": " ".join(answers(question, differences))}
+    return write_figures(root / "reports/figures" / name, figures, dpi=100, texts=texts)

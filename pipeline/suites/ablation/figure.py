@@ -10,12 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import KNOWN, place_of, spelled
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import caption, panels, styled, write_figures
+from pipeline.analysis.style import caption, difference, difference_axes, panels, styled, write_figures
 from pipeline.suites.ablation.page import TOTAL, chance, described, is_clear, labels, so_far
 
-CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether a difference is a finding
 COLUMNS = 4
 
 
@@ -46,16 +45,9 @@ def _panel(ax: Axes, rows: pd.DataFrame, labelled: bool) -> None:
     for height, (_, row) in enumerate(rows.iterrows()):
         if row["idle"]:
             continue
-        colour, marker = (CLEAR, "o") if is_clear(row) else (UNCLEAR, "s")
-        if pd.notna(row["low"]):
-            ends = [row["low"], row["high"]]
-            ax.plot(ends, [height, height], color=colour, linewidth=4, alpha=0.4, solid_capstyle="butt")
-        ax.plot(row["difference"], height, marker, color=colour, markersize=4.5)
-    ax.axvline(0.0, color="0.2", linewidth=1.0, linestyle=(0, (4, 2)))
+        difference(ax, height, row, is_clear(row))
+    difference_axes(ax, len(rows), labels(rows) if labelled else [])
     ax.axhline(len(rows) - 1.5, color="0.6", linewidth=0.8)
-    ax.set_yticks(range(len(rows)), labels(rows) if labelled else [])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.margins(x=0.08)
 
 
 def make(root: Path) -> Path:

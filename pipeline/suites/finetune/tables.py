@@ -14,10 +14,9 @@ import pandas as pd
 from pipeline.analysis.looks import place_of
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import area_under_curve
-from pipeline.analysis.tables import write_tables
 from pipeline.suites.finetune.page import FIRST, QUESTION
-from pipeline.suites.paired import differences_table, markdown, seeds_table
-from pipeline.suites.recorded import Records, again, read_records, read_suite, read_table, runs_table
+from pipeline.suites.paired import make_tables, parts_table
+from pipeline.suites.recorded import Records, again, read_table
 
 AGAIN = again(QUESTION.name)
 
@@ -25,7 +24,7 @@ AGAIN = again(QUESTION.name)
 def cells(records: Records) -> Iterator[pd.DataFrame]:
     """Of each cell and data set a row per method: what it is made of and measured from, and its measures."""
     for folder, record in records.items():
-        parts = pd.DataFrame.from_dict(record["crossings"], orient="index").rename_axis("method").reset_index()
+        parts = parts_table(record)
         evals = read_table(folder / "evals.csv", ("data", "method", "env_steps", "return_mean"), AGAIN)
         rounds = read_table(folder / "rounds.csv", ("data", "method", "number", "value"), AGAIN)
         for data, curves in evals.groupby("data", sort=False):
@@ -52,12 +51,7 @@ def returns_of(method: str, run: pd.DataFrame, end: int) -> dict[str, Any]:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/finetune and returns its path; ResultsError leaves the old tables as they are."""
-    suite = read_suite(root, QUESTION.name, ("scale", "envs", "seeds"))
-    records = read_records(root, QUESTION.name, suite, ["crossings", "offline_env_steps"])
-    seeds = seeds_table(QUESTION, cells(records))
-    differences = differences_table(QUESTION, seeds)
-    found = {"differences": differences, "seeds": seeds, "runs": runs_table(records.values())}
-    return write_tables(root / "reports/tables/finetune", found, {"finetune.md": markdown(QUESTION, differences)})
+    return make_tables(root, QUESTION, cells, ["offline_env_steps"])
 
 
 if __name__ == "__main__":
