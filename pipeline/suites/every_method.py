@@ -52,14 +52,18 @@ def record_runs(suite: SuiteKind, cell: Cell, root: Path = ROOT, **measured: Any
         return f"{cell.name}: already recorded"
     runs = {run.method: finished_run(run, root) for run in members(cell, root)}
     made = {method: made_by(folder) for method, folder in runs.items()}
-    settings = hashlib.sha256(as_json(decisive(cell.config)).encode()).hexdigest()
     end = math.inf if cell.until is None else cell.until  # a run may go further: it is recorded as far as the others
     so_far = {} if cell.until is None else {"env_steps": cell.until, TOTAL: _longest(cell)}
-    with suite.fresh(cell, root, settings=settings, **measured, runs=made, **so_far) as fresh:
+    with suite.fresh(cell, root, settings=settings_of(cell), **measured, runs=made, **so_far) as fresh:
         write_csv(fresh / EVALS, [row for method, folder in runs.items() for row in evaluations(method, folder, end)])
         numbers = cell.config["numbers"]
         write_csv(fresh / ROUNDS, [row for method, at in runs.items() for row in means(method, at, numbers, end)])
     return f"{cell.name}: recorded {len(runs)} runs"
+
+
+def settings_of(cell: Cell) -> str:
+    """A digest of what decides a cell's numbers but its seed: the seeds of an environment have to have the same."""
+    return hashlib.sha256(as_json(decisive(cell.config)).encode()).hexdigest()
 
 
 def finished_run(run: Cell, root: Path = ROOT) -> Path:

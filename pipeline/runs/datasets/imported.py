@@ -73,6 +73,11 @@ def as_it_is(env: str) -> tuple[int, np.ndarray, np.ndarray]:
 
 def part(folder: Path, first: int, last: int) -> str:
     """Keeps the transitions first <= row < last of a data set as one of their own, and says so."""
+    return show(cut(folder, first, last))
+
+
+def cut(folder: Path, first: int, last: int) -> Path:
+    """The folder of such a data set, which is called by its content."""
     found = load(folder)
     if not 0 <= first < last <= len(found.transitions):
         raise SettingsError(
@@ -80,4 +85,4 @@ def part(folder: Path, first: int, last: int) -> str:
         )
     manifest, rows = found.manifest, found.transitions.part(first, last)
     source = f"rows {first} to {last} of {manifest.get('content', folder.name)}"
-    return show(keep(rows, manifest["env"], found.contact_cost, source))
+    return keep(rows, manifest["env"], found.contact_cost, source)

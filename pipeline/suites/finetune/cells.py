@@ -5,11 +5,11 @@ reports/cells/finetune/<scale>/<env>.json.
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.extent import TOTAL
-from pipeline.config.digests import code_digest
 from pipeline.config.params import GRID, Params
 from pipeline.files import ROOT
 from pipeline.runs.folder import Cell
@@ -65,17 +65,17 @@ def resolved(params: Params, env: str) -> dict[str, Any]:
 def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
     """The digest of every file that the numbers come from."""
     both = {**config, "methods": {**config["methods"], COLLECTOR: config[COLLECTOR]}}
-    return every_method.sources(both, root, "pipeline.suites.finetune.work", *COLLECTION)
+    work = ("pipeline.suites.finetune.work", "pipeline.runs.datasets.imported")
+    return every_method.sources(both, root, *work, *COLLECTION)
 
 
 def begun_with(cell: Cell, data: str, root: Path = ROOT) -> list[Cell]:
     """The run of every method that begins with a data set, named by its content."""
-    found = []
-    for method in cell.config["order"]:
-        config = cell.config["methods"][method]
-        config = {**config, "train": {**config["train"], "offline_dataset": data}}
-        found.append(Cell(method, cell.env, cell.seed, cell.scale, config, code_digest(config, root)))
-    return found
+    methods = {
+        method: {**config, "train": {**config["train"], "offline_dataset": data}}
+        for method, config in cell.config["methods"].items()
+    }
+    return every_method.members(replace(cell, config={**cell.config, "methods": methods}), root)
 
 
 SUITE = FINETUNE = SuiteKind("finetune", ("scale", *GRID), (EVALS, ROUNDS), resolved, sources, collects=collector)

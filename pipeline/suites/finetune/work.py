@@ -7,17 +7,15 @@ Writes reports/finetune/<scale>/<env>/<seed>/: evals.csv (data, method and the c
 runs that are in runs/, are taken from there; the others are made.
 """
 
-import hashlib
 import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.fingerprint import decisive
-from pipeline.files import ROOT, as_json
-from pipeline.runs.datasets.folder import keep, load, read_manifest
+from pipeline.files import ROOT
+from pipeline.runs.datasets.imported import cut
 from pipeline.runs.folder import Cell
-from pipeline.suites.every_method import EVALS, ROUNDS, evaluations, finished_run, made_by, means
+from pipeline.suites.every_method import EVALS, ROUNDS, evaluations, finished_run, made_by, means, settings_of
 from pipeline.suites.finetune.cells import FINETUNE, OFFLINE, begun_with
 from pipeline.suites.suite import record_one, write_csv
 from pipeline.suites.weights.cells import collector
@@ -38,9 +36,8 @@ def record(cell: Cell, root: Path = ROOT) -> str:
             evals += [{"data": name, **row} for row in evaluations(run.method, folder, math.inf)]
             rounds += [{"data": name, **row} for row in numbers]
             made[f"{run.method} from {name}"] = {"data": data, **made_by(folder)}
-    settings = hashlib.sha256(as_json(decisive(cell.config)).encode()).hexdigest()
     offline = {method: config["train"][OFFLINE] for method, config in cell.config["methods"].items()}
-    measured = {"settings": settings, "crossings": cell.config["crossings"], OFFLINE: offline, "runs": made}
+    measured = {"settings": settings_of(cell), "crossings": cell.config["crossings"], OFFLINE: offline, "runs": made}
     with FINETUNE.fresh(cell, root, **measured) as fresh:
         write_csv(fresh / EVALS, evals)
         write_csv(fresh / ROUNDS, rounds)
@@ -50,11 +47,7 @@ def record(cell: Cell, root: Path = ROOT) -> str:
 def datasets(cell: Cell, root: Path = ROOT) -> dict[str, str]:
     """The content of each part of SAC's replay that is data here, by its name; SAC trains where there is none."""
     replay = ensure(collector(cell, root), root)
-    found, parts = load(replay, cell.env), {}
-    for name, (first, last) in cell.config["data"].items():
-        rows, source = found.transitions.part(first, last), f"rows {first} to {last} of {replay.name}"
-        parts[name] = str(read_manifest(keep(rows, cell.env, found.contact_cost, source))["content"])
-    return parts
+    return {name: cut(replay, first, last).name for name, (first, last) in cell.config["data"].items()}
 
 
 if __name__ == "__main__":
