@@ -1,0 +1,151 @@
+"""Settings of networks of agents: the world, the loop, PPO and what a model is for; `networked` in params.yaml has them.
+
+Released code: PKU-MARL/Model-Based-MARL@af86ef0. Where a default is ours the register of deviations says why.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tom.settings import settings_class
+from tom.settings.fields import SettingsError, choice, nearest, number, problems, switch
+
+AGENTS = {"catchup": 8, "slowdown": 8, "binary": 4}  # of each world, in a line: an agent's neighbours are next to it
+HORIZONS = {"catchup": 600, "slowdown": 600, "binary": 40}  # env steps of an episode
+FASTEST = 30.0  # m/s, no vehicle of a platoon drives faster
+WEIGHTINGS = ("uniform", "pmac", "ratio")  # those that ask for no policy: TOM's dual needs that of the joint state
+FALLBACK = "ratio"
+
+
+@dataclass
+class Settings:
+    """The clock is the environment step of one network, whatever its number of agents."""
+
+    total_env_steps: int = number(600_000, low=1, unit="env steps", origin="DMPO", help="length of the run")
+    eval_every_env_steps: int = number(2_400, low=1, unit="env steps", origin="ours", help="evaluation interval")
+    eval_episodes: int = number(8, low=1, unit="episodes", origin="ours", help="fresh episodes per evaluation")
+    episodes: int = number(
+        4, low=1, high=1_000, unit="episodes per round", origin="ours", help="collected side by side before an update"
+    )
+    warmup_episodes: int = number(
+        20, low=0, unit="episodes", origin="ours", help="of uniform actions before the first fit of a learned model"
+    )
+    model: str = choice(
+        "learned",
+        ("none", "learned", "true"),
+        origin="DMPO",
+        help="what short rollouts come from; none: model-free PPO; true: the world itself, which costs no env step",
+    )
+    buffer_episodes: int = number(
+        15, low=0, unit="episodes", origin="DMPO", help="the newest, which models are fitted to; 0: all"
+    )
+    rollouts: int = number(2_048, low=1, unit="rollouts", origin="DMPO", help="per inner iteration on the model")
+    rollout_length: int = number(25, low=1, unit="steps", origin="DMPO", help="of each")
+    rollout_share: float = number(
+        0.5, low=0.0, high=1.0, unit="share of inner iterations", origin="DMPO", help="how many are on the model"
+    )
+    inner_iterations: int = number(
+        10, low=1, unit="per round", origin="DMPO", help="batches that a round improves policies on"
+    )
+    passes: int = number(10, low=1, unit="per batch", origin="DMPO", help="of PPO over a batch, at most")
+    minibatches: int = number(8, low=1, unit="per pass", origin="ours", help="Adam steps in one pass")
+    kappa: int = number(
+        1, low=0, unit="hops", origin="DMPO", help="whose advantages an agent's policy is improved by; 0: its own"
+    )
+    critic: str = choice(
+        "local", ("local", "central"), origin="DMPO", help="what a critic sees: the neighbours, or everyone"
+    )
+    discount: float = number(0.99, low=0.0, high=0.9999, origin="DMPO", help="of the return")
+    trace: float = number(0.5, low=0.0, high=1.0, origin="DMPO", help="lambda of the advantage estimate")
+    clip: float = number(0.2, low=0.0, high=1.0, origin="DMPO", help="of the ratio of policies")
+    target_kl: float = number(
+        0.0075, low=1e-6, high=10.0, unit="nats", origin="DMPO", help="an agent that moved further waits for a new batch"
+    )
+    entropy: float = number(
+        0.01, low=0.0, high=10.0, unit="standard deviations of the advantage per nat", origin="ours", help="bonus"
+    )
+    hidden: int = number(64, low=1, high=4096, unit="units", origin="DMPO", help="width of both layers")
+    learning_rate: float = number(5e-4, low=1e-8, high=1.0, origin="DMPO", help="Adam step size of policies")
+    critic_learning_rate: float = number(5e-4, low=1e-8, high=1.0, origin="DMPO", help="Adam step size of critics")
+    anneal: bool = switch(True, origin="ours", help="both step sizes fall linearly to 0 at the end of the run")
+    policy_head_scale: float = number(
+        0.1, low=0.0, high=1.0, origin="ours", help="first weights of a policy's last layer, times this"
+    )
+    fastest_start: float = number(
+        FASTEST, low=22.5, high=37.5, unit="m/s", origin="ours", help="slowdown begins at 22.5 m/s to so much"
+    )
+    released_starts: bool = switch(
+        False, origin="ours", help="whether slowdown may begin faster than a vehicle drives, as in the released code"
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        if self.model == "learned" and 0 < self.buffer_episodes < self.episodes:
+            yield (
+                f"buffer_episodes={self.buffer_episodes} is less than a round collects; "
+                f"nearest valid value: {self.episodes}"
+            )
+        if self.fastest_start > FASTEST and not self.released_starts:
+            yield (
+                f"fastest_start={self.fastest_start} is above {FASTEST}, the most a vehicle drives; nearest valid "
+                f"value: {FASTEST}, or released_starts=true"
+            )
+
+
+@dataclass
+class NetworkSettings:
+    """Everything that decides a run but its seed."""
+
+    env: str
+    train: Settings
+    dynamics: Any
+    weighting: Any
+
+    def problems(self) -> Iterator[str]:
+        """One sentence per value that is out of range or contradicts another."""
+        for key in ("train", "dynamics", "weighting"):
+            yield from problems(getattr(self, key), key)
+        yield from self._uneven()
+        kappa, most = self.train.kappa, AGENTS[self.env] - 1
+        if kappa > most:
+            yield f"train.kappa={kappa} is above the diameter of {self.env}; nearest valid value: {most}"
+        if self.train.critic == "central" and kappa < most:
+            yield (
+                f"train.critic=central with train.kappa={kappa} sees more than it is asked for; "
+                f"nearest valid choice: train.kappa={most}"
+            )
+        if self.weighting.name not in WEIGHTINGS:
+            yield (
+                f"weighting={self.weighting.name} asks for the policy of one agent's whole state, and a neighbourhood "
+                f"is not closed; nearest valid choice: weighting={FALLBACK}"
+            )
+
+    def _uneven(self) -> Iterator[str]:
+        """Lengths that are no whole number of rounds, in which so many episodes are collected side by side."""
+        loop, horizon = self.train, HORIZONS[self.env]
+        units = dict.fromkeys(("total_env_steps", "eval_every_env_steps"), loop.episodes * horizon)
+        units |= {"warmup_episodes": loop.episodes} if loop.model == "learned" else {}
+        for key, unit in units.items():
+            value = getattr(loop, key)
+            if value % unit:
+                least = unit if key != "warmup_episodes" else 0
+                close = max(least, round(value / unit) * unit)
+                yield f"train.{key}={value} is no whole number of rounds of {unit}; nearest valid value: {close}"
+        if loop.rollout_length > horizon:
+            yield f"train.rollout_length={loop.rollout_length} is longer than an episode; nearest valid value: {horizon}"
+        warmup = loop.warmup_episodes * horizon
+        if loop.model == "learned" and warmup >= loop.total_env_steps:
+            yield (
+                f"train.warmup_episodes={loop.warmup_episodes} leaves none of total_env_steps={loop.total_env_steps}; "
+                "nearest valid value: 0"
+            )
+
+
+def network_settings(config: Mapping[str, Any]) -> NetworkSettings:
+    """Settings from plain nested mappings; SettingsError names every value that cannot be used."""
+    if config["env"] not in AGENTS:
+        raise SettingsError(f"env={config['env']} is no network; {nearest(config['env'], AGENTS)}")
+    parts = {kind: settings_class(kind, config[kind]["name"])(**config[kind]) for kind in ("dynamics", "weighting")}
+    settings = NetworkSettings(config["env"], Settings(**config.get("train", {})), **parts)
+    if found := list(settings.problems()):
+        raise SettingsError("; ".join(found))
+    return settings
