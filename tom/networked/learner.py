@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tom.core.adam import ReplicaAdam
 from tom.core.networks import StackedMLP, descend
+from tom.networked.critics import Critics
 from tom.core.streams import Stream
 from tom.networked.ppo import (
     advantages,
@@ -30,14 +31,12 @@ class Learner:
 
     def __init__(self, settings: Settings, world: World, replicas: int, stream: Stream):
         self.settings, self.world, self.graph = settings, world, world.graph
-        self.hops = {"local": 1, "central": self.graph.diameter}[settings.critic]
-        lead = (replicas, self.graph.agents)
-        seen, known = (self.graph.within(hops).shape[1] * world.observation_dim for hops in (1, self.hops))
-        inner = [settings.hidden] * 2
-        self.policies = StackedMLP(lead, (seen, *inner, world.actions), torch.tanh, stream)
-        self.critics = StackedMLP(lead, (known, *inner, 1), torch.tanh, stream)
+        lead, seats = (replicas, self.graph.agents), self.graph.within(1).shape[1]
+        sizes = (seats * world.observation_dim, settings.hidden, settings.hidden, world.actions)
+        self.policies = StackedMLP(lead, sizes, torch.tanh, stream)
         with torch.no_grad():
             self.policies.layers()[-1][0].mul_(settings.policy_head_scale)
+        self.critics = Critics(settings, world, replicas, stream)
         count = replicas * self.graph.agents
         self.policy_adam = ReplicaAdam(self.policies.parameters(), count, settings.learning_rate)
         self.critic_adam = ReplicaAdam(self.critics.parameters(), count, settings.critic_learning_rate)
@@ -56,32 +55,26 @@ class Learner:
             optimizer.param_groups[0]["lr"] = share * rate
 
     @torch.no_grad()
-    def values(self, batch: Trajectories) -> Tensor:
-        """V of every moment, [R, n, T + 1, B]: where all has stopped it is known.
+    def log_probability(self, batch: Trajectories) -> Tensor:
+        """Of the actions that were taken, by the policies as they are, [R, n, T, B]."""
+        log = self.policies(self.graph.gather(batch.obs[:, :, :-1], 1)).log_softmax(-1)
+        return log.gather(-1, batch.actions[..., None])[..., 0]
 
-        The networks say 1 - gamma of it, so that what they learn has the size of a reward.
-        """
-        found = self.critics(self.graph.gather(batch.obs, self.hops))[..., 0]
-        known = torch.where(batch.stopped[:, None], self.world.stopped_reward, found)
-        return known / (1.0 - self.settings.discount)
-
-    def improve(self, batch: Trajectories, stream: Stream) -> dict[str, Tensor]:
+    def improve(self, batch: Trajectories, behaved: Tensor, stream: Stream) -> dict[str, Tensor]:
         """Passes of PPO over a batch, whose rewards are as learners get them; NUMBERS, [R] each.
 
-        An agent whose policy has moved by more than the target stays as it is for the rest of the batch.
+        `behaved` [R, n, T, B]: log-probabilities of the actions by the policies that took them. An agent whose policy is
+        further from these than the target stays as it is; its critic goes on.
         """
-        settings = self.settings
-        data = _Batch(self, batch)
-        awake = torch.ones(len(self.policies.weights), dtype=torch.bool)
-        numbers = {"cosine": data.cosine, "steps": torch.zeros(len(batch.obs)), "kl": torch.zeros(len(batch.obs))}
+        settings, data, shape = self.settings, _Batch(self, batch, behaved), batch.obs.shape[:2]
+        steps = torch.zeros(shape)
         for _ in range(settings.passes):
-            self.policy_adam.awake = awake.nonzero().flatten().tolist()
+            near = data.divergence() <= settings.target_kl
+            self.policy_adam.awake = near.flatten().nonzero().flatten().tolist()
             for index in stream.permutation(data.count).chunk(settings.minibatches, 1):
                 losses = self._step(data, index)
-            numbers["steps"] += settings.minibatches * awake.view(len(batch.obs), -1).float().mean(1)
-            moved = data.divergence()
-            numbers["kl"] = moved.mean(1)
-            awake &= moved.flatten() <= settings.target_kl
+                steps += near
+        numbers = {"cosine": data.cosine, "steps": steps.mean(1), "kl": data.divergence().mean(1)}
         return numbers | {name: loss.mean(1) for name, loss in losses.items()}
 
     def _step(self, data: "_Batch", index: Tensor) -> dict[str, Tensor]:
@@ -94,7 +87,7 @@ class Learner:
         gain = mean_over(surrogate(ratio, advantage, settings.clip), counts) + settings.entropy * entropy
         if self.policy_adam.awake:
             descend(self.policy_adam, -gain, list(self.policies.parameters()))
-        value_loss = mean_over((self.critics(known)[..., 0] - target).square(), counts)
+        value_loss = mean_over((self.critics.net(known)[..., 0] - target).square(), counts)
         descend(self.critic_adam, value_loss, list(self.critics.parameters()))
         return {"entropy": entropy.detach(), "value_loss": value_loss.detach()}
 
@@ -109,20 +102,18 @@ class Learner:
 class _Batch:
     """What the passes need of T steps of B networks, flattened to N = T B rows [R, n, N, ...]."""
 
-    def __init__(self, learner: Learner, batch: Trajectories):
-        settings, graph, self.learner = learner.settings, learner.graph, learner
-        values = learner.values(batch)
+    def __init__(self, learner: Learner, batch: Trajectories, behaved: Tensor):
+        settings, graph, critics, self.learner = learner.settings, learner.graph, learner.critics, learner
+        values = critics.values(batch)
         own = advantages(batch.rewards, values, settings.discount, settings.trace)
-        target = (1.0 - settings.discount) * discounted(batch.rewards, values[:, :, -1], settings.discount)
+        returns = discounted(batch.rewards, values[:, :, -1], settings.discount).flatten(2)
         counts = batch.moving.float().flatten(1)[:, None].expand(-1, graph.agents, -1)
         now = batch.obs[:, :, :-1]
-        self.seen, self.known = (graph.gather(now, hops).flatten(2, 3) for hops in (1, learner.hops))
+        self.seen, self.known = (graph.gather(now, hops).flatten(2, 3) for hops in (1, critics.hops))
         self.actions, self.counts, self.count = batch.actions.flatten(2), counts, counts.shape[-1]
         sums = [extended(own, graph.reach(hops)).flatten(2) for hops in (settings.kappa, graph.diameter)]
-        self.advantage, self.target = standardised(sums[0], counts), target.flatten(2)
-        self.cosine = self._cosine(sums)
-        with torch.no_grad():
-            self.log = self._log_probability()
+        self.advantage, self.target = standardised(sums[0], counts), critics.targets(returns, counts)
+        self.cosine, self.log = self._cosine(sums), behaved.flatten(2)
 
     def rows(self, index: Tensor) -> list[Tensor]:
         """The parts at index [R, B], each replica its own: [R, n, B, ...] each."""
@@ -131,7 +122,7 @@ class _Batch:
 
     @torch.no_grad()
     def divergence(self) -> Tensor:
-        """How far each agent's policy has moved from the one that the batch began with, nats, [R, n]."""
+        """How far each agent's policy is from the one that acted, nats, [R, n]."""
         return mean_over(divergence(self._log_probability() - self.log), self.counts)
 
     def _log_probability(self) -> Tensor:
