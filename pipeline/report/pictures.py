@@ -74,6 +74,12 @@ FIGURES = {
         "What each weighting adds to uniform weights with the same loss and backbone, paired by seed.",
         "tables/crossings/differences.csv",
     ),
+    "networked/*": (
+        "Networks of agents (DMPO)",
+        "Return of platoons by environment steps, with and without a model, beside rules that do not learn; and what a "
+        "policy gradient loses if each agent looks no further than a few hops, in two networks where it is exact.",
+        "tables/networked/curves.csv",
+    ),
     "age/*": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from pipeline.runs.progress import Progress
 from pipeline.runs.records import EVAL, FRESH, PROBE, Writer
 from pipeline.runs.repetition import Repetition
 from tom.core.finite import Diverged
+
+LOOP = "loop"  # in a cell's values
 
 
 class Clocks:
@@ -96,6 +99,24 @@ class Run:
         (self.folder / FAILURE).write_text(as_json(found), encoding="utf-8")
 
 
+def records_of(
+    config: Mapping[str, Any],
+    seeds: Sequence[int],
+    device: str,
+    state: dict[str, Any] | None,
+    threads: int,
+    until: int | None,
+) -> Iterator[Any]:
+    """The records of a run with these values: those of tom/train.py, unless they name another module as their LOOP."""
+    if LOOP in config:
+        other: Iterator[Any] = import_module(config[LOOP]).train(config, seeds, state, until)
+        return other
+    from tom.settings.agent import agent_settings
+    from tom.train import train
+
+    return train(agent_settings(config), seeds, device, state, threads, until)
+
+
 @dataclass
 class Batch:
     """Runs that differ in their seed alone, trained as the replicas of one process."""
@@ -116,12 +137,8 @@ class Batch:
         Stopped, with everything saved, after a signal; Diverged, with the numbers of the replicas it names in
         their failure.json.
         """
-        from tom.settings.agent import agent_settings
-        from tom.train import train
-
         config = self.runs[0].cell.config
-        seeds = [run.cell.seed for run in self.runs]
-        records = train(agent_settings(config), seeds, device, state, threads, self.until)
+        records = records_of(config, [run.cell.seed for run in self.runs], device, state, threads, self.until)
         begun = state["env_steps"] if state else 0
         with Progress(self.name, self.until or config["train"]["total_env_steps"], begun) as progress:
             try:

@@ -32,9 +32,9 @@ class Settings:
     )
     model: str = choice(
         "learned",
-        ("none", "learned", "true"),
+        ("none", "learned", "world"),
         origin="DMPO",
-        help="what short rollouts come from; none: model-free PPO; true: the world itself, which costs no env step",
+        help="what short rollouts come from; none: model-free PPO; world: the true model, whose steps are not counted",
     )
     buffer_episodes: int = number(
         15, low=0, unit="episodes", origin="DMPO", help="the newest, which models are fitted to; 0: all"
@@ -89,6 +89,21 @@ class Settings:
                 f"fastest_start={self.fastest_start} is above {FASTEST}, the most a vehicle drives; nearest valid "
                 f"value: {FASTEST}, or released_starts=true"
             )
+
+
+@dataclass
+class Rules:
+    """A linear rule that all vehicles follow, found by the cross-entropy method: what learning has to beat."""
+
+    candidates: int = number(300, low=2, unit="rules", origin="ours", help="tried in each iteration")
+    elites: int = number(30, low=1, unit="rules", origin="ours", help="of which so many give the next distribution")
+    iterations: int = number(25, low=1, unit="iterations", origin="ours", help="of the search")
+    episodes: int = number(2, low=1, unit="episodes", origin="ours", help="by which a rule is judged")
+    test_episodes: int = number(64, low=1, unit="episodes", origin="ours", help="fresh ones, by which it is measured")
+
+    def contradictions(self) -> Iterator[str]:
+        if self.elites > self.candidates:
+            yield f"elites={self.elites} is more than candidates={self.candidates}; nearest valid value: {self.candidates}"
 
 
 @dataclass
