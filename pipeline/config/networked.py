@@ -10,14 +10,13 @@ from typing import Any
 
 from pipeline.config.refusals import Section, check_name, check_values, known, mapping, one_of
 from tom.settings import names, settings_class
-from tom.settings.experiments.networked import AGENTS, Rules, Settings, network_settings
+from tom.settings.experiments.networked import Rules, Settings, network_settings
 from tom.settings.fields import SettingsError, problems
 
 NAME = "networked"
 LOOP = "tom.networked.train"
 PARTS = {"dynamics": "mdn", "weighting": "uniform"}  # unless a method names others
 KEYS = ("scale", "methods", "envs", "seeds", "rules", "scales")
-__all__ = ["AGENTS", "NAME", "PARTS", "checked", "composed", "rules"]
 
 
 def checked(given: Any, scales: Iterable[str]) -> Section:

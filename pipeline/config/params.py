@@ -27,6 +27,7 @@ from pipeline.config.refusals import (
 from pipeline.files import ROOT, read_yaml
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
+from tom.settings.experiments.networked import AGENTS
 from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
 
@@ -246,7 +247,7 @@ def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[st
 def _networked(given: Any, scales: Iterable[str]) -> Suite:
     section, where = networked.checked(given, scales), networked.NAME
     grid = {key: section.get(key) for key in GRID} | {"methods": list(section["methods"])}
-    return Suite(section["scale"], _grid(grid, section["methods"], networked.AGENTS, where), {}, own=section)
+    return Suite(section["scale"], _grid(grid, section["methods"], AGENTS, where), {}, own=section)
 
 
 def _in_one_piece(given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:

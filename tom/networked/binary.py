@@ -1,6 +1,6 @@
 """Four agents in a line with a bit of state and a bit of action each: small enough for exact gradients, and to act in.
 
-    P(s_i' = 1) = .15 + .3 (mean of s over i and its neighbours) + .4 a_i,    r_i = [s_i = i mod 2] - .3 a_i.
+P(s_i' = 1) = .15 + .3 (mean of s over i and its neighbours) + .4 a_i,    r_i = [s_i = i mod 2] - .3 a_i.
 """
 
 import torch
@@ -69,7 +69,9 @@ def tables() -> tuple[Tensor, Tensor]:
     states, actions = joint[:, None, :, None], joint[None, :, :, None]
     one = chance(states, actions.expand(len(joint), -1, -1, -1))[..., 0]  # [S, A, n]
     moves = torch.where(joint == 1.0, one[:, :, None], 1.0 - one[:, :, None]).prod(-1)
-    return moves, rewards(states.expand(-1, len(joint), -1, -1), actions.expand(len(joint), -1, -1, -1))[..., 0].movedim(-1, 0)
+    return moves, rewards(states.expand(-1, len(joint), -1, -1), actions.expand(len(joint), -1, -1, -1))[
+        ..., 0
+    ].movedim(-1, 0)
 
 
 def joint_policy(logits: Tensor) -> Tensor:

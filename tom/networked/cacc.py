@@ -100,7 +100,7 @@ class Platoon:
         return after, self.reward(after)
 
     def reward(self, state: Tensor) -> Tensor:
-        """-(h - 20)^2 - (v - 15)^2 - u^2 / 10 of each vehicle in the state that a step led to; CRASHED once it stands."""
+        """-(h - 20)^2 - (v - 15)^2 - u^2 / 10 of each vehicle where a step led to; CRASHED once it stands."""
         headway, speed, acceleration = state[..., :3].unbind(-1)
         off = (headway - HEADWAY).square() + (speed - SPEED).square() + 0.1 * acceleration.square()
         return torch.where(self.stopped(state)[..., None, :], CRASHED, -off)

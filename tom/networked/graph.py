@@ -32,7 +32,10 @@ class Graph:
     @cache  # noqa: B019  # a graph lives as long as its run
     def within(self, hops: int) -> Tensor:
         """The agents within reach of each, int64 [n, k]: itself, then the others by number, then n for nobody."""
-        reached = [[own, *(j for j in row.nonzero().flatten().tolist() if j != own)] for own, row in enumerate(self.reach(hops))]
+        reached = [
+            [own, *(j for j in row.nonzero().flatten().tolist() if j != own)]
+            for own, row in enumerate(self.reach(hops))
+        ]
         most = max(map(len, reached))
         return torch.tensor([[*row, *[self.agents] * (most - len(row))] for row in reached])
 

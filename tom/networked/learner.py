@@ -7,8 +7,8 @@ from torch import Tensor
 
 from tom.core.adam import ReplicaAdam
 from tom.core.networks import StackedMLP, descend
-from tom.networked.critics import Critics
 from tom.core.streams import Stream
+from tom.networked.critics import Critics
 from tom.networked.ppo import (
     advantages,
     choose,
@@ -63,8 +63,8 @@ class Learner:
     def improve(self, batch: Trajectories, behaved: Tensor, stream: Stream) -> dict[str, Tensor]:
         """Passes of PPO over a batch, whose rewards are as learners get them; NUMBERS, [R] each.
 
-        `behaved` [R, n, T, B]: log-probabilities of the actions by the policies that took them. An agent whose policy is
-        further from these than the target stays as it is; its critic goes on.
+        `behaved` [R, n, T, B]: log-probabilities of the actions by the policies that took them. An agent whose policy
+        is further from these than the target stays as it is; its critic goes on.
         """
         settings, data, shape = self.settings, _Batch(self, batch, behaved), batch.obs.shape[:2]
         steps = torch.zeros(shape)
@@ -136,5 +136,5 @@ class _Batch:
             torch.autograd.grad(mean_over(log * each, self.counts).sum(), parameters, retain_graph=True)
             for each in sums
         ]
-        flat = [torch.cat([part.view(len(self.seen), -1) for part in step], 1) for step in steps]
-        return torch.nn.functional.cosine_similarity(*flat, dim=1)
+        own, whole = (torch.cat([part.view(len(self.seen), -1) for part in step], 1) for step in steps)
+        return torch.nn.functional.cosine_similarity(own, whole, dim=1)

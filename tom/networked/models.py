@@ -23,7 +23,15 @@ from tom.weightings.base import normalised, summary
 
 PROBED = 2_000  # rows, drawn from those that tell anything, on which the error of one step is measured
 PARTS = ("dynamics", "weighting", "replay")
-NUMBERS = ("model/epochs", "model/holdout_loss", "model/rmse", "model/bias", "model/drift", "weights/ess", "weights/max")
+NUMBERS = (
+    "model/epochs",
+    "model/holdout_loss",
+    "model/rmse",
+    "model/bias",
+    "model/drift",
+    "weights/ess",
+    "weights/max",
+)
 
 
 def per_agent(stream: Stream, agents: int) -> Stream:
@@ -48,7 +56,7 @@ class Models:
         self.loss, self.fits = NegativeLogLikelihood(), 0
 
     def inputs(self, obs: Tensor, actions: Tensor) -> Tensor:
-        """Own states first, then the neighbours', then all their actions: [R, n, B, O], [R, n, B] -> [R n, B, O + A]."""
+        """Own state, the neighbours', then all their actions: [R, n, B, O], [R, n, B] -> [R n, B, O + A]."""
         ones = F.one_hot(actions, self.world.actions).to(obs.dtype)
         return torch.cat([self.graph.gather(obs, 1), self.graph.gather(ones, 1)], -1).flatten(0, 1)
 
@@ -123,7 +131,7 @@ class Models:
 
     @torch.no_grad()
     def step(self, state: Tensor, actions: Tensor, stream: Stream) -> tuple[Tensor, Tensor]:
-        """All agents step, then exchange what their models predict; once the worlds have stopped they stay as they are."""
+        """All agents step, then exchange what their models predict; what has stopped stays as it is."""
         shape = (self.graph.agents, state.shape[2], 1 + self.obs_dim)
         draws = (draw.flatten(0, 1) for draw in (stream.uniform(*shape), stream.normal(*shape)))
         reward, after = self.dynamics.sample(self.inputs(state, actions), *draws)

@@ -53,7 +53,7 @@ def search(world: World, settings: Rules, stream: Stream) -> Tensor:
 
 
 def measured(world: World, settings: Rules, streams: Mapping[str, Stream]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Returns and lengths, [test_episodes] each, of the last action always and of the rule found, on the same starts."""
+    """Returns and lengths, [test_episodes] each, of the last action always and of the rule found: the same starts."""
     rules = {"constant": constant(world.actions - 1), "linear": linear(search(world, settings, streams["rollout"]))}
     starts = world.start(streams["eval"], settings.test_episodes)
     return {name: returns(world, act, starts, streams["env"]) for name, act in rules.items()}

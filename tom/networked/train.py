@@ -124,13 +124,13 @@ class NetworkTrainer:
         return replace(found, rewards=steps.seen(found.rewards))
 
     def returns(self, newest: Trajectories) -> dict[str, Tensor]:
-        """Each agent's part of the return of the episodes of a round, and the share of them that stopped; [R] each."""
+        """Each agent's part of the return of a round's episodes, and the share of these that stopped; [R] each."""
         means = newest.rewards.mean((2, 3))
         stopped = newest.stopped[:, -1].float().mean(1)
         return {f"agents/return_{agent}": part for agent, part in enumerate(means.unbind(1))} | {"stopped": stopped}
 
     def evaluation(self) -> Evaluation:
-        """Fresh episodes with actions drawn from the policies: the mode of a policy that mixes is another controller."""
+        """Fresh episodes with drawn actions: the mode of a policy that mixes them is another controller."""
         found = self.episodes(self.learner.act, self.loop.eval_episodes, "eval")
         returns = (found.rewards.sum((1, 2)) / self.world.horizon).double().numpy()
         lost = ~np.isfinite(returns).all(1)

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import Look, looks
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import band, caption, legend, panels, step_axis, styled, write_figures
-from pipeline.suites.networked.page import NETWORKS, RULES, answer, named
+from pipeline.analysis.style import caption, legend, panels, step_axis, styled, write_figures
+from pipeline.suites.networked.page import NETWORKS, RULES, SHORT, answer
 
 LEAST = 1e-5  # an error below this is none
 DASHES = {"constant": (0.0, (4.0, 2.0)), "linear": (0.0, (1.0, 1.5))}
@@ -29,9 +29,9 @@ def draw(curves: pd.DataFrame, rules: pd.DataFrame, gradients: pd.DataFrame) -> 
         _returns(ax, curves[curves["env"] == env], rules[rules["env"] == env], styles)
         ax.set(title=NETWORKS.get(env, env), xlabel="env steps", ylabel="return per env step")
     _gradients(axes[-1], gradients)
-    legend(figure, styles, named)
+    legend(figure, styles, lambda method: SHORT.get(method, method))
     seeds = curves["n_seeds"].min()
-    caption(figure, f"mean of {seeds} seeds, actions drawn; band: 95 % t interval; grey: rules that do not learn")
+    caption(figure, f"mean of {seeds} seeds, actions drawn (intervals: curves.csv); grey: rules that do not learn")
     return figure
 
 
@@ -39,8 +39,6 @@ def _returns(ax: Axes, curves: pd.DataFrame, rules: pd.DataFrame, styles: dict[s
     for method, curve in curves.groupby("method", sort=False):
         look = styles[str(method)]
         ax.plot(curve["env_steps"], curve["mean"], color=look.colour, linestyle=look.line, linewidth=1.8)
-        if curve["low"].notna().all():
-            band(ax, curve["env_steps"], curve["low"], curve["high"], look, alpha=0.08)
     for _, row in rules.iterrows():
         ax.axhline(row["return"], color="0.45", linewidth=1.0, linestyle=DASHES.get(row["rule"], "-"))
         ax.annotate(RULES.get(row["rule"], row["rule"]), (0.02, row["return"]), xycoords=("axes fraction", "data"),
@@ -66,7 +64,8 @@ def make(root: Path) -> Path:
     )
     said = " ".join(filter(None, (answer(answers, env) for env in curves["env"].unique())))
     figure = draw(curves, rules, gradients)
-    return write_figures(root / "reports/figures/networked", [("networked", figure)], dpi=100, texts={"networked.txt": said})
+    texts = {"networked.txt": said}
+    return write_figures(root / "reports/figures/networked", [("networked", figure)], dpi=100, texts=texts)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,13 @@ METHODS = {
     "dmpo_pmac": "DMPO, all data, weighted as by PMAC",
     "dmpo_world": "DMPO with the true model",
 }
+SHORT = {"dppo": "PPO, κ = 1", "ippo": "PPO, κ = 0", "cppo": "PPO, central"} | {
+    "dmpo": "DMPO",
+    "dmpo_all": "DMPO, all data",
+    "dmpo_ratio": "DMPO, ratio",
+    "dmpo_pmac": "DMPO, PMAC",
+    "dmpo_world": "DMPO, true model",
+}  # the same where there is little room
 NETWORKS = {"catchup": "Catch-up", "slowdown": "Slow-down", "binary": "Four agents"}
 RULES = {"constant": "one action always", "linear": "a linear rule"}
 NUMBERS = {
@@ -45,7 +52,8 @@ def markdown(found: Mapping[str, pd.DataFrame]) -> str:
     rows = [(row.network, str(row.kappa), f"{row.error:.5f}") for row in found["gradients"].itertuples()]
     lines += table_lines(("exact network", "kappa", "largest error"), rows, "lrr")
     count = found["curves"]["n_seeds"].min()
-    return "\n".join([*lines, "", f"Returns: sum over agents per env step, mean of {count} seeds; actions drawn."]) + "\n"
+    note = f"Returns: sum over agents per env step, mean of {count} seeds; actions drawn."
+    return "\n".join([*lines, "", note]) + "\n"
 
 
 def _answers(table: pd.DataFrame) -> list[str]:

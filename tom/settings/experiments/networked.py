@@ -1,4 +1,4 @@
-"""Settings of networks of agents: the world, the loop, PPO and what a model is for; `networked` in params.yaml has them.
+"""Settings of networks of agents: world, loop, PPO and what a model is for; `networked` in params.yaml has them.
 
 Released code: PKU-MARL/Model-Based-MARL@af86ef0. Where a default is ours the register of deviations says why.
 """
@@ -59,7 +59,7 @@ class Settings:
     trace: float = number(0.5, low=0.0, high=1.0, origin="DMPO", help="lambda of the advantage estimate")
     clip: float = number(0.2, low=0.0, high=1.0, origin="DMPO", help="of the ratio of policies")
     target_kl: float = number(
-        0.0075, low=1e-6, high=10.0, unit="nats", origin="DMPO", help="an agent that moved further waits for a new batch"
+        0.0075, low=1e-6, high=10.0, unit="nats", origin="DMPO", help="an agent further from who acted stays as it is"
     )
     entropy: float = number(
         0.01, low=0.0, high=10.0, unit="standard deviations of the advantage per nat", origin="ours", help="bonus"
@@ -103,7 +103,8 @@ class Rules:
 
     def contradictions(self) -> Iterator[str]:
         if self.elites > self.candidates:
-            yield f"elites={self.elites} is more than candidates={self.candidates}; nearest valid value: {self.candidates}"
+            most = self.candidates
+            yield f"elites={self.elites} is more than candidates={most}; nearest valid value: {most}"
 
 
 @dataclass
@@ -146,7 +147,8 @@ class NetworkSettings:
                 close = max(least, round(value / unit) * unit)
                 yield f"train.{key}={value} is no whole number of rounds of {unit}; nearest valid value: {close}"
         if loop.rollout_length > horizon:
-            yield f"train.rollout_length={loop.rollout_length} is longer than an episode; nearest valid value: {horizon}"
+            length = loop.rollout_length
+            yield f"train.rollout_length={length} is longer than an episode; nearest valid value: {horizon}"
         warmup = loop.warmup_episodes * horizon
         if loop.model == "learned" and warmup >= loop.total_env_steps:
             yield (
