@@ -1,5 +1,6 @@
 """Policies and critics of every agent, and what a batch of trajectories does to them."""
 
+import copy
 from typing import Any
 
 import torch
@@ -36,14 +37,19 @@ class Learner:
         self.policies = StackedMLP(lead, sizes, torch.tanh, stream)
         with torch.no_grad():
             self.policies.layers()[-1][0].mul_(settings.policy_head_scale)
+        self.acting = copy.deepcopy(self.policies)
         self.critics = Critics(settings, world, replicas, stream)
         count = replicas * self.graph.agents
         self.policy_adam = ReplicaAdam(self.policies.parameters(), count, settings.learning_rate)
         self.critic_adam = ReplicaAdam(self.critics.parameters(), count, settings.critic_learning_rate)
 
+    def settle(self) -> None:
+        """Who acts from now on are the policies as they are now."""
+        self.acting.load_state_dict(self.policies.state_dict())
+
     def act(self, obs: Tensor, stream: Stream) -> Tensor:
-        """Actions int64 [R, n, B], drawn from the policies at observations [R, n, B, O]."""
-        return choose(self.policies(self.graph.gather(obs, 1)), stream.uniform(*obs.shape[1:-1]))
+        """Actions int64 [R, n, B] at observations [R, n, B, O], drawn from the policies that were last settled."""
+        return choose(self.acting(self.graph.gather(obs, 1)), stream.uniform(*obs.shape[1:-1]))
 
     def anneal(self, left: float) -> None:
         """Step sizes for the share of the run that is left."""
@@ -54,19 +60,12 @@ class Learner:
         ):
             optimizer.param_groups[0]["lr"] = share * rate
 
-    @torch.no_grad()
-    def log_probability(self, batch: Trajectories) -> Tensor:
-        """Of the actions that were taken, by the policies as they are, [R, n, T, B]."""
-        log = self.policies(self.graph.gather(batch.obs[:, :, :-1], 1)).log_softmax(-1)
-        return log.gather(-1, batch.actions[..., None])[..., 0]
+    def improve(self, batch: Trajectories, stream: Stream) -> dict[str, Tensor]:
+        """Passes of PPO over a batch of those who act, whose rewards are as learners get them; NUMBERS, [R] each.
 
-    def improve(self, batch: Trajectories, behaved: Tensor, stream: Stream) -> dict[str, Tensor]:
-        """Passes of PPO over a batch, whose rewards are as learners get them; NUMBERS, [R] each.
-
-        `behaved` [R, n, T, B]: log-probabilities of the actions by the policies that took them. An agent whose policy
-        is further from these than the target stays as it is; its critic goes on.
+        An agent whose policy is further from these than the target stays as it is; its critic goes on.
         """
-        settings, data, shape = self.settings, _Batch(self, batch, behaved), batch.obs.shape[:2]
+        settings, data, shape = self.settings, _Batch(self, batch), batch.obs.shape[:2]
         steps = torch.zeros(shape)
         for _ in range(settings.passes):
             near = data.divergence() <= settings.target_kl
@@ -97,12 +96,13 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
+        self.settle()
 
 
 class _Batch:
     """What the passes need of T steps of B networks, flattened to N = T B rows [R, n, N, ...]."""
 
-    def __init__(self, learner: Learner, batch: Trajectories, behaved: Tensor):
+    def __init__(self, learner: Learner, batch: Trajectories):
         settings, graph, critics, self.learner = learner.settings, learner.graph, learner.critics, learner
         values = critics.values(batch)
         own = advantages(batch.rewards, values, settings.discount, settings.trace)
@@ -113,7 +113,9 @@ class _Batch:
         self.actions, self.counts, self.count = batch.actions.flatten(2), counts, counts.shape[-1]
         sums = [extended(own, graph.reach(hops)).flatten(2) for hops in (settings.kappa, graph.diameter)]
         self.advantage, self.target = standardised(sums[0], counts), critics.targets(returns, counts)
-        self.cosine, self.log = self._cosine(sums), behaved.flatten(2)
+        self.cosine = self._cosine(sums)
+        with torch.no_grad():
+            self.log = self._log_probability(learner.acting)
 
     def rows(self, index: Tensor) -> list[Tensor]:
         """The parts at index [R, B], each replica its own: [R, n, B, ...] each."""
@@ -123,15 +125,16 @@ class _Batch:
     @torch.no_grad()
     def divergence(self) -> Tensor:
         """How far each agent's policy is from the one that acted, nats, [R, n]."""
-        return mean_over(divergence(self._log_probability() - self.log), self.counts)
+        return mean_over(divergence(self._log_probability(self.learner.policies) - self.log), self.counts)
 
-    def _log_probability(self) -> Tensor:
-        log = self.learner.policies(self.seen).log_softmax(-1)
+    def _log_probability(self, policies: StackedMLP) -> Tensor:
+        log = policies(self.seen).log_softmax(-1)
         return log.gather(-1, self.actions[..., None])[..., 0]
 
     def _cosine(self, sums: list[Tensor]) -> Tensor:
         """Of the angle between the policy gradients with these two sums of advantages, over all agents, [R]."""
-        log, parameters = self._log_probability(), list(self.learner.policies.parameters())
+        policies = self.learner.policies
+        log, parameters = self._log_probability(policies), list(policies.parameters())
         steps = [
             torch.autograd.grad(mean_over(log * each, self.counts).sum(), parameters, retain_graph=True)
             for each in sums

@@ -91,6 +91,7 @@ class NetworkTrainer:
                 numbers |= self.models.fit(self.learner.policies, self.streams["model"], self.streams["weighting"])
             self.learner.anneal(1.0 - begun / self.loop.total_env_steps)
             numbers |= self.improve(newest)
+            self.learner.settle()
         numbers |= self.returns(newest)
         return self._checked(numbers)
 
@@ -103,12 +104,10 @@ class NetworkTrainer:
         """The inner iterations, those on rollouts spread evenly among them; numbers of the last on the world's data."""
         share = self.loop.rollout_share if self.loop.model != "none" else 0.0
         numbers, real = dict[str, Tensor](), replace(newest, rewards=self.world.seen(newest.rewards))
-        acted = self.learner.log_probability(real)
         for count in range(self.loop.inner_iterations):
             imagined = int((count + 1) * share) > int(count * share)
             batch = self.branched(newest) if imagined else real
-            behaved = self.learner.log_probability(batch) if imagined else acted
-            found = self.learner.improve(batch, behaved, self.streams["replay"])
+            found = self.learner.improve(batch, self.streams["replay"])
             if not (imagined and numbers):
                 numbers = {f"policy/{name}": value for name, value in found.items()}
         return numbers
