@@ -22,8 +22,9 @@ from tom.networked.ppo import advantages, choose, discounted, divergence, extend
 from tom.networked.rules import constant, linear, returns, search
 from tom.networked.train import NetworkTrainer, train
 from tom.networked.world import Trajectories, rollout, uniform_act
-from tom.settings.experiments.networked import Rules, Settings, network_settings
+from tom.settings.experiments.networked import Rules, Settings
 from tom.settings.fields import SettingsError
+from tom.settings.network import network_settings
 from tom.states import join, split
 from tom.train import Evaluation, Final, Round, Step
 
@@ -329,9 +330,11 @@ def test_rows_after_a_crash_are_not_learned_from_and_a_model_world_stops_like_th
     models = models_of(small("catchup", total_env_steps=2400, eval_every_env_steps=1200), world)
     crash = rollout(world, world.start(stream, 2), lambda obs, stream: torch.full((1, 8, 2), 1), 600, stream)
     assert crash.stopped[:, -1].all()
-    models.add(crash, 3)
-    assert models.moving[:, : len(models.replay)].sum() == 8 * crash.moving.sum()
-    assert (models.replay.policy_round[: len(models.replay)] == 3).all() and models.replay.added == 1_200
+    models.memory.add(crash, 3)
+    assert models.memory.counts.sum() == 8 * crash.moving.sum()
+    assert (
+        models.memory.replay.policy_round[: len(models.memory.replay)] == 3
+    ).all() and models.memory.replay.added == 1_200
     numbers = models.fit(None, stream, stream)
     assert numbers["weights/ess"].item() <= crash.moving.float().mean().item() + 1e-5
     assert torch.equal(world.stopped(crash.states[:, :, -1]), world.stopped_as_seen(crash.obs[:, :, -1]))

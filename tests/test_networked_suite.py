@@ -17,8 +17,8 @@ from pipeline.suites.networked import figure, tables
 from pipeline.suites.networked.cells import EVALS, NETWORKED, members, resolved
 from pipeline.suites.networked.questions import NO, OPEN, YES, answers, matches
 from pipeline.suites.networked.work import record
-from tom.settings.experiments.networked import WEIGHTINGS
 from tom.settings.fields import SettingsError
+from tom.settings.network import WEIGHTINGS
 
 OPTIONS = Options(device="cpu")
 SUITE = """networked:

@@ -10,8 +10,9 @@ from typing import Any
 
 from pipeline.config.refusals import Section, check_name, check_values, known, mapping, one_of
 from tom.settings import names, settings_class
-from tom.settings.experiments.networked import Rules, Settings, network_settings
+from tom.settings.experiments.networked import Rules, Settings
 from tom.settings.fields import SettingsError, problems
+from tom.settings.network import network_settings
 
 NAME = "networked"
 LOOP = "tom.networked.train"

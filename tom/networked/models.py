@@ -7,22 +7,22 @@ weighted fit, weightings and networks are those of the house.
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tom.core.context import Context, View, build
 from tom.core.networks import Policy
-from tom.core.replay import Replay, draw, take
+from tom.core.replay import draw, take
 from tom.core.streams import Stream
 from tom.dynamics.diagnostics import errors_on
 from tom.dynamics.fit import fit
 from tom.losses.nll import NegativeLogLikelihood
+from tom.networked.memory import Memory
 from tom.networked.world import Trajectories, World, rollout
-from tom.settings.experiments.networked import NetworkSettings
+from tom.settings.network import NetworkSettings
 from tom.weightings.base import normalised, summary
 
 PROBED = 2_000  # rows, drawn from those that tell anything, on which the error of one step is measured
-PARTS = ("dynamics", "weighting", "replay")
+PARTS = ("dynamics", "weighting", "memory")
 NUMBERS = (
     "model/epochs",
     "model/holdout_loss",
@@ -45,64 +45,35 @@ class Models:
     def __init__(self, settings: NetworkSettings, world: World, replicas: int, capacity: int, init: Stream):
         """With a replay of the newest `capacity` env steps."""
         self.settings, self.world, self.replicas, self.graph = settings, world, replicas, world.graph
-        agents, seats = world.graph.agents, world.graph.within(1).shape[1]
-        self.obs_dim, beside = world.observation_dim, (seats - 1) * world.observation_dim + seats * world.actions
-        stream, discount = per_agent(init, agents), settings.train.discount
-        context = Context(replicas * agents, self.obs_dim, beside, discount, init.device, stream)
+        self.memory = Memory(world, replicas, capacity)
+        sizes = self.memory.replay.observation_dim, self.memory.replay.action_dim
+        stream, discount = per_agent(init, self.graph.agents), settings.train.discount
+        context = Context(replicas * self.graph.agents, *sizes, discount, init.device, stream)
         self.dynamics = build("dynamics", settings.dynamics, context)
         self.weighting = build("weighting", settings.weighting, context)
-        self.replay = Replay(replicas * agents, capacity, self.obs_dim, beside, init.device)
-        self.moving = torch.zeros(replicas * agents, capacity)  # 1 where a row's platoon had not stopped before it
         self.loss, self.fits = NegativeLogLikelihood(), 0
-
-    def inputs(self, obs: Tensor, actions: Tensor) -> Tensor:
-        """Own state, the neighbours', then all their actions: [R, n, B, O], [R, n, B] -> [R n, B, O + A]."""
-        ones = F.one_hot(actions, self.world.actions).to(obs.dtype)
-        return torch.cat([self.graph.gather(obs, 1), self.graph.gather(ones, 1)], -1).flatten(0, 1)
-
-    def rows(self, batch: Trajectories) -> tuple[Tensor, Tensor]:
-        """Rows of a replay [R n, T B, W], in the order of time, and whether each tells anything, [R n, T B] of 0 and 1.
-
-        The reward is as learners get it.
-        """
-        now, after = (part.flatten(2, 3) for part in (batch.obs[:, :, :-1], batch.obs[:, :, 1:]))
-        given = self.inputs(now, batch.actions.flatten(2))
-        reward = self.world.seen(batch.rewards).flatten(2).flatten(0, 1)
-        ends = batch.stopped[:, 1:].flatten(1).to(reward)[:, None].expand(-1, self.graph.agents, -1).flatten(0, 1)
-        flags = torch.stack([reward, ends, torch.zeros_like(reward)], -1)
-        counts = batch.moving.flatten(1).to(reward)[:, None].expand(-1, self.graph.agents, -1).flatten(0, 1)
-        return torch.cat([given, after.flatten(0, 1), flags], -1), counts
-
-    def add(self, batch: Trajectories, round_: int) -> None:
-        """Stores trajectories as the data of the policies of a round; the oldest rows make room."""
-        rows, counts = self.rows(batch)
-        for part, count in zip(rows.split(self.replay.capacity, 1), counts.split(self.replay.capacity, 1), strict=True):
-            first, slots = self.replay.added, self.replay.add(part)
-            self.replay.env_step[slots] = torch.arange(first, self.replay.added)
-            self.replay.policy_round[slots] = round_
-            self.moving[:, slots] = count
 
     def fit(self, policies: Any, stream: Stream, weighting: Stream) -> dict[str, Tensor]:
         """Refits every model to the stored rows by their weights; a row from after a crash has none. [R] each."""
-        agents = self.graph.agents
+        agents, replay = self.graph.agents, self.memory.replay
         # None of the weightings that are let in asks for the policy, which here is of another kind.
-        view = View(self.replay, cast(Policy, policies), None, self.replay.added, 0, per_agent(weighting, agents))
+        view = View(replay, cast(Policy, policies), None, replay.added, 0, per_agent(weighting, agents))
         self.weighting.prepare(view)
-        weights = normalised(self.weighting.weights(view) * self.moving[:, : len(self.replay)])
-        columns, rows = self.loss.columns(view), self.replay.all()
+        weights = normalised(self.weighting.weights(view) * self.memory.counts)
+        columns, rows = self.loss.columns(view), replay.all()
         found = fit(self.dynamics, rows, weights, columns, self.loss, per_agent(stream, agents))
         self.fits += 1
         numbers = {f"model/{name}": value for name, value in found.items()}
-        numbers |= {f"weights/{name}": value for name, value in summary(weights, self.replay).items()}
+        numbers |= {f"weights/{name}": value for name, value in summary(weights, replay).items()}
         return {name: self.over_agents(value) for name, value in numbers.items() if name in NUMBERS}
 
     def errors(self, newest: Trajectories, stream: Stream) -> dict[str, Tensor]:
         """Of models on trajectories that they have not seen: one step, and after a whole rollout; [R] each."""
         if not self.fits:
             return {}
-        rows, counts = self.rows(newest)
+        rows, counts = self.memory.rows(newest)
         index = draw(counts, PROBED, per_agent(stream, self.graph.agents))
-        found = errors_on(self.dynamics, self.replay.all().like(take(rows, index)))
+        found = errors_on(self.dynamics, self.memory.replay.all().like(take(rows, index)))
         one = {f"model/{name}": self.over_agents(found[name]) for name in ("rmse", "bias")}
         return one | {"model/drift": self.drift(newest, stream)}
 
@@ -132,9 +103,9 @@ class Models:
     @torch.no_grad()
     def step(self, state: Tensor, actions: Tensor, stream: Stream) -> tuple[Tensor, Tensor]:
         """All agents step, then exchange what their models predict; what has stopped stays as it is."""
-        shape = (self.graph.agents, state.shape[2], 1 + self.obs_dim)
+        shape = (self.graph.agents, state.shape[2], 1 + state.shape[3])
         draws = (draw.flatten(0, 1) for draw in (stream.uniform(*shape), stream.normal(*shape)))
-        reward, after = self.dynamics.sample(self.inputs(state, actions), *draws)
+        reward, after = self.dynamics.sample(self.memory.inputs(state, actions), *draws)
         after, reward = after.view(state.shape), reward.view(state.shape[:-1])
         over = self.stopped(state)[:, None]
         after = torch.where(over[..., None], state, after)
@@ -147,14 +118,12 @@ class Models:
         optimizer = self.dynamics.optimizer
         return {
             "fits": self.fits,
-            "moving": self.moving[:, : len(self.replay)].clone(),
             "optimizer": None if optimizer is None else optimizer.state_dict(),
             **{name: getattr(self, name).state_dict() for name in PARTS},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.fits = state["fits"]
-        self.moving[:, : state["moving"].shape[1]] = state["moving"]
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         if state["optimizer"] is not None:

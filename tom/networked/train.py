@@ -20,7 +20,8 @@ from tom.networked.cacc import Platoon
 from tom.networked.learner import Learner
 from tom.networked.models import Models
 from tom.networked.world import Act, Steps, Trajectories, World, rollout, uniform_act
-from tom.settings.experiments.networked import NetworkSettings, Settings, network_settings
+from tom.settings.experiments.networked import Settings
+from tom.settings.network import NetworkSettings, network_settings
 from tom.train import Evaluation, Final, Record, Round, Step, on_host
 
 CPU = torch.device("cpu")  # the networks are small
@@ -82,7 +83,7 @@ class NetworkTrainer:
         newest = self.episodes(act, self.loop.episodes, "env")
         if self.models:
             numbers |= self.models.errors(newest, self.streams["probe"])
-            self.models.add(newest, self.rounds)
+            self.models.memory.add(newest, self.rounds)
         begun = self.env_steps
         self.env_steps += self.loop.episodes * self.world.horizon
         self.rounds += 1
