@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import networked
 from pipeline.config.like import methods_written_out, part, parts_written_out
 from pipeline.config.methods import Variant, between, check_method
 from pipeline.config.refusals import (
@@ -26,6 +27,7 @@ from pipeline.config.refusals import (
 from pipeline.files import ROOT, read_yaml
 from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
+from tom.settings.experiments.networked import AGENTS
 from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
 
@@ -66,13 +68,15 @@ class Suite:
     """A grid of its own at a scale of its own, and what it changes at each scale.
 
     The methods of an ablation are its base, each variant of it, its stand-in if it has one, and its target; `origins`
-    says which method each of them is measured from.
+    says which method each of them is measured from. `own` is the section of a suite whose methods are not those of
+    `methods`.
     """
 
     scale: str
     grid: Grid
     scales: dict[str, Section]
     origins: Mapping[str, str] = field(default_factory=dict)
+    own: Section = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,8 @@ def _params(text: str) -> Params:
         suites={
             name: _ablation(top[name], variants, envs, scales)
             if name == ABLATION
+            else _networked(top[name], scales)
+            if name == networked.NAME
             else _in_one_piece(top[name], name, entries, envs, scales)
             for name in SUITES
             if top.get(name) is not None
@@ -236,6 +242,12 @@ def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[st
         "methods": [base, *origins]
     }
     return replace(_suite(section, "ablation", [base, *origins], envs, scales), origins=origins)
+
+
+def _networked(given: Any, scales: Iterable[str]) -> Suite:
+    section, where = networked.checked(given, scales), networked.NAME
+    grid = {key: section.get(key) for key in GRID} | {"methods": list(section["methods"])}
+    return Suite(section["scale"], _grid(grid, section["methods"], AGENTS, where), {}, own=section)
 
 
 def _in_one_piece(given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:

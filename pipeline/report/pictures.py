@@ -78,6 +78,12 @@ FIGURES = {
         "What TOM's weights add to uniform weights where agents begin with rows of SAC's replay, paired by seed.",
         "tables/finetune/differences.csv",
     ),
+    "networked/*": (
+        "Networks of agents (DMPO)",
+        "Return of platoons by environment steps, with and without a model, beside rules that do not learn; and what a "
+        "policy gradient loses if each agent looks no further than a few hops, in two networks where it is exact.",
+        "tables/networked/curves.csv",
+    ),
     "age/*": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from tom.core.finite import Diverged
 
 if TYPE_CHECKING:
     from tom.core.recording import Recording
+
+LOOP = "loop"  # in a cell's values
 
 
 class Clocks:
@@ -105,6 +108,25 @@ class Run:
         (self.folder / FAILURE).write_text(as_json(found), encoding="utf-8")
 
 
+def records_of(
+    config: Mapping[str, Any],
+    seeds: Sequence[int],
+    device: str,
+    state: dict[str, Any] | None,
+    threads: int,
+    until: int | None,
+    data: Sequence["Recording"],
+) -> Iterator[Any]:
+    """The records of a run with these values: those of tom/train.py, unless they name another module as their LOOP."""
+    if LOOP in config:
+        other: Iterator[Any] = import_module(config[LOOP]).train(config, seeds, state, until)
+        return other
+    from tom.settings.agent import agent_settings
+    from tom.train import train
+
+    return train(agent_settings(config), seeds, device, state, threads, until, data)
+
+
 @dataclass
 class Batch:
     """Runs that differ in their seed alone, trained as the replicas of one process."""
@@ -126,15 +148,13 @@ class Batch:
         Stopped, with everything saved, after a signal; Diverged, with the numbers of the replicas it names in
         their failure.json.
         """
-        from tom.settings.agent import agent_settings
-        from tom.train import train
-
         config = self.runs[0].cell.config
         seeds = [run.cell.seed for run in self.runs]
-        records = train(agent_settings(config), seeds, device, state, threads, self.until, self.data)
+        records = records_of(config, seeds, device, state, threads, self.until, self.data)
         begun = state["env_steps"] if state else 0
-        end, warmup = self.until or config["train"]["total_env_steps"], config["train"]["warmup_env_steps"]
-        with Progress(self.name, end, begun, warmup) as progress:
+        loop = config["train"]
+        warmup = loop.get("warmup_env_steps", 0)  # another loop may count it in other units
+        with Progress(self.name, self.until or loop["total_env_steps"], begun, warmup) as progress:
             try:
                 for record in records:
                     self.record(record, progress)

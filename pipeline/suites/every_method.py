@@ -86,7 +86,7 @@ def made_by(folder: Path) -> dict[str, Any]:
 
 def evaluations(method: str, folder: Path, end: float) -> Iterator[dict[str, Any]]:
     """The rows of a run's evals.csv up to an env step, with its method."""
-    yield from ({"method": method, **row} for row in _rows(folder / EVALS) if int(row["env_steps"]) <= end)
+    yield from ({"method": method, **row} for row in csv_rows(folder / EVALS) if int(row["env_steps"]) <= end)
 
 
 def means(method: str, folder: Path, numbers: Sequence[str], end: float, begin: float = 0) -> Iterator[dict[str, Any]]:
@@ -94,9 +94,9 @@ def means(method: str, folder: Path, numbers: Sequence[str], end: float, begin: 
 
     A number that none of them has gives no row.
     """
-    rounds = [row for row in _rows(folder / "train.csv") if begin <= int(row["env_steps"]) < end]
+    rounds = [row for row in csv_rows(folder / "train.csv") if begin <= int(row["env_steps"]) < end]
     wanted = any(number.startswith(FRESH) for number in numbers)
-    probes = [row for row in _rows(folder / PROBE) if begin < int(row["env_steps"]) <= end] if wanted else []
+    probes = [row for row in csv_rows(folder / PROBE) if begin < int(row["env_steps"]) <= end] if wanted else []
     for number in numbers:
         rows = probes if number.startswith(FRESH) else rounds
         values = [float(row[name]) for row in rows if row.get(name := number.removeprefix(FRESH))]
@@ -104,6 +104,7 @@ def means(method: str, folder: Path, numbers: Sequence[str], end: float, begin: 
             yield {"method": method, "number": number, "value": sum(values) / len(values)}
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file of a run, as they are written."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

@@ -1,0 +1,56 @@
+"""The cells of the suite: every method on one network, resolved, and the runs that they are.
+
+`python -m pipeline.suites.networked.cells` is the suite's stage `configure`. It writes one file per network,
+reports/cells/networked/<scale>/<env>.json.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.digests import module_digests, source_digest
+from pipeline.config.networked import PARTS, composed, rules
+from pipeline.config.params import GRID, Params
+from pipeline.files import ROOT
+from pipeline.runs.folder import Cell
+from pipeline.suites.suite import SuiteKind, configure
+from tom.settings import KINDS
+
+EVALS, ROUNDS, RULES, GRADIENTS = "evals.csv", "rounds.csv", "rules.csv", "gradients.csv"
+WORK = ("pipeline.suites.networked.work", "tom.networked.rules", "tom.networked.chain", "tom.networked.binary")
+
+
+def resolved(params: Params, env: str) -> dict[str, Any]:
+    """The values of every method on one network and of the rules; SettingsError if one cannot be composed."""
+    suite = NETWORKED.section(params)
+    methods = {method: composed(suite.own, suite.scale, method, env) for method in suite.grid.methods}
+    return {"order": list(methods), "methods": methods, "rules": rules(suite.own, suite.scale)}
+
+
+def sources_of_run(config: dict[str, Any], root: Path) -> dict[str, str]:
+    """The digest of every file that the numbers of one method's run come from."""
+    parts = [f"{KINDS[kind]}.{config[kind]['name']}" for kind in PARTS]
+    modules = [config["loop"], "pipeline.runs.records", *(f"tom.{part}" for part in parts)]
+    return module_digests([*modules, *(f"tom.settings.{part}" for part in parts)], root)
+
+
+def sources(config: dict[str, Any], root: Path = ROOT) -> dict[str, str]:
+    """The digest of every file that the numbers of a cell come from."""
+    found = module_digests(WORK, root)
+    for method in config["methods"].values():
+        found |= sources_of_run(method, root)
+    return found
+
+
+def members(cell: Cell, root: Path = ROOT) -> list[Cell]:
+    """The runs that a cell consists of."""
+    return [
+        Cell(method, cell.env, cell.seed, cell.scale, config, source_digest(sources_of_run(config, root)))
+        for method, config in ((method, cell.config["methods"][method]) for method in cell.config["order"])
+    ]
+
+
+SUITE = NETWORKED = SuiteKind("networked", ("scale", *GRID), (EVALS, ROUNDS, RULES, GRADIENTS), resolved, sources)
+
+if __name__ == "__main__":
+    sys.exit(configure(NETWORKED))

@@ -1,0 +1,91 @@
+"""`python -m pipeline.suites.networked.tables` makes reports/tables/networked/ from the suite's results, nothing else.
+
+Learning curves with t intervals, what each question of pipeline/suites/networked/page.py comes to, the models' errors.
+Knows neither torch nor tom: a change of the science reaches a table through data alone.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis import stats
+from pipeline.analysis.results import ResultsError
+from pipeline.analysis.stage import made
+from pipeline.analysis.tables import write_tables
+from pipeline.suites.networked.page import markdown
+from pipeline.suites.networked.questions import answers
+from pipeline.suites.recorded import Records, again, read_records, read_suite, read_table, runs_table
+
+NAME = "networked"
+PLACE = ["env", "seed"]
+RECORDED = {
+    "evals": ("method", "env_steps", "return_mean", "length_mean"),
+    "rounds": ("method", "env_steps", "number", "value"),
+    "rules": ("rule", "episode", "return", "length"),
+    "gradients": ("network", "kappa", "error"),
+}
+
+
+def read(records: Records, name: str) -> pd.DataFrame:
+    """One of the tables of every cell, below each other, with environment and seed."""
+    parts = []
+    for folder, record in records.items():
+        table = read_table(folder / f"{name}.csv", RECORDED[name], again(NAME))
+        parts.append(table.assign(**{key: record[key] for key in PLACE}))
+    found = pd.concat(parts, ignore_index=True)
+    value = {"evals": "return_mean", "rounds": "value", "rules": "return", "gradients": "error"}[name]
+    for row in found[~np.isfinite(found[value])].itertuples():
+        raise ResultsError(f"{row.env}, seed {row.seed}: a number of {name}.csv is not finite: {again(NAME)}")
+    return found
+
+
+def curves_table(evals: pd.DataFrame) -> pd.DataFrame:
+    """Per network, method and env step: the mean return over seeds with its t interval."""
+    rows = []
+    for (env, method, env_steps), cells in evals.groupby(["env", "method", "env_steps"], sort=False):
+        rows.append((env, method, env_steps, len(cells), *stats.mean_interval(cells["return_mean"])))
+    return pd.DataFrame(rows, columns=["env", "method", "env_steps", "n_seeds", "mean", "low", "high"])
+
+
+def seeds_table(evals: pd.DataFrame) -> pd.DataFrame:
+    """Per run: best and last return, the area under its curve, how long the last episodes lasted."""
+    rows = []
+    for (env, method, seed), run in evals.groupby(["env", "method", "seed"], sort=False):
+        returns = run["return_mean"].to_numpy()
+        area = stats.area_under_curve(run["env_steps"], returns)
+        rows.append((env, method, seed, returns.max(), returns[-1], area, run["length_mean"].iloc[-1]))
+    return pd.DataFrame(rows, columns=["env", "method", "seed", "best", "last", "auc", "last_length"])
+
+
+def models_table(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Per network, method and number of training: its mean over a run, then over seeds, with a t interval."""
+    runs = rounds.groupby(["env", "method", "number", "seed"], sort=False)["value"].mean().reset_index()
+    rows = []
+    for keys, cells in runs.groupby(["env", "method", "number"], sort=False):
+        rows.append((*keys, len(cells), *stats.mean_interval(cells["value"])))
+    return pd.DataFrame(rows, columns=["env", "method", "number", "n_seeds", "mean", "low", "high"])
+
+
+def make(root: Path) -> Path:
+    """Replaces `root`/reports/tables/networked and returns its path; ResultsError leaves the old tables as they are."""
+    suite = read_suite(root, NAME, ("scale", "envs", "seeds"))
+    records = read_records(root, NAME, suite, ())
+    evals, rounds, rules = (read(records, name) for name in ("evals", "rounds", "rules"))
+    first = next(iter(records))
+    gradients = read_table(first / "gradients.csv", RECORDED["gradients"], again(NAME))
+    found = {
+        "curves": curves_table(evals),
+        "seeds": seeds_table(evals),
+        "models": models_table(rounds),
+        "rules": rules.groupby(["env", "rule"], sort=False)[["return", "length"]].mean().reset_index(),
+        "gradients": gradients,
+        "runs": runs_table(records.values()),
+    }
+    found["answers"] = answers(evals, found["seeds"], rounds, found["rules"])
+    return write_tables(root / "reports/tables" / NAME, found, {"networked.md": markdown(found)})
+
+
+if __name__ == "__main__":
+    sys.exit(made("networked_tables", make))

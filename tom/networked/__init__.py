@@ -1,0 +1,1 @@
+"""Networks of agents: decentralised model-based policy optimisation (DMPO), from graph to loop."""
