@@ -230,7 +230,7 @@ def evidence(status: bool, jobs: int | None, engine: str | None, options: tuple[
 
 @tom.group(cls=InOrder, context_settings=SETTINGS)
 def dataset() -> None:
-    """Data sets: SAC's replay in order, and its policy."""
+    """Data sets: SAC's replay in order, and data of others."""
 
 
 @command(dataset, "tom dataset make hopper 0")
@@ -238,7 +238,8 @@ def dataset() -> None:
 @click.argument("seed", type=click.IntRange(0), default=0)
 def make(env: str, seed: int) -> str:
     """Train SAC on ENV with SEED unless it is there."""
-    from pipeline.suites.weights.dataset import made, show
+    from pipeline.runs.datasets.folder import show
+    from pipeline.suites.weights.dataset import made
 
     return show(made(env, seed))
 
@@ -247,9 +248,30 @@ def make(env: str, seed: int) -> str:
 @click.argument("folder", type=FOLDER)
 def show(folder: Path) -> str:
     """Say what is in the data set in FOLDER, once it is checked."""
-    from pipeline.suites.weights.dataset import show as shown
+    from pipeline.runs.datasets.folder import show as shown
 
     return shown(folder)
+
+
+@command(dataset, "tom dataset import hopper_medium-v2.hdf5 hopper", "import")
+@click.argument("path", type=FOLDER)
+@click.argument("env", shell_complete=known("envs"))
+def import_(path: Path, env: str) -> str:
+    """Keep Minari's or D4RL's data of ENV at PATH."""
+    from pipeline.runs.datasets.imported import imported
+
+    return imported(path, env)
+
+
+@command(dataset, "tom dataset part runs/datasets/0123456789abcdef 10000 16000")
+@click.argument("folder", type=FOLDER)
+@click.argument("first", type=int)
+@click.argument("last", type=int)
+def part(folder: Path, first: int, last: int) -> str:
+    """Keep the rows from FIRST up to LAST of the data set in FOLDER as one of their own."""
+    from pipeline.runs.datasets.imported import part as kept
+
+    return kept(folder, first, last)
 
 
 @tom.group(cls=InOrder, context_settings=SETTINGS)
@@ -265,6 +287,16 @@ def policy(run: Path, out: Path) -> str:
     from tom.export import exported
 
     return exported(run, out)
+
+
+@command(export, "tom export dataset runs/datasets/0123456789abcdef tom/hopper-v0", "dataset")
+@click.argument("source", type=FOLDER)
+@click.argument("name")
+def dataset_out(source: Path, name: str) -> str:
+    """Write the data set or the run's replay in SOURCE as Minari's data set NAME."""
+    from pipeline.runs.datasets.exported import exported
+
+    return exported(source, name)
 
 
 @tom.group(cls=InOrder, context_settings=SETTINGS)

@@ -106,7 +106,7 @@ def run(command: DictConfig) -> None:
         until = None if command.until is None else check_until("until", command.until, config["train"])
         cells = [Cell(command.method, command.env, seed, command.scale, config, code, until) for seed in seeds]
         jobs = [Job(cell, _folder(cell, command), result_folder(cell)) for cell in cells]
-        names = ("device", "tracking", "resume", "checkpoint_every", "threads", "graphs")
+        names = ("device", "tracking", "resume", "checkpoint_every", "threads", "graphs", "keep_replay")
         for line in ensure_all_trained(jobs, Options(**{name: command[name] for name in names})):
             print(line, flush=True)
     except Stopped as stop:

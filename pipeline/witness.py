@@ -25,6 +25,7 @@ from pipeline.config.params import ABLATION, Params, load_params
 from pipeline.config.refusals import key_values
 from pipeline.files import ROOT, write_json
 from pipeline.runs.answers import answered
+from pipeline.runs.datasets.folder import MANIFEST
 from pipeline.runs.folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
 from pipeline.suites.ablation.cells import road_cell, road_jobs
 from pipeline.suites.ablation.tables import ROAD_FOLDER
@@ -35,7 +36,6 @@ from pipeline.suites.road.jobs import Job, gorge_jobs, jobs
 from pipeline.suites.road.measured import GORGE, MEASURED, RAW
 from pipeline.suites.suite import kinds
 from pipeline.suites.weights.cells import COLLECTION
-from pipeline.suites.weights.dataset import MANIFEST
 from tom.settings.fields import SettingsError
 
 DIGESTS, SCALE = "digests.json", "smoke"
@@ -134,8 +134,8 @@ def _digests(root: Path, methods: Sequence[str]) -> Iterator[tuple[Path, str]]:
     if ABLATION in params.suites:
         yield root / ROAD_FOLDER / RAW, json.loads(road_cell(params, ROOT))["source_digest"]
     for manifest in sorted(root.glob(f"runs/datasets/*/{MANIFEST}")):
-        config = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
-        yield manifest, source_digest(source_digests(config, ROOT, COLLECTION))
+        if config := json.loads(manifest.read_text(encoding="utf-8")).get("settings"):  # one that was made here
+            yield manifest, source_digest(source_digests(config, ROOT, COLLECTION))
 
 
 def _of_run(folder: Path, config: dict[str, Any]) -> Iterator[tuple[Path, str]]:

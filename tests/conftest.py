@@ -9,7 +9,18 @@ import torch
 # All others are fast: pytest -m "not slow".
 SLOW = {
     *("ablation", "accept", "bench", "config", "discriminator", "drill", "engines", "evaluate", "evidence"),
-    *("interruptions", "on_engines", "page", "pipeline", "resume", "road", "sources", "until", "verify"),
+    *(
+        "interruptions",
+        "offline_phase",
+        "on_engines",
+        "page",
+        "pipeline",
+        "resume",
+        "road",
+        "sources",
+        "until",
+        "verify",
+    ),
 }
 
 

@@ -56,6 +56,25 @@ def test_a_path_s_products_are_those_of_its_steps() -> None:
     assert rows_each(chunked, 256) == 32 and rows_each(mine, 256) == 256
 
 
+def test_an_expanded_value_s_products_are_those_of_its_steps() -> None:
+    """A step more: policy and both critics once more, the model's seven members forward and back to their inputs."""
+    short, long = (
+        agent(compose_cell("moto", "hopper", "paper", [f"backbone.horizon={steps}"]), 300) for steps in (5, 6)
+    )
+    one, other = (list(itertools.islice(parts(made), 2))[1] for made in (short, long))
+    assert one.name == "update, values expanded over 5"
+    model, critic, policy = (14, 200, 200, 200, 200, 24), (14, 256, 256, 1), (11, 256, 256, 6)
+    step = (
+        forward(256, model, 7)
+        + input_gradients(256, model, 7)
+        + training(256, policy)
+        + input_gradients(256, (11, 256))
+    )
+    step += 2 * forward(256, critic, 2) + input_gradients(256, critic, 2)
+    critics = gflop(training(6 * 256, critic, 2)) - gflop(training(5 * 256, critic, 2))
+    assert gflop(other.products) == pytest.approx(gflop(one.products) + gflop(step) + critics)
+
+
 @pytest.mark.parametrize(
     "product", [*forward(5, (3, 4), 2), *weight_gradients(5, (3, 4), 2), *input_gradients(5, (3, 4))]
 )
@@ -74,6 +93,8 @@ def test_products_are_done_at_their_shapes(product: Product) -> None:
         ("sac", []),
         ("maac", []),
         ("dhmbpo", []),
+        ("moto", []),
+        ("planner", []),
     ],
 )
 def test_every_part_of_a_method_runs_and_is_timed(method: str, weighs: list[str]) -> None:

@@ -18,7 +18,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 CALLS = 2 * WARM_UP + 2
 PARITY = 1e-2  # of a return, after ten updates: kernels of a graph are chosen once, those of plain steps each time
 SHORT = ("train.total_env_steps=350", "train.warmup_env_steps=250", "train.round_env_steps=50")
-METHODS = ("mbpo", "tom", "tom_official", "vagram_ensemble", "sac", "maac", "dhmbpo")
+METHODS = ("mbpo", "tom", "tom_official", "vagram_ensemble", "sac", "maac", "dhmbpo", "moto", "planner")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pipeline.analysis.stats import spearman
 from pipeline.config.compose import compose_cell
+from tom.core.recording import Recording
 from tom.experiments.curated_buffer import (
-    Recording,
     Weigher,
     chunk_means,
     curated,

@@ -334,14 +334,14 @@ def test_what_has_no_path_is_refused(changes: dict[str, Any], sentence: str) -> 
 UPDATES, BATCH = 200, 64
 
 
-def cost_ratios(learner_class: type[SoftActorCritic]) -> Tensor:
+def cost_ratios(learner_class: type[SoftActorCritic], kind: Any = Settings, **changes: Any) -> Tensor:
     """The scalar world with |u| <= 4, known exactly: discounted cost over the best there is, of three seeds [3].
 
     Every learner gets the same batches, of states in +-4 and actions alike; the cost is that of the deterministic
     policy from states in +-1.5, where the best one needs no more than |u| = 2.6.
     """
     world = Quadratic(*(each.float() for each in (matrix([1.1]), matrix([2.0]), matrix([1.0]))), 1.6, 0.0, ORIGIN)
-    settings = Settings(hidden=32, batch=BATCH, learning_rate=3e-3, discount=0.95, initial_temperature=1e-3)
+    settings = kind(hidden=32, batch=BATCH, learning_rate=3e-3, discount=0.95, initial_temperature=1e-3, **changes)
     learner = learner_class(settings, context(replicas=3, discount=0.95))
     learner.bind(world, world)
     draws, noise = streams(range(3), CPU)["env"], learner.noise(streams(range(3), CPU)["replay"], UPDATES, BATCH)

@@ -19,7 +19,7 @@ from tom.core.finite import Diverged
 from tom.core.networks import descend
 from tom.settings.agent import AgentSettings, agent_settings
 from tom.states import join, split
-from tom.train import Evaluation, Final, Record, Round, Step, Trainer, train
+from tom.train import Evaluation, Final, Planned, Record, Round, Step, Trainer, train
 
 PARAMS = load_params()
 CPU = torch.device("cpu")
@@ -51,6 +51,8 @@ BATCHED = (  # every kind of state there is
     "vagram_ensemble",
     "ma_official",
     "maac",
+    "moto",
+    "planner",
 )
 TOGETHER = 1e-3  # of a return: what is left of rounding (1e-7) after a hundred steps and ten updates
 AFTER_BETWEEN = [(Round, 310), (Round, 340), (Evaluation, 350), (Final, 350)]
@@ -123,7 +125,7 @@ def test_what_follows_a_state_is_what_would_have_followed(method: str, env: str)
     first = next(record for record in rest if isinstance(record, Round))
     weighting = [value for name, value in first.numbers.items() if name.startswith("weighting/")]
     assert not weighting or any(np.isfinite(value).all() for value in weighting), "weights are not ones any more"
-    assert [(type(r), r.env_steps) for r in rest if not isinstance(r, Step)] == AFTER_BETWEEN
+    assert [(type(r), r.env_steps) for r in rest if not isinstance(r, Step | Planned)] == AFTER_BETWEEN
     assert all_described(rest) == all_described(records[before:])
     policy = state["backbone"]["sac"]["policy"]
     assert isinstance(rest[-1], Final)

@@ -14,6 +14,7 @@ from pipeline.config.edit import edit_params
 from pipeline.config.params import Params, load_params
 from pipeline.files import ROOT
 from pipeline.runs import interruptions
+from pipeline.runs.datasets import folder as stored
 from pipeline.runs.folder import Cell, Refused
 from pipeline.runs.interruptions import Stopped
 from pipeline.suites.weights import dataset
@@ -55,20 +56,20 @@ def seeded(folder: Path) -> dict[str, bytes]:
 
 
 def test_round_trip(made: Path) -> None:
-    found = dataset.load(made, "hopper")
+    found = stored.load(made, "hopper")
     assert len(found.transitions) == TOTAL == found.manifest["transitions"]
     with np.load(made / "transitions.npz", allow_pickle=False) as arrays:
-        assert set(arrays.files) == set(dataset.ARRAYS)
+        assert set(arrays.files) == set(stored.ARRAYS)
         assert {arrays[name].dtype for name in arrays.files} == {np.dtype(np.float32)}
         np.testing.assert_array_equal(found.transitions.obs, arrays["observations"])
         assert arrays["resets"].shape[1] == found.manifest["observation_dim"] == 11
     saved = load_policy(made)  # plays like the folder of any run
     np.testing.assert_array_equal(found.policy["net.weights"], saved.parameters["net.weights"])
-    assert "hopper, seed 0, 400 transitions of 11 observations and 3 actions" in dataset.show(made)
+    assert "hopper, seed 0, 400 transitions of 11 observations and 3 actions" in stored.show(made)
 
 
 def test_the_replay_is_in_the_order_it_was_made(made: Path) -> None:
-    data = dataset.load(made).transitions
+    data = stored.load(made).transitions
     inside = np.flatnonzero(data.terminated[:-1] + data.truncated[:-1] == 0)
     np.testing.assert_array_equal(data.next_obs[inside], data.obs[inside + 1])
 
@@ -125,7 +126,7 @@ def edit(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (cut, "transitions.npz is not as it was written; delete .* and it is made again"),
+        (cut, "transitions.npz is not as it was written; delete .* and make it again"),
         (forge, "policy.npz is not as it was written"),
         (other_format, "format 2 is not 1"),
         (lambda folder: (folder / "transitions.npz").unlink(), "transitions.npz is missing"),
@@ -136,13 +137,13 @@ def edit(folder: Path, **changes: Any) -> None:
 def test_what_is_not_whole_is_refused(copy: Path, spoil: Any, words: str) -> None:
     spoil(copy)
     with pytest.raises(Refused, match=words) as refusal:
-        dataset.load(copy)
+        stored.load(copy)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_data_set_of_another_environment_is_refused(copy: Path) -> None:
     with pytest.raises(Refused, match="is a data set of hopper, not of ant; give one of ant"):
-        dataset.load(copy, "ant")
+        stored.load(copy, "ant")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tom.weightings.base import summary
 class Agent:
     """R replicas of an agent: one part of each kind, and the replay that they learn from."""
 
-    warmup_env_steps = 0  # how many of the first rows are of no learned policy
+    warmup_env_steps = 0  # how many of the first steps are of no learned policy
     burst_env_steps = 1.0  # rows from one change of the policy to the next
 
     def __init__(self, settings: AgentSettings, world: World, replay: Replay, streams: dict[str, Stream]):
@@ -48,8 +48,8 @@ class Agent:
 
     @property
     def env_steps(self) -> int:
-        """How many steps of the world the replay was given: every row is one."""
-        return self.replay.added
+        """The clock of the replay: every row of the agent's own is a step."""
+        return self.replay.env_steps
 
     def fit_model(self) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Weighs the stored rows, refits the model to them and branches rollouts in it: a round, but for the policy.

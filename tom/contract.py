@@ -4,7 +4,7 @@ Shapes are known to the host, and cost nothing to look at. What weights are is k
 round's other numbers: before any of them is recorded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from tom.core.context import World
+from tom.core.recording import Recording
 from tom.core.replay import Replay, Transitions
 from tom.dynamics.base import Dynamics
 from tom.dynamics.fit import samples_of
 from tom.losses.base import Loss
+from tom.settings.agent import AgentSettings
 from tom.settings.fields import SettingsError
 
 ROUNDING = 1e-3  # that a mean of 1 may be off: far above what float32 sums lose, far below what changes a fit
@@ -38,6 +40,31 @@ def check_weighting(whose: str, numbers: Mapping[str, Tensor], weights: Tensor, 
     for name, value in numbers.items():
         check_shape(f"{whose}: {name}", value, (replicas,), value.dtype)
     check_shape(f"{whose}: weights", weights, (replicas, len(replay)))
+
+
+def check_data(settings: AgentSettings, world: World, data: Sequence[Recording], replicas: int) -> None:
+    """SettingsError unless there is a recording of the world's sizes for each replica, where the settings ask for it.
+
+    All are equally long, and have a batch at least.
+    """
+    loop, wanted = settings.train, replicas if settings.train.offline_env_steps else 0
+    if len(data) != wanted:
+        raise SettingsError(
+            f"train.offline_env_steps={loop.offline_env_steps}: there are {len(data)} recordings for {replicas} "
+            f"replicas; nearest valid value: {wanted}"
+        )
+    for each in data:
+        found, sizes = (each.obs.shape[1], each.action.shape[1]), (world.observation_dim, world.action_dim)
+        if found != sizes:
+            raise SettingsError(
+                f"the data have {found[0]} observations and {found[1]} actions; nearest valid choice: those of "
+                f"env={settings.env}, {sizes[0]} and {sizes[1]}"
+            )
+        if len(each) != len(data[0]) or len(each) < settings.backbone.batch:
+            raise SettingsError(
+                f"the data have {len(each)} transitions, and a batch {settings.backbone.batch}; nearest valid value: "
+                f"{max(len(data[0]), settings.backbone.batch)}, the same for every seed"
+            )
 
 
 def check_starts(whose: str, starts: Tensor | None, weights: Tensor) -> None:

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from tom.core.networks import Policy
+from tom.core.context import Deterministic
 from tom.envs.simulator import Lockstep
 
 
 @torch.no_grad()
-def evaluate(policy: Policy, envs: Lockstep, seeds: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(policy: Deterministic, envs: Lockstep, seeds: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Undiscounted returns and lengths [R, episodes] of the policy's mode, one episode per seed, in lockstep.
 
     envs holds R * episodes environments, replica by replica; the policy is on the CPU.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tom.agent import Agent
-from tom.contract import check_weights
+from tom.contract import check_data, check_weights
 from tom.core.finite import Diverged, check_finite
+from tom.core.recording import Recording
 from tom.core.replay import Replay
 from tom.core.streams import streams
 from tom.dynamics.diagnostics import errors_on, model_errors
@@ -28,6 +29,15 @@ PARTS = ("replay", "backbone", "model", "weighting")  # a loss keeps nothing fro
 @dataclass(frozen=True)
 class Evaluation:
     """Undiscounted returns and lengths of deterministic episodes, [R, episodes]."""
+
+    env_steps: int
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The same episodes as the last evaluation's, played by the policy's planner, [R, episodes]."""
 
     env_steps: int
     returns: np.ndarray
@@ -66,7 +76,7 @@ class Step:
     state: Callable[[], dict[str, Any]]  # what `train(..., state=)` goes on from; to be saved before the next step
 
 
-Record = Evaluation | Probe | Round | Step | Final
+Record = Evaluation | Planned | Probe | Round | Step | Final
 
 
 def pick_device(word: str) -> torch.device:
@@ -81,16 +91,19 @@ def train(
     state: dict[str, Any] | None = None,
     threads: int = 1,
     until: int | None = None,
+    data: Sequence[Recording] = (),
 ) -> Iterator[Record]:
     """Trains R = len(seeds) independent replicas of one agent; each depends on its own seed alone.
 
     The clock is the environment step. With the state of an earlier Step, which is used up, it goes on from there: the
     records are those that would have followed. With `until` it ends after that env step, where the run would have gone
     on: what it yields up to there, but for Final, is the same. Environments are stepped in so many threads.
-    SettingsError if a part needs what the backbone does not have; Diverged.
+    The first `offline_env_steps` of the clock are taken on `data` alone, a recording for each seed: rounds and updates
+    as they are due, no step of the environment. SettingsError if a part needs what the backbone does not have, or the
+    data are not what the settings ask for; Diverged.
     """
     torch.set_flush_denormal(True)  # products with denormal numbers are several times slower on a CPU
-    trainer, loop = Trainer(settings, seeds, pick_device(device), threads), settings.train
+    trainer, loop = Trainer(settings, seeds, pick_device(device), threads, data), settings.train
     end = loop.total_env_steps if until is None else min(until, loop.total_env_steps)
     if state is None:
         yield trainer.evaluation()
@@ -103,6 +116,8 @@ def train(
         trainer.improve()
         if trainer.env_steps % loop.eval_every_env_steps == 0 or trainer.env_steps == loop.total_env_steps:
             yield trainer.evaluation()
+        if trainer.env_steps == loop.total_env_steps:
+            yield from trainer.planned()
         if trainer.is_probed:
             yield trainer.probe()
         yield Step(trainer.env_steps, trainer.state_dict)
@@ -112,12 +127,25 @@ def train(
 class Trainer(Agent):
     """R replicas in the middle of a run: an agent that collects its data as it goes."""
 
-    def __init__(self, settings: AgentSettings, seeds: Sequence[int], device: torch.device, threads: int = 1):
+    def __init__(
+        self,
+        settings: AgentSettings,
+        seeds: Sequence[int],
+        device: torch.device,
+        threads: int = 1,
+        data: Sequence[Recording] = (),
+    ):
         loop, replicas = settings.train, len(seeds)
         self.spec = spec = spec_of(settings.env, loop.contact_cost)
-        replay = Replay(replicas, loop.total_env_steps, spec.observation_dim, spec.action_dim, device)
+        check_data(settings, spec, data, replicas)
+        room = loop.total_env_steps - loop.offline_env_steps + sum(map(len, data[:1]))
+        replay = Replay(replicas, room, spec.observation_dim, spec.action_dim, device)
+        if data:
+            rows = torch.stack([each.rows(loop.time_limits) for each in data])
+            replay.preload(rows, [torch.from_numpy(each.resets) for each in data])
         super().__init__(settings, spec, replay, streams(seeds, device))
-        self.warmup_env_steps, self.burst_env_steps = loop.warmup_env_steps, self.backbone.burst_env_steps
+        self.warmup_env_steps = max(loop.warmup_env_steps, loop.offline_env_steps)  # no row before is the policy's
+        self.burst_env_steps = self.backbone.burst_env_steps
         self.episodes = Episodes(spec, loop, replay, self.streams["env"], threads)
         self.eval_envs = Lockstep(spec, replicas * loop.eval_episodes, threads)
         self.fresh = Fresh(spec, replicas, loop, threads)
@@ -125,11 +153,14 @@ class Trainer(Agent):
 
     @property
     def since_warmup(self) -> int:
-        """Environment steps since the warm-up; negative within it."""
-        return self.env_steps - self.warmup_env_steps
+        """Environment steps since learning began, offline ones too; negative within the warm-up."""
+        return self.env_steps - self.settings.train.warmup_env_steps
 
     def step(self, explore: bool) -> None:
-        """One environment step of every replica, into the replay."""
+        """One environment step of every replica, into the replay; while they learn offline nobody takes it."""
+        if self.env_steps < self.settings.train.offline_env_steps:
+            self.replay.skip()
+            return
         stream = self.streams["policy"]
         if explore and self.settings.train.warmup_actions == "uniform":
             actions = uniform_actions(stream, self.spec.action_dim)
@@ -164,7 +195,7 @@ class Trainer(Agent):
     def _sums(self) -> dict[str, Tensor]:
         """Sums of all that must be finite, [R] each: they reach the host with a round's numbers."""
         rows = self.replay.all()
-        new, self.checked = rows.like(rows.data[:, self.checked :]), self.env_steps
+        new, self.checked = rows.like(rows.data[:, self.checked :]), self.replay.added
         parts = self.backbone.tensors() | {"model": self.model.parameters()}
         parts |= {"weighting": list(tensors(self.weighting.state_dict()))}
         parts |= {"observations": [self.episodes.observations], "next observations": [new.next_obs]}
@@ -177,12 +208,18 @@ class Trainer(Agent):
 
     def evaluation(self) -> Evaluation:
         """Deterministic episodes of the current policies; Diverged if a return is not finite."""
-        seeds = self.streams["eval"].seeds(self.settings.train.eval_episodes)
+        self.eval_seeds = seeds = self.streams["eval"].seeds(self.settings.train.eval_episodes)
         returns, lengths = evaluate(self.backbone.acting.policy, self.eval_envs, seeds)
         lost = ~np.isfinite(returns).all(1)
         if lost.any():
             raise Diverged(self.env_steps, {"returns": lost}, {"return": returns.mean(1)})
         return Evaluation(self.env_steps, returns, lengths)
+
+    def planned(self) -> Iterator[Planned]:
+        """The last evaluation's episodes again as the backbone's planner plays them; nothing where it has none."""
+        planning = self.backbone.planning(self.streams["eval"].fork())
+        if planning is not None:
+            yield Planned(self.env_steps, *evaluate(planning, self.eval_envs, self.eval_seeds))
 
     @property
     def is_probed(self) -> bool:

@@ -42,6 +42,7 @@ RUN_KEYS = (
     "checkpoint_every",
     "threads",
     "graphs",
+    "keep_replay",
 )
 
 
@@ -190,6 +191,7 @@ RUN_CHECKS: dict[str, Callable[[Any], Any]] = {
     "until": check_step,
     "resume": partial(check_switch, key="resume"),
     "graphs": partial(check_switch, key="graphs"),
+    "keep_replay": partial(check_switch, key="keep_replay"),
     "threads": partial(check_whole, key="threads"),
     "checkpoint_every": partial(check_whole, key="checkpoint_every"),
 }

@@ -118,6 +118,7 @@ class Command:
     checkpoint_every: int = 0
     threads: int = 0
     graphs: bool = True
+    keep_replay: bool = False
     train: train_settings.Settings = field(default_factory=train_settings.Settings)
     weighting: Any = MISSING
     loss: Any = MISSING

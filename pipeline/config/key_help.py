@@ -23,6 +23,7 @@ tracking  {tracking} (default {default_tracking})
 run_dir   where to train (default runs/SCALE-METHOD-ENV-sSEED/FINGERPRINT)
 resume    true, false: go on from the last checkpoint of an interrupted run (default true)
 checkpoint_every  env steps between checkpoints (default 0: as often as 2 % of the time allows)
+keep_replay  true, false: leave the run's replay in its folder, a data set (default false)
 {parts}
 With --multirun a key can take several values: method={some} seed=0,1.
 

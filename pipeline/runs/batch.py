@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.files import as_json
 from pipeline.runs.fence import Fence
@@ -13,9 +13,12 @@ from pipeline.runs.folder import FAILURE, GROWING, Cell
 from pipeline.runs.interruptions import Interruptions, Stopped
 from pipeline.runs.owner import refuse_loss, renew
 from pipeline.runs.progress import Progress
-from pipeline.runs.records import EVAL, FRESH, PROBE, Writer
+from pipeline.runs.records import BY_PLAN, EVAL, FRESH, PLANNED, PROBE, Writer
 from pipeline.runs.repetition import Repetition
 from tom.core.finite import Diverged
+
+if TYPE_CHECKING:
+    from tom.core.recording import Recording
 
 
 class Clocks:
@@ -53,6 +56,12 @@ class Run:
         with self.row_of("evals.csv", "timing.csv"):
             numbers = self.writer.evaluation(env_steps, returns, lengths)
         self.tracking.log({EVAL + name: value for name, value in numbers.items()}, env_steps)
+
+    def planned(self, env_steps: int, returns: Any, lengths: Any) -> None:
+        """Records the same episodes as a planner played them."""
+        with self.row_of(PLANNED):
+            numbers = self.writer.planned(env_steps, returns, lengths)
+        self.tracking.log({BY_PLAN + name: value for name, value in numbers.items()}, env_steps)
 
     def round(self, env_steps: int, numbers: Mapping[str, float]) -> None:
         """Records the numbers of one model round."""
@@ -103,6 +112,7 @@ class Batch:
     runs: Sequence[Run]
     interruptions: Interruptions
     until: int | None = None  # where they stop for now, if before their end, and are saved
+    data: Sequence["Recording"] = ()  # what each begins with, if with anything
     last: Any = None  # Step
 
     @property
@@ -121,7 +131,7 @@ class Batch:
 
         config = self.runs[0].cell.config
         seeds = [run.cell.seed for run in self.runs]
-        records = train(agent_settings(config), seeds, device, state, threads, self.until)
+        records = train(agent_settings(config), seeds, device, state, threads, self.until, self.data)
         begun = state["env_steps"] if state else 0
         with Progress(self.name, self.until or config["train"]["total_env_steps"], begun) as progress:
             try:
@@ -135,11 +145,12 @@ class Batch:
 
     def record(self, record: Any, progress: Progress) -> None:
         """Gives every run its part of a record."""
-        from tom.train import Evaluation, Final, Probe, Round
+        from tom.train import Evaluation, Final, Planned, Probe, Round
 
         for replica, run in enumerate(self.runs):
-            if isinstance(record, Evaluation):
-                run.evaluation(record.env_steps, record.returns[replica], record.lengths[replica])
+            if isinstance(record, Evaluation | Planned):
+                keep_episodes = run.evaluation if isinstance(record, Evaluation) else run.planned
+                keep_episodes(record.env_steps, record.returns[replica], record.lengths[replica])
             elif isinstance(record, Round | Probe):
                 keep = run.round if isinstance(record, Round) else run.probe
                 keep(record.env_steps, {name: float(all_[replica]) for name, all_ in record.numbers.items()})
@@ -147,7 +158,7 @@ class Batch:
                 run.writer.policy({name: values[replica] for name, values in record.policy.items()})
         if isinstance(record, Evaluation):
             progress.evaluated(record.env_steps, float(record.returns.mean()))
-        elif isinstance(record, Round | Probe):
+        elif isinstance(record, Round | Probe | Planned):
             progress.at(record.env_steps)
         elif not isinstance(record, Final):
             self.last = record

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.files import ROOT
 from pipeline.runs.batch import Batch, Clocks, Run
+from pipeline.runs.datasets.folder import data_of
+from pipeline.runs.datasets.replays import keep_replays
 from pipeline.runs.fence import Fence
 from pipeline.runs.folder import Cell, Refused, State, beside, provenance, state
 from pipeline.runs.interruptions import Interruptions
@@ -24,6 +26,7 @@ from tom.core.finite import Diverged
 
 if TYPE_CHECKING:
     from pipeline.runs.checkpoints import Checkpoint, Checkpoints
+    from tom.core.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Options:
     checkpoint_every: int = 0  # env steps; 0: as often as 2 % of the time allows
     threads: int = 0  # that step environments; 0: one on a CPU, one for each core beside a GPU
     graphs: bool = True  # whether a GPU repeats update steps as CUDA graphs
+    keep_replay: bool = False  # whether the run's folder is a data set besides
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class _Begun:
 
     job: Job
     checkpoints: "Checkpoints"
+    data: "Recording | None"  # what it begins with
 
 
 def _begun(job: Job, options: Options, device: str) -> _Begun:
@@ -129,7 +134,8 @@ def _begun(job: Job, options: Options, device: str) -> _Begun:
 
     shorter = job.folder if state(job.folder, job.cell) is State.SHORT else None
     identity, partial = _identity(job.cell, device), beside(job.folder, ".partial")
-    return _Begun(job, Checkpoints(partial, identity, options.checkpoint_every, shorter=shorter))
+    data = data_of(job.cell.config)
+    return _Begun(job, Checkpoints(partial, identity, options.checkpoint_every, shorter=shorter), data)
 
 
 def _together(begun: Sequence[_Begun], options: Options) -> list[list[_Begun]]:
@@ -155,11 +161,14 @@ def _train(group: Sequence[_Begun], options: Options, device: str, threads: int)
             _open(stack, fences, each, checkpoint, options, together, device)
             for each, checkpoint in zip(group, begun, strict=True)
         ]
-        batch = Batch(runs, interruptions, end if end < total else None)
+        data = [each.data for each in group if each.data is not None]
+        batch = Batch(runs, interruptions, end if end < total else None, data)
         if found:
             print(f"{batch.name}: goes on from env step {found[0].state['env_steps']}", file=sys.stderr, flush=True)
-        batch.train(device, join([checkpoint.state for checkpoint in found]) if found else None, threads)
+        state = batch.train(device, join([checkpoint.state for checkpoint in found]) if found else None, threads)
         stack.close()  # tables and mirrors
+        if options.keep_replay:
+            keep_replays(runs, state)
         summaries = {}
         for each, run in zip(group, runs, strict=True):
             write_provenance(run, end, device, together)

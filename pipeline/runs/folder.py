@@ -22,11 +22,12 @@ from pipeline.runs.columns import as_before
 
 PROVENANCE = "provenance.json"
 FILES = ("evals.csv", "train.csv", "timing.csv", "config.yaml", "policy.npz", PROVENANCE)
-OPTIONAL = ("probe.csv",)  # files that some runs have besides
+OPTIONAL = ("probe.csv", "planned.csv")  # files that some runs have besides
 SEEDED = ("evals.csv", "train.csv", "policy.npz")  # those that the seed decides to the byte, beside the optional ones
 GROWING = "train.csv"  # code that logs more adds columns to it; what was there stays the same to the byte
 CHECKPOINTS, FAILURE, OWNER = "checkpoints", "failure.json", "owner.json"
-WORK = (CHECKPOINTS, FAILURE, OWNER, "wandb", "tensorboard")  # beside FILES in the folder of a run that is not finished
+KEPT = ("transitions.npz", "manifest.json")  # what makes a run's folder a data set besides
+WORK = (CHECKPOINTS, FAILURE, OWNER, *KEPT, "wandb", "tensorboard")  # beside FILES in one that is not finished
 
 
 class Refused(RuntimeError):

@@ -11,9 +11,12 @@ from typing import IO, Any, Self
 import numpy as np
 
 PROBE = "probe.csv"  # of runs whose model is tried on fresh rows
-TABLES = ("evals.csv", "train.csv", "timing.csv", PROBE)
+PLANNED = "planned.csv"  # of runs whose policy has a planner: the last evaluation's episodes as it plays them
+TABLES = ("evals.csv", "train.csv", "timing.csv", PROBE, PLANNED)
 EVALS = ("env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean")
-EVAL, FRESH = "eval/", "probe/"  # before the names of an evaluation's and a probe's numbers where they are tracked
+# Before the names of an evaluation's, a probe's and a planner's numbers where they are tracked.
+EVAL, FRESH, BY_PLAN = "eval/", "probe/", "planned/"
+TRACKED = (("evals.csv", EVAL), (PLANNED, BY_PLAN), (PROBE, FRESH), ("train.csv", ""))  # in the loop's order
 TIMING = ("env_steps", "wall_s", "env_steps_per_s")
 
 
@@ -25,8 +28,8 @@ class Writer:
         self._folder, self._clock = folder, clock
         self._evals = _Table(folder / "evals.csv", EVALS)
         self._timing = _Table(folder / "timing.csv", TIMING)
-        self._train, self._probe = (
-            _Table(folder / name) if (folder / name).exists() else None for name in ("train.csv", PROBE)
+        self._train, self._probe, self._planned = (
+            _Table(folder / name) if (folder / name).exists() else None for name in ("train.csv", PROBE, PLANNED)
         )
         self._start = clock() - wall_s
         self.last_return = (self._evals.last(int, float) or (0, math.nan))[1]
@@ -40,16 +43,12 @@ class Writer:
     ) -> None:
         if self._train is None:  # a run without a round still has the table
             self._train = _Table(self._folder / "train.csv", ("env_steps",))
-        for table in filter(None, (self._evals, self._timing, self._train, self._probe)):
+        for table in filter(None, (self._evals, self._timing, self._train, self._probe, self._planned)):
             table.close()
 
     def evaluation(self, env_steps: int, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
         """Adds a row over the episodes of one evaluation; ArithmeticError if a return is not finite."""
-        returns = np.asarray(returns, dtype=np.float64)
-        if not np.isfinite(returns).all():
-            raise ArithmeticError(f"a return is not finite at env step {env_steps}")
-        spread = (returns.mean(), returns.std(ddof=0), returns.min(), returns.max())
-        row = dict(zip(EVALS[1:], map(float, (*spread, np.mean(lengths, dtype=np.float64))), strict=True))
+        row = _over_episodes(env_steps, returns, lengths)
         self._evals.add([env_steps, *row.values()])
         self.last_return = row["return_mean"]
         self._time(env_steps)
@@ -65,6 +64,13 @@ class Writer:
         self._probe = self._probe or _Table(self._folder / PROBE, ("env_steps", *numbers))
         self._probe.add_numbers(env_steps, numbers)
 
+    def planned(self, env_steps: int, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+        """Adds the row of an evaluation that a planner played; a run without one has no such table."""
+        row = _over_episodes(env_steps, returns, lengths)
+        self._planned = self._planned or _Table(self._folder / PLANNED, EVALS)
+        self._planned.add([env_steps, *row.values()])
+        return row
+
     def policy(self, parameters: Mapping[str, np.ndarray]) -> None:
         """Writes the policy's parameters by name."""
         np.savez(self._folder / "policy.npz", allow_pickle=False, **parameters)
@@ -79,7 +85,7 @@ class Writer:
 def rows_so_far(folder: Path) -> list[tuple[int, dict[str, float]]]:
     """What was tracked of a run, in order: environment step and numbers; at one step, as the loop gives them."""
     rows = []
-    for order, (name, prefix) in enumerate((("evals.csv", EVAL), (PROBE, FRESH), ("train.csv", ""))):
+    for order, (name, prefix) in enumerate(TRACKED):
         if (folder / name).exists():
             with (folder / name).open(newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
@@ -87,6 +93,14 @@ def rows_so_far(folder: Path) -> list[tuple[int, dict[str, float]]]:
                     numbers = {prefix + key: float(text) if text else math.nan for key, text in row.items()}
                     rows.append((env_steps, order, numbers))
     return [(env_steps, numbers) for env_steps, _, numbers in sorted(rows, key=lambda row: row[:2])]
+
+
+def _over_episodes(env_steps: int, returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    returns = np.asarray(returns, dtype=np.float64)
+    if not np.isfinite(returns).all():
+        raise ArithmeticError(f"a return is not finite at env step {env_steps}")
+    spread = (returns.mean(), returns.std(ddof=0), returns.min(), returns.max())
+    return dict(zip(EVALS[1:], map(float, (*spread, np.mean(lengths, dtype=np.float64))), strict=True))
 
 
 class _Table:

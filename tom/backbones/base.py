@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tom.core.context import Context, World, WorldModel
+from tom.core.context import Context, Deterministic, World, WorldModel
 from tom.core.networks import HostPolicy, Policy, TwinCritic
 from tom.core.replay import Replay
 from tom.core.streams import Stream
@@ -75,6 +75,10 @@ class Backbone:
         """One sampled action per replica, on the CPU: [R, O] -> [R, A]."""
         noise = stream.normal(1, self.context.action_dim)
         return self.acting.policy.sample(observations[:, None], noise)[:, 0]
+
+    def planning(self, stream: Stream) -> Deterministic | None:
+        """What plays better than the policy at the price of computing, if anything does; it draws from the stream."""
+        return None
 
     def improve(self, due: float, replay: Replay, stream: Stream) -> None:
         """Bursts of updates, as long as no more than `due` are done in all."""

@@ -15,6 +15,7 @@ from tom.backbones.mbpo import ModelBasedPolicyOptimisation
 from tom.backbones.sac import NUMBERS, SoftActorCritic
 from tom.core.context import Context, World, WorldModel
 from tom.core.networks import TwinCritic
+from tom.core.paths import path_draws, path_steps
 from tom.core.replay import Transitions
 from tom.core.streams import Stream
 from tom.settings.backbones.maac import Settings
@@ -44,13 +45,8 @@ class PathwiseActorCritic(SoftActorCritic):
 
     def noise(self, stream: Stream, count: int, batch: int) -> tuple[Tensor, Tensor]:
         """What the paths of `count` updates draw, for the critics and the actor: [R, count, batch, width]."""
-        return self._draws(stream, self.critic_steps, count, batch), self._draws(stream, self.actor_steps, count, batch)
-
-    def _draws(self, stream: Stream, steps: int, *shape: int) -> Tensor:
-        """Side by side: normal draws of steps + 1 actions, normal ones of `steps` model steps, and uniform ones."""
-        outputs = steps * (1 + self.observation_dim)
-        normal = stream.normal(*shape, (steps + 1) * self.action_dim + outputs)
-        return torch.cat([normal, stream.uniform(*shape, outputs)], -1)
+        sizes = self.action_dim, 1 + self.observation_dim, count, batch
+        return path_draws(stream, self.critic_steps, *sizes), path_draws(stream, self.actor_steps, *sizes)
 
     def _update(self, rows: Tensor, next_noise: Tensor, noise: Tensor) -> Tensor:
         numbers = super()._update(rows, next_noise, noise)
@@ -75,8 +71,8 @@ class PathwiseActorCritic(SoftActorCritic):
 
         `prices` are those of an action's log-probability, [R] each: of the L + 1 actions one after another.
         """
-        steps, outputs = len(prices) - 1, 1 + self.observation_dim
-        draws = noise.split([*[self.action_dim] * (steps + 1), *[outputs] * (2 * steps)], -1)
+        steps = len(prices) - 1
+        draws, normals, uniforms = path_steps(noise, steps, self.action_dim, 1 + self.observation_dim)
         value, weight, log_probs = torch.zeros_like(obs[..., 0]), torch.ones_like(obs[..., 0]), []
         for step, price in enumerate(prices):
             action, log_prob = self.policy.sample_with_log_prob(obs, draws[step])
@@ -84,8 +80,7 @@ class PathwiseActorCritic(SoftActorCritic):
             log_probs.append(log_prob)
             if step == steps:
                 break
-            normal, uniform = draws[steps + 1 + step], draws[2 * steps + 1 + step]
-            reward, next_obs = self.model.sample(obs_action, uniform, normal)
+            reward, next_obs = self.model.sample(obs_action, uniforms[step], normals[step])
             value = value + weight * (reward - price[:, None] * log_prob)
             ended = self.world.terminated(next_obs)
             weight = self.settings.discount * weight * ~ended

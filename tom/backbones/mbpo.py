@@ -45,7 +45,7 @@ class ModelBasedPolicyOptimisation(SacBackbone):
         outputs, actions = 1 + world.observation_dim, world.action_dim
         index = stream.below(len(replay), starts) if weights is None else draw(weights, starts, stream)
         obs = replay.rows(index).obs
-        self.length = rollout_length(self.settings, replay.added)
+        self.length = rollout_length(self.settings, replay.env_steps)
         for _ in range(self.length):
             noise = stream.normal(starts, outputs + actions).split(ROWS_PER_CHUNK, 1)
             uniform = stream.uniform(starts, outputs).split(ROWS_PER_CHUNK, 1)

@@ -73,7 +73,7 @@ class SoftActorCritic:
         temperature = self.log_temperature.detach().exp()
         critic_loss = self._evaluate(rows, next_noise)
         actor_loss, log_prob, q = self.actor_loss(batch, noise, temperature)
-        descend(self.actor_optimizer, actor_loss + self.temperature_loss(log_prob), self.actor_parameters)
+        self.descend_actor(actor_loss + self.temperature_loss(log_prob))
         numbers = (critic_loss, actor_loss, q, -log_prob.mean(-1), temperature)
         return torch.stack([n.detach() for n in numbers], -1)
 
@@ -81,17 +81,28 @@ class SoftActorCritic:
         """One update of the critics, and of their targets, on rows [R, B, W] with noise [R, B, A]; their loss, [R]."""
         batch = Transitions(rows, self.observation_dim, self.action_dim)
         loss = self.critic_loss(batch, next_noise, self.log_temperature.detach().exp())
+        self.descend_critics(loss)
+        return loss.detach()
+
+    def descend_critics(self, loss: Tensor) -> None:
+        """One step of the critics down a loss [R], and of their targets after them."""
         descend(self.critic_optimizer, loss, self.critic_parameters)
         with torch.no_grad():
             torch._foreach_lerp_(self.target_parameters, self.critic_parameters, self.settings.target_rate)
-        return loss.detach()
+
+    def descend_actor(self, loss: Tensor) -> None:
+        """One step of actor and temperature down a loss [R]."""
+        descend(self.actor_optimizer, loss, self.actor_parameters)
 
     def critic_loss(self, batch: Transitions, noise: Tensor, temperature: Tensor) -> Tensor:
         """Soft Bellman residual (Eq. 5 with the target of Eq. 3), summed over the twins: [R]. Truncation bootstraps."""
         with torch.no_grad():
             value = self.next_value(batch.next_obs, noise, temperature)
             target = batch.reward + self.settings.discount * (1.0 - batch.terminated) * value
-        losses = (self.critic(batch.obs_action) - target[:, None]).square().mean(-1)
+        return self.capped((self.critic(batch.obs_action) - target[:, None]).square().mean(-1))
+
+    def capped(self, losses: Tensor) -> Tensor:
+        """The sum over the twins of their losses [R, 2], none of which counts what is above the cap: [R]."""
         cap = self.settings.critic_loss_cap
         return (losses.clamp(max=cap) if cap else losses).sum(1)
 

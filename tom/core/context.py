@@ -52,6 +52,13 @@ class World(Protocol):
         """Next observations [..., O] -> whether they are terminal, bool [...]."""
 
 
+class Deterministic(Protocol):
+    """Who plays an episode: a policy, or a planner."""
+
+    def mode(self, obs: Tensor) -> Tensor:
+        """The action to take at obs [R, B, O], on the CPU: [R, B, A]."""
+
+
 class WorldModel(Protocol):
     """Where imagined steps come from: a dynamics model, or one whose reward is known."""
 
@@ -60,6 +67,19 @@ class WorldModel(Protocol):
 
         uniform and normal are draws in [0, 1) and standard normal ones, [R, B, 1 + O]. For given draws both outputs
         are differentiable in obs_action: their slopes are a reparameterised gradient of what is expected of them.
+        """
+
+    def expected(self, obs_action: Tensor) -> tuple[Tensor, Tensor]:
+        """The expected reward [R, B] and next observation [R, B, O], the mean over members where there are any."""
+
+
+class ModelOfMembers(WorldModel, Protocol):
+    """One of several members, which may be asked how far they are apart."""
+
+    def sample_and_spread(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `sample` gives, and the standard deviation over members of what each expects: [R, B, 1 + O], raw units.
+
+        All three are differentiable in obs_action, the last one where members agree too.
         """
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tom.core.streams import Stream
 
 LOG_STD_RANGE = (-20.0, 2.0)  # Haarnoja et al., 2018, released code
+NEAREST = 1e-6  # of a stored action to the ends of its range, where it has no density (ours)
 
 
 def xavier(fan_in: int, fan_out: int) -> float:
@@ -99,9 +100,19 @@ class Policy(nn.Module):
         """Actions [R, B, A] and log pi(a|s) [R, B]: the change of variables of Haarnoja et al. (2018), Eq. 26."""
         mean, log_std = self.moments(obs)
         before = torch.addcmul(mean, log_std.exp(), noise)
+        return torch.tanh(before), self._log_density(before, noise, log_std)
+
+    def log_prob(self, obs: Tensor, action: Tensor) -> Tensor:
+        """log pi(a|s) [R, B] of given actions [R, B, A] in [-1, 1], as if none were nearer to +-1 than NEAREST."""
+        mean, log_std = self.moments(obs)
+        before = torch.atanh(action.clamp(NEAREST - 1.0, 1.0 - NEAREST))
+        return self._log_density(before, (before - mean) * (-log_std).exp(), log_std)
+
+    def _log_density(self, before: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:
+        """log pi [R, B] of tanh(before), where before = mean + std * noise, [R, B, A] each."""
         # log N(noise) - log_std - log(1 - tanh^2), where log(1 - tanh^2 u) = 2 (log 2 - u - softplus(-2 u)) is stable
         fixed = -0.5 * noise.square().sum(-1) - noise.shape[-1] * (0.5 * math.log(2.0 * math.pi) + 2.0 * math.log(2.0))
-        return torch.tanh(before), fixed + (2.0 * (before + F.softplus(-2.0 * before)) - log_std).sum(-1)
+        return fixed + (2.0 * (before + F.softplus(-2.0 * before)) - log_std).sum(-1)
 
     def mode(self, obs: Tensor) -> Tensor:
         """The deterministic action tanh(mean)."""

@@ -5,6 +5,7 @@ A transition is one row of float32: observation (O), action (A, in [-1, 1]), nex
 terminated, truncated. One row is one gather, and observation and action lie side by side as networks want them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from tom.core.arrays import checked
 from tom.core.streams import Stream
 
 STAMPS = ("env_step", "policy_round")
+CLOCK = ("preloaded", "skipped")
 RESETS_KEPT = 1_000  # reset states kept per replica (ours; a few hundred describe the initial distribution)
 
 
@@ -131,6 +133,12 @@ class Replay(Ring):
         self.policy_round = torch.zeros(capacity, dtype=torch.int64, device=device)
         self.resets = torch.zeros(replicas, RESETS_KEPT, observation_dim, device=device)
         self.reset_count = [0] * replicas
+        self.preloaded = self.skipped = 0  # rows that are no steps of the clock, and its steps that left no row
+
+    @property
+    def env_steps(self) -> int:
+        """The clock: the steps that rows were stored of, and those that were skipped."""
+        return self.added - self.preloaded + self.skipped
 
     @classmethod
     def from_arrays(
@@ -166,6 +174,18 @@ class Replay(Ring):
         self.env_step.index_fill_(0, slot, env_step)
         self.policy_round.index_fill_(0, slot, policy_round)
 
+    def preload(self, rows: Tensor, resets: Sequence[Tensor]) -> None:
+        """Stores somebody else's rows [R, N, W] before the clock starts, and each replica's reset states [M, O]."""
+        self.add(rows.to(self.data.device))  # stamped with step 0 and round 0
+        self.preloaded = rows.shape[1]
+        for replica, states in enumerate(resets):
+            for observation in states.to(self.data.device):
+                self.push_reset(replica, observation)
+
+    def skip(self) -> None:
+        """Lets a step of the clock pass in which nothing is stored."""
+        self.skipped += 1
+
     def push_reset(self, replica: int, observation: Tensor) -> None:
         """Stores the first observation [O] of an episode."""
         self.resets[replica, self.reset_count[replica] % RESETS_KEPT] = observation
@@ -179,7 +199,7 @@ class Replay(Ring):
     def state_dict(self) -> dict[str, Any]:
         stamps = {name: getattr(self, name)[None, : len(self)].repeat(len(self.data), 1) for name in STAMPS}
         resets = {"resets": self.resets, "reset_count": torch.tensor(self.reset_count)}
-        return super().state_dict() | stamps | resets
+        return super().state_dict() | stamps | resets | {name: getattr(self, name) for name in CLOCK}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
@@ -187,6 +207,8 @@ class Replay(Ring):
             getattr(self, name)[: len(self)] = state[name][0].to(self.data.device)
         self.resets.copy_(state["resets"])
         self.reset_count = state["reset_count"].tolist()
+        for name in CLOCK:
+            setattr(self, name, state.get(name, 0))  # a state of before there were any has none
 
     def resets_kept(self) -> list[int]:
         """How many reset states each replica has."""

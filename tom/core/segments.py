@@ -31,6 +31,17 @@ class Segments:
         return values.gather(1, self.of_row)
 
 
+def best_episodes(replay: Replay, share: float) -> Tensor:
+    """1 for the rows of the share of the ended episodes, rounded up, that have the best mean reward, else 0: [R, N]."""
+    rows, whole = replay.all(), segments(replay, replay.capacity)
+    ends = (rows.terminated + rows.truncated)[..., None]
+    ended = whole.there & (whole.mean(ends)[..., 0] > 0.0)
+    rewards = torch.where(ended, whole.mean(rows.reward[..., None])[..., 0], -torch.inf)
+    place = rewards.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    kept = ended & (place < (share * ended.sum(-1, keepdim=True)).ceil())
+    return whole.spread(kept.to(rows.data.dtype))
+
+
 def segments(replay: Replay, length: int) -> Segments:
     """Cuts the rows, from the oldest on, after each that ends or cuts an episode, and after every `length` in between.
 

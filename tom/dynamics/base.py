@@ -83,5 +83,14 @@ class Dynamics(nn.Module):
 
     def sample(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
         """Reward [R, B] and next observation [R, B, O], in raw units; gradients pass through."""
-        draw = self.targets.inverse(self.sample_normalised(self.inputs(obs_action), uniform, normal))
+        return self.raw(obs_action, self.sample_normalised(self.inputs(obs_action), uniform, normal))
+
+    def expected(self, obs_action: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean reward [R, B] and next observation [R, B, O], members averaged, in raw units."""
+        mean = self.mean(self.spread(self.inputs(obs_action)))
+        return self.raw(obs_action, mean.mean(1) if len(self.lead) > 1 else mean)
+
+    def raw(self, obs_action: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward [R, B] and next observation [R, B, O] of outputs [R, B, 1 + O] in normalised units."""
+        draw = self.targets.inverse(outputs)
         return draw[..., 0], obs_action[..., : draw.shape[-1] - 1] + draw[..., 1:]

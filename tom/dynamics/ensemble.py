@@ -90,14 +90,32 @@ class Ensemble(FittedByDescent):
         With `elite_by: chunk` the rows are cut into as many equal chunks as there are elites, and who takes the first
         is drawn for the whole call: a row's chance of an elite is the same, and each network sees its chunk alone.
         """
-        slot = (uniform[..., 0] * self.elites.shape[1]).long().clamp_(max=self.elites.shape[1] - 1)
-        mean, log_variance = (self._by_chunk if self.settings.elite_by == "chunk" else self._by_row)(inputs, slot)
+        slot = self._slot(uniform)
+        if self.settings.elite_by == "chunk":
+            return self._draw(self._by_chunk(inputs, slot), normal)
+        return self._draw(self._by_row(self.gaussians(self.spread(inputs)), slot), normal)
+
+    def sample_and_spread(self, obs_action: Tensor, uniform: Tensor, normal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `sample` gives where each row has an elite of its own, and how far all members' means are apart.
+
+        The latter is their standard deviation for each output, [R, B, 1 + O], raw units; its slope is 0 where it is.
+        """
+        every = self.gaussians(self.spread(self.inputs(obs_action)))
+        draw = self._draw(self._by_row(every, self._slot(uniform)), normal)
+        variance = every[0].var(1, correction=0).clamp(min=torch.finfo(draw.dtype).tiny)
+        return *self.raw(obs_action, draw), variance.sqrt() * self.targets.std
+
+    def _slot(self, uniform: Tensor) -> Tensor:
+        return (uniform[..., 0] * self.elites.shape[1]).long().clamp_(max=self.elites.shape[1] - 1)
+
+    def _draw(self, gaussian: list[Tensor], normal: Tensor) -> Tensor:
+        mean, log_variance = gaussian
         return mean if self.settings.deterministic else mean + (0.5 * log_variance).exp() * normal
 
-    def _by_row(self, inputs: Tensor, slot: Tensor) -> list[Tensor]:
-        """Mean and log-variance [R, B, 1 + O] of the elite in the slot [R, B] of each row."""
+    def _by_row(self, every: tuple[Tensor, Tensor], slot: Tensor) -> list[Tensor]:
+        """Mean and log-variance [R, B, 1 + O] of the elite in the slot [R, B] of each row, out of `gaussians`."""
         member = self.elites.gather(1, slot)[:, None, :, None].expand(-1, 1, -1, self.outputs)
-        return [both.gather(1, member)[:, 0] for both in self.gaussians(self.spread(inputs))]
+        return [both.gather(1, member)[:, 0] for both in every]
 
     def _by_chunk(self, inputs: Tensor, slot: Tensor) -> list[Tensor]:
         """The same where elites share the rows: they take chunks in turn, from the slot of the first row on."""

@@ -42,7 +42,7 @@ class Episodes:
         if self.settings.time_limits == "terminal":
             terminated |= truncated
         rows = rows_of(self.observations, actions, next_obs, rewards, terminated, truncated)
-        self.replay.push(rows.to(self.replay.data.device, non_blocking=True), self.replay.added, policy_round)
+        self.replay.push(rows.to(self.replay.data.device, non_blocking=True), self.replay.env_steps, policy_round)
         self.observations = next_obs
         for replica in np.flatnonzero(terminated | truncated):
             self._reset(int(replica))

@@ -17,7 +17,8 @@ from torch import Tensor
 from tom.contract import check_weighting, check_weights, moments
 from tom.core.context import Context, View, build
 from tom.core.networks import Policy
-from tom.core.replay import Replay, Transitions
+from tom.core.recording import Recording
+from tom.core.replay import Replay
 from tom.core.streams import Stream, streams
 from tom.envs import spec_of
 from tom.envs.episodes import Episodes, uniform_actions
@@ -27,34 +28,6 @@ from tom.weightings.base import summary
 
 CHUNKS = 20  # bars of the figure, half of them for each part (paper: one per 0.1 M of 2 M transitions)
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Recording:
-    """N transitions of one agent in the order they were made and the M states its episodes began in, float32."""
-
-    obs: np.ndarray  # [N, O]
-    action: np.ndarray  # [N, A], in [-1, 1]
-    reward: np.ndarray  # [N]
-    next_obs: np.ndarray  # [N, O]
-    terminated: np.ndarray  # [N], 1 where the episode ended in a terminal state
-    truncated: np.ndarray  # [N], 1 where a time limit cut it
-    resets: np.ndarray  # [M, O]
-
-    def __len__(self) -> int:
-        return len(self.obs)
-
-    def last(self, count: int) -> "Recording":
-        """The newest `count` transitions, with all reset states."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "resets"]
-        return dataclasses.replace(self, **{name: getattr(self, name)[len(self) - count :] for name in names})
-
-    @classmethod
-    def of(cls, rows: Transitions, resets: Tensor) -> "Recording":
-        """Rows [N, W] and reset states [M, O] as arrays of their own."""
-        action = rows.obs_action[..., rows.observation_dim :]
-        tensors = (rows.obs, action, rows.reward, rows.next_obs, rows.terminated, rows.truncated, resets)
-        return cls(*(tensor.cpu().numpy().copy() for tensor in tensors))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ class KnownReward:
         _, next_obs = self.model.sample(obs_action, uniform, normal)
         return self.task.reward(next_obs), next_obs
 
+    def expected(self, obs_action: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the model's expected next observation."""
+        _, next_obs = self.model.expected(obs_action)
+        return self.task.reward(next_obs), next_obs
+
 
 class OfflineAgent(Agent):
     """R replicas, each with a dataset of its own: the newest `footprint` rows are the policy of interest's."""
@@ -56,8 +61,7 @@ class OfflineAgent(Agent):
     @torch.no_grad()
     def predict(self, obs: Tensor, action: Tensor) -> Tensor:
         """The model's expected next observation [R, B, O], raw units."""
-        mean = self.model.mean(self.model.inputs(torch.cat([obs, action], -1)))
-        predicted: Tensor = obs + self.model.targets.inverse(mean)[..., 1:]
+        _, predicted = self.model.expected(torch.cat([obs, action], -1))
         return predicted
 
 

@@ -11,6 +11,7 @@ no part of what identifies a run, so that the runs recorded without it stay thos
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -36,6 +37,11 @@ def number(
 def choice(default: str, options: tuple[str, ...], *, origin: str, help: str, neutral: Any = None) -> Any:
     """A field that takes one of a few words."""
     return _field(default, dict(options=options, unit="", origin=origin, help=help, neutral=neutral))
+
+
+def digest(*, of: str, origin: str, help: str) -> Any:
+    """A field that names a thing by its content, `<of>-` and 16 hexadecimal digits; empty, and neutral, for none."""
+    return _field("", dict(digest=rf"{of}-[0-9a-f]{{16}}", unit="", origin=origin, help=help, neutral=""))
 
 
 def part(name: str, *, origin: str) -> Any:
@@ -68,6 +74,9 @@ def refusal(field: "dataclasses.Field[Any]", value: Any) -> str | None:
     if "options" in rule:
         listed = ", ".join(rule["options"])
         return None if value in rule["options"] else f"is not one of {listed}; {nearest(value, rule['options'])}"
+    if "digest" in rule:
+        known = isinstance(value, str) and re.fullmatch(rf"({rule['digest']})?", value)
+        return None if known else f"is no digest; valid choices: none, or one like {rule['digest']}"
     if "low" not in rule:
         return None if isinstance(value, bool) else "is not true or false; valid choices: true, false"
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tom.settings.fields import choice, number, switch
+from tom.settings.fields import choice, digest, number, switch
 
 
 @dataclass
@@ -11,7 +11,7 @@ class Settings:
     """The clock is the environment step; warm-up steps count."""
 
     total_env_steps: int = number(300_000, low=1, unit="env steps", origin="paper", help="length of the run")
-    warmup_env_steps: int = number(5_000, low=1, unit="env steps", origin="official code", help="steps before learning")
+    warmup_env_steps: int = number(5_000, low=0, unit="env steps", origin="official code", help="steps before learning")
     round_env_steps: int = number(
         250, low=1, unit="env steps", origin="official code", help="model is refitted and rolled out this often"
     )
@@ -41,7 +41,36 @@ class Settings:
         True, origin="official code", help="contact forces cost reward where -v2 of the environment says so"
     )
 
+    offline_env_steps: int = number(
+        0,
+        low=0,
+        unit="env steps",
+        origin="MOTO",
+        neutral=0,
+        help="the first steps, which nobody takes: rounds and updates on the data set alone, in place of the warm-up",
+    )
+    offline_dataset: str = digest(of="data", origin="ours", help="the data set that the replay begins with")
+
     def contradictions(self) -> Iterator[str]:
+        if self.offline_env_steps == 0 and self.warmup_env_steps == 0:
+            yield "warmup_env_steps=0 leaves nothing to learn from; nearest valid value: 1"
+        if self.offline_env_steps and not self.offline_dataset:
+            yield (
+                f"offline_env_steps={self.offline_env_steps} has no offline_dataset; nearest valid choice: "
+                "what `tom dataset show` prints"
+            )
+        if self.offline_dataset and not self.offline_env_steps:
+            yield f"offline_dataset={self.offline_dataset} with offline_env_steps=0 is not used; nearest valid value: 1"
+        if self.offline_env_steps and self.warmup_env_steps:
+            yield (
+                f"warmup_env_steps={self.warmup_env_steps} with offline_env_steps={self.offline_env_steps}: the data "
+                "stand for the warm-up; nearest valid value: warmup_env_steps=0"
+            )
+        if self.offline_env_steps >= self.total_env_steps:
+            yield (
+                f"offline_env_steps={self.offline_env_steps} must be below total_env_steps={self.total_env_steps}; "
+                f"nearest valid value: {self.total_env_steps - 1}"
+            )
         if self.warmup_env_steps >= self.total_env_steps:
             yield (
                 f"warmup_env_steps={self.warmup_env_steps} must be below total_env_steps={self.total_env_steps}; "

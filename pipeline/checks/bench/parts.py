@@ -8,7 +8,7 @@ import torch
 
 from pipeline.checks.bench.part import Part, model_sizes, rows_each, sizes_of
 from pipeline.checks.bench.products import Product, forward, input_gradients, training, weight_gradients
-from pipeline.checks.bench.updates import path_part, sac_part
+from pipeline.checks.bench.updates import update_part
 from tom.backbones import mbpo
 from tom.core.replay import take
 from tom.dynamics.base import ROWS_PER_CHUNK
@@ -27,7 +27,8 @@ EPOCHS = 30  # at most taken into account of a fit that has a larger bound or no
 
 def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = (0,)) -> Trainer:
     """An agent with these settings whose replay is full of random rows."""
-    loop = {**config["train"], "total_env_steps": replay_rows, "warmup_env_steps": 1}
+    online = {"warmup_env_steps": 1, "offline_env_steps": 0, "offline_dataset": ""}
+    loop = {**config["train"], "total_env_steps": replay_rows, **online}
     made = Trainer(agent_settings({**config, "train": loop}), seeds, torch.device("cpu"))
     rows = torch.randn(len(seeds), replay_rows, made.replay.data.shape[-1])
     rows[..., -2:] = 0.0
@@ -39,9 +40,10 @@ def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = 
 
 def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
     """Every part of an environment step; `epochs_per_round` of the model fit, if not as many as its settings allow."""
-    yield from (step_part(made), path_part(made) if hasattr(made.settings.backbone, "path_length") else sac_part(made))
+    yield from (step_part(made), update_part(made))
     if made.backbone.uses_model:
         yield from fit_parts(made, epochs_per_round)
+    if hasattr(made.settings.backbone, "rollout_starts"):
         yield rollout_part(made)
     if hasattr(made.weighting, "q"):
         network = made.settings.weighting.q == "network"
@@ -54,6 +56,8 @@ def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
 def step_part(made: Trainer) -> Part:
     """Acting, the simulator, the replay."""
     products = forward(1, sizes_of(made)[0], made.replicas)
+    if hasattr(made.settings.backbone, "plan_probability"):  # it plans once its model was rolled out
+        made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])
 
     def run() -> None:
         for _ in range(STEPS):

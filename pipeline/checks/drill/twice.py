@@ -18,6 +18,8 @@ METHODS = (
     "ampl_official",
     "rama",
     "rama_learned",
+    "moto",
+    "planner",
 )
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 

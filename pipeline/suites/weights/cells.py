@@ -16,7 +16,12 @@ from pipeline.suites.composed import composed
 from pipeline.suites.suite import SuiteKind, configure
 
 COLLECTOR = "sac"  # the method of params.yaml whose training gives the replay and the policy
-COLLECTION = ("pipeline.suites.weights.dataset",)  # what SAC's part of the numbers comes from, beside SAC
+# What SAC's part of the numbers comes from, beside SAC.
+COLLECTION = (
+    "pipeline.suites.weights.dataset",
+    "pipeline.runs.datasets.folder",
+    "pipeline.runs.datasets.replays",
+)
 SOURCES = (*COLLECTION, "pipeline.suites.weights.work", "tom.experiments.curated_buffer")
 CHUNKS, NUMBERS, RETURNS = "chunks.csv", "numbers.csv", "returns.csv"
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import ROOT
+from pipeline.runs.datasets.folder import load
 from pipeline.runs.folder import Cell
 from pipeline.suites.suite import record_one, write_csv
 from pipeline.suites.weights.cells import CHUNKS, COLLECTOR, NUMBERS, RETURNS, WEIGHTS, collector
-from pipeline.suites.weights.dataset import dataset_folder, ensure, load
+from pipeline.suites.weights.dataset import ensure
 
 PARTS = ("random", "replay")
 
@@ -28,7 +29,7 @@ def record(cell: Cell, root: Path = ROOT) -> str:
     sac = collector(cell, root)
     folder = ensure(sac, root)
     chunks, numbers = weigh(cell, folder)
-    with WEIGHTS.fresh(cell, root, dataset=dataset_folder(sac, Path()).as_posix()) as fresh:
+    with WEIGHTS.fresh(cell, root, dataset=f"runs/datasets/{sac.fingerprint}") as fresh:
         write_csv(fresh / CHUNKS, chunks)
         write_csv(fresh / NUMBERS, numbers)
         (fresh / RETURNS).write_bytes((folder / "evals.csv").read_bytes())

@@ -1,6 +1,7 @@
 """Settings of PDML (Wang et al., 2023)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tom.settings.fields import choice, number, part
 
@@ -8,6 +9,8 @@ from tom.settings.fields import choice, number, part
 @dataclass
 class Settings:
     """Data of earlier policies count the more, the closer these are to the current one."""
+
+    rows_of_policy: ClassVar[bool] = True
 
     name: str = part("pdml", origin="PDML")
     states: int = number(

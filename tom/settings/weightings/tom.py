@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tom.settings.dual import DualSettings
 from tom.settings.fields import choice, number, part, switch
@@ -10,6 +11,8 @@ from tom.settings.fields import choice, number, part, switch
 @dataclass
 class Settings(DualSettings):
     """The corrected preset: what the equations say."""
+
+    rows_of_policy: ClassVar[bool] = True
 
     name: str = part("tom", origin="paper")
     pool_env_steps: int = number(
