@@ -23,7 +23,7 @@ HEAVY = np.linspace(0.8, 1.4, len(BASES))
 
 
 def test_a_pendulum_by_hand() -> None:
-    """(g, l, m) = (10, 2, 3), theta = pi / 2, w = 7.9, 1 N m: 0.05 (7.5 + 3 / 12) faster, cut at 8 but for the angle."""
+    """(g, l, m) = (10, 2, 3), theta = pi / 2, w = 7.9, 1 N m: w grows by 0.05 (7.5 + 3 / 12), and is cut at 8."""
     parameters, obs = torch.tensor([10.0, 2.0, 3.0]), torch.tensor([math.cos(math.pi / 2), 1.0, 7.9])
     after = pendulum.step(parameters, obs, torch.tensor([0.5]))
     angle = math.pi / 2 + 0.05 * (7.9 + 0.05 * 7.75)

@@ -1,7 +1,7 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -28,6 +28,7 @@ from tom.settings import KINDS, names, settings_class
 from tom.settings import train as train_settings
 from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
+from tom.settings.pacoh import ARMS, MetaSettings, families, family_settings
 
 TRACKING = ("off", "wandb", "tensorboard")
 ROAD = {"world": World, "offline": Offline}  # sections of `road` besides those of the parts
@@ -38,6 +39,7 @@ ABLATION = "ablation"  # the suite that makes methods of its own
 PAIR = ("base", "target")
 STAND_IN = "stand_in"  # beside them, where some switches have no meaning for the base
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
+META = "meta"  # the suite of task families, whose methods are arms and whose settings are its own
 EVIDENCE_KEYS = ("scale", "commit", "grids")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "evidence", "scales")
 SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; each may have a section of its name
@@ -45,6 +47,9 @@ SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; ea
     for path in sorted(ROOT.glob("pipeline/suites/*/cells.py"))
     if "\nSUITE = " in path.read_text(encoding="utf-8")
 )
+
+
+Checked = Callable[[Any, str, tuple[str, ...]], Section]  # a section, where it is, other keys it may have -> it
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,8 @@ def _params(text: str) -> Params:
         suites={
             name: _ablation(top[name], variants, envs, scales)
             if name == ABLATION
+            else _in_one_piece(top[name], name, ARMS, families(), scales, _meta_section)
+            if name == META
             else _in_one_piece(top[name], name, entries, envs, scales)
             for name in SUITES
             if top.get(name) is not None
@@ -238,20 +245,24 @@ def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[st
     return replace(_suite(section, "ablation", [base, *origins], envs, scales), origins=origins)
 
 
-def _in_one_piece(given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+def _in_one_piece(
+    given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str], *section: Checked
+) -> Suite:
     if UNTIL in mapping(given, name):
         raise SettingsError(
             f"{name}.{UNTIL}={given[UNTIL]} cannot be, since a cell of this suite is made in one piece; "
             f"nearest valid choice: another total_env_steps below {name}.scales"
         )
-    return _suite(given, name, methods, envs, scales)
+    return _suite(given, name, methods, envs, scales, *section)
 
 
-def _suite(given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+def _suite(
+    given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str], *checked: Checked
+) -> Suite:
     section = mapping(given, where)
     known(section, ["scale", *GRID, UNTIL, "scales"], f"{where}.")
     changed = {
-        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales")
+        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales", *checked)
         for scale, values in mapping(section.get("scales"), f"{where}.scales").items()
     }
     scale = one_of(f"{where}.scale", section.get("scale"), scales)
@@ -286,11 +297,26 @@ def _until(given: Any, envs: Iterable[str], where: str) -> int | dict[str, int] 
     return {one_of(where, env, envs): check_step(step, f"{where}.{env}") for env, step in given.items()}
 
 
-def _scale(given: Any, scale: str, envs: Iterable[str], where: str = "scales") -> Section:
-    place = f"{where}.{scale}"
-    section = _section(given, place, also=("envs",))
+def _meta_section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
+    """A section of the suite `meta`: {tasks: {...}, ...}, {family: {pendulum: {...}}}, {weighting: {tom: {...}}}."""
+    section = mapping(given, where)
+    known(section, [*MetaSettings.SECTIONS, "family", "weighting", *also], f"{where}.")
+    for key, settings in MetaSettings.SECTIONS.items():
+        check_values(section.get(key), settings, f"{where}.{key}")
+    place = f"{where}.family"
+    for name, values in mapping(section.get("family"), place).items():
+        check_values(values, family_settings(one_of(place, name, families())), f"{place}.{name}")
+    weighting = {"weighting": section["weighting"]} if "weighting" in section else {}
+    return {**section, **_section(weighting, where)}
+
+
+def _scale(
+    given: Any, scale: str, envs: Iterable[str], where: str = "scales", checked: Checked | None = None
+) -> Section:
+    place, check = f"{where}.{scale}", checked or _section
+    section = check(given, place, ("envs",))
     there = mapping(section.get("envs"), f"{place}.envs").items()
-    changed = {one_of(f"{place}.envs", env, envs): _section(values, f"{place}.envs.{env}") for env, values in there}
+    changed = {one_of(f"{place}.envs", env, envs): check(values, f"{place}.envs.{env}", ()) for env, values in there}
     return {**section, "envs": changed}
 
 
