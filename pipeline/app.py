@@ -107,7 +107,7 @@ def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
 
 
 @command(tom, "tom repro --scale paper --until 40000 --jobs 8")
-@click.option("--suite", metavar="NAME", help="weights, ablation or crossings; without it the grid.")
+@click.option("--suite", metavar="NAME", help="weights, ablation, crossings or meta; without it the grid.")
 @SCALE
 @UNTIL
 @AT_ONCE

@@ -74,6 +74,11 @@ FIGURES = {
         "What each weighting adds to uniform weights with the same loss and backbone, paired by seed.",
         "tables/crossings/differences.csv",
     ),
+    "meta/*": (
+        "A prior learned on many tasks",
+        "How fast a model adapts to a new task from a meta-learned prior, from none, and from one model of all tasks.",
+        "tables/meta/curves.csv",
+    ),
     "age/*": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",
