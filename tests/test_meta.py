@@ -159,12 +159,17 @@ def test_tables_and_figure_are_of_what_was_recorded(root: Path) -> None:
         ),
         ({"scales": "{smoke: {adaptation: {particles: 4}}}"}, "particles=4 cannot be shared out .* valid value: 6"),
         ({"scales": "{smoke: {tasks: {train_tasks: 2}}}"}, "tasks_per_step=4 is more than .* nearest valid value: 2"),
-        ({"scales": "{smoke: {weighting: {tom: {project: true}}}}"}, "project=true takes out of the weights"),
+        ({"scales": "{smoke: {weighting: {ratio: {project: true}}}}"}, "ratio.project=True is not a setting"),
     ],
 )
 def test_what_cannot_be_used_is_refused(words: dict[str, str], sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
         config(**words)
+
+
+def test_a_weighting_that_asks_for_a_policy_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"pooled_tom.weighting.name=tom asks for a policy, .* choice: ratio"):
+        meta_settings(config() | {"weightings": {"pooled_tom": {"name": "tom"}}})
 
 
 def numbers_of(few: dict[str, float], many: dict[str, float], returns: dict[str, list[float]]) -> pd.DataFrame:

@@ -19,9 +19,10 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "meta": None,
     "plain": None,
     "pooled": {"name": "uniform"},
-    "pooled_tom": {"name": "tom", "flow": False},
+    "pooled_tom": {"name": "ratio"},
     "pooled_pmac": {"name": "pmac"},
 }
+ASK_A_POLICY = ("ampl", "pdml", "tom")  # weightings
 CURVE_ROWS = (0, 2, 5, 10, 40)  # rows of a test task after which the model is looked at (ours)
 
 
@@ -166,15 +167,10 @@ class MetaSettings:
             yield from problems(getattr(self, key), key)
         for arm, weighting in self.weightings.items():
             yield from problems(weighting, f"{arm}.weighting")
-            if getattr(weighting, "project", False):
+            if weighting.name in ASK_A_POLICY:
                 yield (
-                    f"{arm}.weighting.project=true takes out of the weights what they know of a task's dynamics; "
-                    "nearest valid choice: project=false"
-                )
-            if getattr(weighting, "flow", False) or weighting.name in ("ampl", "pdml"):
-                yield (
-                    f"{arm}.weighting: {weighting.name} asks for a policy, and a planner acts here; nearest valid "
-                    "choice: tom with flow=false"
+                    f"{arm}.weighting.name={weighting.name} asks for a policy, and a planner acts here; nearest valid "
+                    "choice: ratio"
                 )
         if self.control.optimism > 0.0 and self.adaptation.particles == 1:
             yield (

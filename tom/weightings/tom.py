@@ -42,21 +42,13 @@ class TransitionOccupancyMatching(Weighting):
         stream, rows = view.stream.fork(), view.replay.all()
         seen = bootstrap(view.replay, stream) if self.settings.buffer_view == "bootstrap" else None
         log_ratio, held_out = self.log_ratio(view, seen, stream)
-        self.raw, numbers = self.ratio(view, log_ratio, seen, stream)
+        error, numbers = self.q.solve(view.replay, log_ratio, view.policy, stream, seen)
+        self.raw = self.q.ratio(error)
         weights = project(self.raw, rows, stream) if self.settings.project else self.raw
         cut, clipped = clip(weights, self.settings.clip, self.settings.clip_raw)
         self.current = normalised(cut)
         found = (held_out, log_ratio.exp().mean(-1), self.raw.mean(-1), clipped)
         return dict(zip(OWN, found, strict=True)) | numbers
-
-    def ratio(
-        self, view: View, log_ratio: Tensor, seen: Tensor | None, stream: Stream
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """d / d^D of every stored row [R, N] by the dual, with its numbers; exp(r) where the flow is left out."""
-        if not self.settings.flow:
-            return log_ratio.exp(), dict.fromkeys(DUAL, torch.full_like(log_ratio[:, 0], math.nan))
-        error, numbers = self.q.solve(view.replay, log_ratio, view.policy, stream, seen)
-        return self.q.ratio(error), numbers
 
     def log_ratio(self, view: View, seen: Tensor | None, stream: Stream) -> tuple[Tensor, Tensor]:
         """r of every stored row [R, N], and the discriminator's cross-entropy on held-out rows [R]."""

@@ -58,12 +58,6 @@ class Settings(DualSettings):
         origin="paper",
         help="recency: 1 for the pool, 0 for other rows; zero: 0 for all (ours), so that the flow alone weighs",
     )
-    flow: bool = switch(
-        True,
-        origin="paper",
-        help="spread r along the policy's flow by the dual; false (ours): exp(r) is the weight, and no policy is asked",
-        neutral=True,
-    )
     discriminator_trains: str = choice("all", ("all", "trunk"), origin="paper", help="trunk: encoders stay random")
     discriminator_initialisation: str = choice(
         "xavier",
@@ -92,8 +86,6 @@ class Settings(DualSettings):
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
-        if not self.flow and self.log_ratio == "zero":
-            yield "flow=false with log_ratio=zero weighs all rows alike; nearest valid choice: log_ratio=discriminator"
         if self.q == "quadratic" and (self.q_decays_biases or not self.exact_constant):
             switched = "q_decays_biases=true" if self.q_decays_biases else "exact_constant=false"
             yield (
