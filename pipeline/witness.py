@@ -73,9 +73,10 @@ def runs(params: Params, folder: Path, envs: Sequence[str]) -> None:
 
 
 def suites(params: Params, folder: Path) -> None:
-    """A cell of each suite that there is, on the grid's first environment."""
-    env = params.grid.envs[0]  # the runs of an ablation's methods are there already
+    """A cell of each suite that there is, on the grid's first environment, or its own first if it has others."""
+    first = params.grid.envs[0]  # the runs of an ablation's methods are there already
     for name, section in params.suites.items():
+        env = first if section.grid.envs[0] in params.envs else section.grid.envs[0]
         small = dataclasses.replace(params, suites={name: dataclasses.replace(section, scale=SCALE)})
         kind, record = kinds()[name], import_module(f"pipeline.suites.{name}.work").record
         config = kind.resolved(small, env)

@@ -98,6 +98,16 @@ def test_replicas_depend_on_their_own_seed_alone() -> None:
             assert values[1] == pytest.approx(own[name][0], rel=1e-3), (arm, by, count, name)
 
 
+def test_half_cheetahs_are_learned_with_their_rewards() -> None:
+    """The simulator's family through the same loop: no oracle, and rewards are the model's."""
+    settings = meta_settings(META.resolved(parse_params(params_text(methods="[meta, plain, pooled]")), "halfcheetah"))
+    found = described(list(experiment(settings, [0])))
+    assert {arm for arm, *_ in found} == {"meta", "plain", "pooled"}
+    assert [count for arm, by, count, _ in found if (arm, by) == ("meta", "rows")] == [0, 2, 5, 10]
+    returns = [numbers["return"][0] for arm, by, _, numbers in found if (arm, by) == ("meta", "episodes")]
+    assert len(returns) == 2 and np.isfinite(returns).all() and returns[0] != returns[1]
+
+
 def test_a_kill_leaves_what_goes_on(root: Path, tmp_path: Path) -> None:
     """A cell whose run was stopped after some pieces ends in the same bytes."""
     from pipeline.runs.checkpoints import Checkpoints

@@ -52,7 +52,7 @@ def test_the_best_luck_is_that_of_the_values_signs() -> None:
     planner = Planner(Control(samples=200, elites=20, iterations=8, horizon=2, colour=0.0, std=1.0), step, 3, 1)
     planner.act(obs[:, 0], draws(1))
     assert planner.plan is not None
-    assert planner.returns(obs[:, 0], planner.plan[:, :, None]).item() == pytest.approx(2 * 1.35, abs=0.02)
+    assert planner.returns(obs[:, 0], planner.plan[:, :, None]).item() == pytest.approx(2 * 1.35, rel=0.02)
     eta = planner.plan[0, 0, :, 1:]
     assert torch.equal(eta.sign(), VALUE.sign().expand(2, 3))
 
