@@ -17,6 +17,7 @@ from pipeline.suites.meta.cells import META, NUMBERS
 from pipeline.suites.meta.figure import make as plot
 from pipeline.suites.meta.page import MET, MISSED, OPEN, answer
 from pipeline.suites.meta.work import record
+from tom.families.pendulum import PendulumFamily
 from tom.pacoh.experiment import Measurement, Place, experiment
 from tom.settings.fields import SettingsError
 from tom.settings.pacoh import meta_settings
@@ -96,6 +97,25 @@ def test_replicas_depend_on_their_own_seed_alone() -> None:
         assert [arm, by, count] == names
         for name, values in numbers.items():
             assert values[1] == pytest.approx(own[name][0], rel=1e-3), (arm, by, count, name)
+
+
+def test_parameters_never_reach_the_learner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written down the other way round, they give the same worlds and the same bytes."""
+    settings = meta_settings(config(methods="[meta, plain, pooled]"))
+    plain = described(list(experiment(settings, [4])))
+
+    class Reversed(PendulumFamily):
+        def parameters(self, stream: Any, count: int) -> Any:
+            return super().parameters(stream, count).flip(-1)
+
+        def worlds(self, parameters: Any) -> Any:
+            return super().worlds(parameters.flip(-1))
+
+        def dynamics(self, parameters: Any) -> Any:
+            return super().dynamics(parameters.flip(-1))
+
+    monkeypatch.setattr("tom.families.pendulum.PendulumFamily", Reversed)
+    assert described(list(experiment(settings, [4]))) == plain
 
 
 def test_half_cheetahs_are_learned_with_their_rewards() -> None:
