@@ -219,6 +219,15 @@ def test_weights_in_a_likelihood_count_as_many_rows_as_they_are_worth() -> None:
     assert covered == pytest.approx([0.638, 0.898], abs=0.03)
 
 
+def test_a_row_without_weight_is_a_row_that_is_not_there() -> None:
+    settings, prior, found = Adaptation(particles=4, steps=50), prior_of(MEAN, STD), []
+    for rows, weights in ((8, torch.tensor([[1.0] * 3 + [0.0] * 5])), (3, None)):
+        model = lines(1, 4)
+        adapt(model, prior, rows_of(X[None, :rows], Y[None, :rows]), settings, draws(9), weights)
+        found.append(model.net.theta)
+    torch.testing.assert_close(*found)
+
+
 def test_exact_ratios_find_the_new_task_among_forty() -> None:
     """A pooled line fitted with p(y | new task) / p(y | pool) as weights, by the house's least squares."""
     noise, new = torch.Generator().manual_seed(8), MEAN + torch.tensor([0.5, 0.1])
