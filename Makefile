@@ -12,6 +12,7 @@ SCALE ?=
 SUITE ?=
 UNTIL ?=
 RERUN ?=
+FRESH ?=
 KILLS ?=
 STAMP := $(VENV)/.installed
 UV := $(shell command -v uv)
@@ -19,7 +20,7 @@ PYTHONS := $(shell sed -n 's/^requires-python = "\([^"]*\)".*/\1/p' pyproject.to
 
 # What is written in lower case would be ignored.
 refuse = $(if $(filter command,$(firstword $(origin $(1)))),$(error $(1)=$($(1)) is no argument of make; write $(2)=$($(1))))
-$(foreach pair,jobs:JOBS engine:ENGINE batch:BATCH scale:SCALE suite:SUITE until:UNTIL rerun:RERUN kills:KILLS python:PYTHON,$(call \
+$(foreach pair,jobs:JOBS engine:ENGINE batch:BATCH scale:SCALE suite:SUITE until:UNTIL rerun:RERUN fresh:FRESH kills:KILLS python:PYTHON,$(call \
 	refuse,$(firstword $(subst :, ,$(pair))),$(lastword $(subst :, ,$(pair)))))
 
 HOW = $(if $(JOBS),--jobs $(JOBS)) $(if $(ENGINE),--engine $(ENGINE))
@@ -48,8 +49,14 @@ one-python:
 	@! test -x $(VENV)/bin/python || test "$$($(PYTHON) -V)" = "$$($(VENV)/bin/python -V)" || \
 		{ echo "$(VENV) has $$($(VENV)/bin/python -V): make clean, then make setup PYTHON=$(PYTHON)" >&2; exit 2; }
 
-repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation|crossings|meta ENGINE=slurm|ray)
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation|crossings|finetune|meta ENGINE=slurm|ray; FRESH=1: the grid anew beside the record, and compare)
+ifdef FRESH
+	test -d studies/fresh || tom study fresh --anew
+	cd studies/fresh && tom repro $(HOW)
+	tom verify --against studies/fresh
+else
 	tom repro $(HOW) $(if $(SUITE),--suite $(SUITE)) $(if $(BATCH),--batch $(BATCH)) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
+endif
 
 evidence: $(STAMP)    ## train the published protocol in the background, whatever is missing of it (JOBS=2); stops and goes on
 	tom evidence $(HOW)

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from pipeline.claims.needed import Runs
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PLAIN = {"−": "-", "–": "-", "×": "x", "→": "->", "…": "...", "“": '"', "”": '"'}
@@ -70,6 +73,30 @@ def known(kind: str) -> Callable[..., list[str]]:
     return complete
 
 
+def open_claims(incomplete: str) -> list[str]:
+    """Completes the id of a claim."""
+    from pipeline.claims.needed import runs_decide
+    from pipeline.files import here
+
+    return [name for name in runs_decide(here()) if name.startswith(incomplete)]
+
+
+def needed(claims: Sequence[str], **others: object) -> "Runs":
+    """The runs that the claims need; SettingsError for one that none decide, or words beside --claim that they say."""
+    from pipeline.claims.claim import NoClaim
+    from pipeline.claims.needed import needed_by
+    from pipeline.files import here
+    from tom.settings.fields import SettingsError
+
+    for name, value in others.items():
+        if value is not None:
+            raise SettingsError(f"{name}={value} beside --claim, which says it; leave --{name} out")
+    try:
+        return needed_by(claims, here())
+    except NoClaim as error:
+        raise SettingsError(str(error)) from None
+
+
 JOBS = click.option(
     "--jobs", "-j", type=click.IntRange(1), default=os.cpu_count(), show_default="cores", help="Processes at once."
 )
@@ -82,6 +109,14 @@ OPTION = click.option(
 )
 SCALE = click.option("--scale", metavar="NAME", shell_complete=known("scales"), help="smoke, quick, paper or janner.")
 UNTIL = click.option("--until", metavar="STEP", help="Where runs stop for now, an env step, or none.")
+CLAIM = click.option(
+    "--claim",
+    "claims",
+    metavar="ID",
+    multiple=True,
+    shell_complete=lambda *given: open_claims(given[-1]),
+    help="What this claim needs, in place of the grid.",
+)
 FOLDER = click.Path(path_type=Path)
 
 
@@ -107,7 +142,10 @@ def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
 
 
 @command(tom, "tom repro --scale paper --until 40000 --jobs 8")
-@click.option("--suite", metavar="NAME", help="weights, ablation, crossings or meta; without it the grid.")
+@click.option(
+    "--suite", metavar="NAME", help="weights, ablation, crossings, finetune, meta or your own; without it the grid."
+)
+@CLAIM
 @SCALE
 @UNTIL
 @AT_ONCE
@@ -118,6 +156,7 @@ def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
 @click.option("--cancel", is_flag=True, help="End such runs, saved.")
 def repro(
     suite: str | None,
+    claims: tuple[str, ...],
     scale: str | None,
     until: str | None,
     jobs: int | None,
@@ -129,48 +168,71 @@ def repro(
 ) -> int:
     """Train what is stale, then make tables and figures.
 
-    --scale and --until are written into params.yaml. What is finished stays; a stopped run goes on.
+    --scale, --until and what --claim needs are written into params.yaml. What is finished stays; a stopped run goes on.
     """
     from pipeline.engines.settings import engine_of
-    from pipeline.launch import reproduce
+    from pipeline.launch import decide, reproduce
 
+    runs = needed(claims, suite=suite, scale=scale, until=until) if claims else None
     chosen = engine_of(engine, [*options, *([f"cell.batch={batch}"] if batch else [])], jobs)
+    if runs:
+        return decide(runs, chosen, wait, cancel)
     return reproduce(suite or "", scale, until, chosen, wait, cancel)
 
 
-@command(tom, "tom plan --scale paper --jobs 8")
+@command(tom, "tom plan --claim humanoid_60")
+@CLAIM
 @SCALE
 @UNTIL
 @AT_ONCE
 @ENGINE
 @OPTION
-def plan(scale: str | None, until: str | None, jobs: int | None, engine: str | None, options: tuple[str, ...]) -> str:
+def plan(
+    claims: tuple[str, ...],
+    scale: str | None,
+    until: str | None,
+    jobs: int | None,
+    engine: str | None,
+    options: tuple[str, ...],
+) -> str:
     """Say what `tom repro` would train: hours, disk. Changes nothing."""
     from pipeline.engines.settings import engine_of
-    from pipeline.plan import planned
+    from pipeline.plan import planned, planned_for
 
-    return planned(scale, until, engine_of(engine, options, jobs))
+    runs = needed(claims, scale=scale, until=until) if claims else None
+    chosen = engine_of(engine, options, jobs)
+    return planned_for(runs, chosen) if runs else planned(scale, until, chosen)
 
 
-@command(tom, "tom compare mbpo tom --statistic final")
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@command(tom, "tom study mine")
+@click.argument("name")
+@click.option("--anew", is_flag=True, help="Without the results of the grid: all of it is to be trained.")
+def study(name: str, anew: bool) -> str:
+    """Make studies/NAME, where experiments of one's own are recorded."""
+    from pipeline.study import study as made
+
+    return made(name, anew)
+
+
+@command(tom, "tom compare mbpo tom pmac --statistic final")
+@click.argument("sides", metavar="A B...", nargs=-1, required=True)
 @click.option("--statistic", default="cumulative_max", show_default=True, help="cumulative_max, auc, final, ...")
 @UNTIL
 @click.option("--out", type=FOLDER, help="Folder of the table and the figure.")
-def compare(first: str, second: str, statistic: str, until: str | None, out: Path | None) -> str:
-    """Compare two methods, scales, folders or git revisions, paired by seed."""
+def compare(sides: tuple[str, ...], statistic: str, until: str | None, out: Path | None) -> str:
+    """Compare methods, scales, folders or git revisions, each with the first, paired by seed."""
     from pipeline.compare import compared
     from pipeline.files import here
 
-    return compared(first, second, statistic, until, out, here())
+    return compared(sides, statistic, until, out, here())
 
 
 @command(tom, "tom report humanoid_60")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
 def report(claims: tuple[str, ...]) -> str:
     """Print the verdict on each claim of the paper, or CLAIM by environment."""
-    from pipeline.claims.terminal import NoClaim, told
+    from pipeline.claims.claim import NoClaim
+    from pipeline.claims.terminal import told
     from pipeline.files import here
     from tom.settings.fields import SettingsError
 
@@ -192,12 +254,14 @@ def publish(dry_run: bool) -> int:
 
 @command(tom, "tom verify --rerun 2")
 @click.option("--rerun", type=click.IntRange(0), default=0, metavar="N", help="Train N results again, to the byte.")
+@click.option("--against", type=FOLDER, metavar="FOLDER", help="Only compare results with a study's, to the byte.")
 @JOBS
-def verify(rerun: int, jobs: int) -> int:
+def verify(rerun: int, against: Path | None, jobs: int) -> int:
     """Check that results are as recorded, and that tables and figures follow from them."""
-    from pipeline.verify import verified
+    from pipeline.files import ROOT
+    from pipeline.verify import compared, verified
 
-    return verified(rerun, jobs)
+    return compared(ROOT, against) if against else verified(rerun, jobs)
 
 
 @command(tom, "tom accept --base HEAD~1")
@@ -226,6 +290,17 @@ def evidence(status: bool, jobs: int | None, engine: str | None, options: tuple[
     from pipeline.suites.evidence.launch import begun
 
     return begun(chosen)
+
+
+@command(tom, "tom clean --dry-run")
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.option("--dry-run", is_flag=True, help="Say what is there, remove nothing.")
+@click.option("--yes", is_flag=True, help="Remove all of it, or of KIND, without asking.")
+def clean(kinds: tuple[str, ...], dry_run: bool, yes: bool) -> str:
+    """Remove what runs left behind: locks, checkpoints, mirrors, partial, datasets. Asks for each; lets runs go on."""
+    from pipeline.clean import cleaned
+
+    return cleaned(kinds, dry_run, lambda question: yes or click.confirm(question))
 
 
 @tom.group(cls=InOrder, context_settings=SETTINGS)

@@ -1,39 +1,39 @@
-"""Compares two configurations: their paired differences with intervals, and both drawn.
+"""Compares configurations, each with the first: paired differences with intervals, and all of them drawn.
 
 Each is a method of params.yaml (its recorded runs at the scale there), a scale (all its recorded runs), a folder with
 runs (evals.csv below it), or a git revision (the results recorded in it). Runs are paired by seed where both have the
-same environment and seed; B minus A. What A and B share of method, environment and scale is compared like with like;
-the rest is named and left out. Runs count up to env step `until` (default: that of the grid; none: as far as they go).
+same environment and seed; the other minus the first. What both have of method and environment is compared like with
+like; the rest is named and left out. Runs count up to env step `until` (default: that of the grid; none: as far as they
+go).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.analysis import stats
 from pipeline.analysis.extent import stops_in_words
-from pipeline.analysis.looks import looks
 from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
-from pipeline.analysis.runs import RUN, STATISTICS, intervals, seeds_table
+from pipeline.analysis.runs import RUN, STATISTICS, intervals, named, seeds_table
 from pipeline.analysis.sides import Side, side
+from pipeline.analysis.sides_figure import draw
 from pipeline.analysis.stage import DIGITS
-from pipeline.analysis.style import band, panels, save, step_axis, styled
+from pipeline.analysis.style import save
 from pipeline.files import replaced_folder
 from tom.settings.fields import SettingsError
 
-FEW_SEEDS, FEW_POINTS = 3, 12
 KIND = ["method", "env"]
 
 
-def aligned(one: Side, other: Side) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both sides' runs with the same labels: where each has one method, the method's name is no difference."""
-    sides = [each.runs for each in (one, other)]
-    if all(runs["method"].nunique() == 1 for runs in sides):
-        sides = [runs.assign(method="") for runs in sides]
-    return sides[0], sides[1]
+def aligned(sides: Sequence[Side]) -> list[pd.DataFrame]:
+    """All sides' runs with the same labels: where each has one method, the method's name is no difference."""
+    runs = [each.runs for each in sides]
+    if all(each["method"].nunique() == 1 for each in runs):
+        runs = [each.assign(method="") for each in runs]
+    return runs
 
 
 def statistic_by_run(runs: pd.DataFrame, statistic: str) -> pd.Series:
@@ -76,39 +76,19 @@ def left_out(one: Side, other: Side, a: pd.DataFrame, b: pd.DataFrame) -> Iterat
         )
 
 
-def table_text(table: pd.DataFrame, one: Side, other: Side, statistic: str) -> Iterator[str]:
-    """The differences as people read them."""
-    for letter, each in (("A", one), ("B", other)):
+def table_text(tables: Sequence[pd.DataFrame], sides: Sequence[Side], statistic: str) -> Iterator[str]:
+    """The differences as people read them, a table for each side but the first."""
+    letters = [string.ascii_uppercase[place % 26] for place in range(len(sides))]
+    for letter, each in zip(letters, sides, strict=True):
         yield f"{letter}: {each.what}" + (f", so far {words}" if (words := stops_in_words(each.runs)) else "")
-    yield f"{statistic} of each run, B − A paired by seed, 95 % t interval of the mean"
-    for row in table.itertuples():
-        name = " ".join(filter(None, (row.method, row.env)))
-        ends = "one seed: no interval" if pd.isna(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
-        sure = "" if pd.isna(row.low) or row.low <= 0 <= row.high else ("  B higher" if row.low > 0 else "  A higher")
-        yield f"  {name:<28} {row.a:10.1f} {row.b:10.1f}   {row.difference:+.1f} {ends}, {row.n_seeds} seeds{sure}"
-
-
-def draw(one: Side, other: Side, table: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame) -> Figure:
-    """Learning curves of both, a panel per method and environment: seeds thin, means thick, t bands from 3 seeds."""
-    styles = looks([one.name, other.name])
-    figure, axes = panels(len(table), width=3.6, height=2.8, margin=0.8)
-    for ax, kind in zip(axes, table.itertuples(), strict=True):
-        for runs, each in ((a, one), (b, other)):
-            look = styles[each.name]
-            chosen = runs[(runs["method"] == kind.method) & (runs["env"] == kind.env)]
-            wide = chosen.pivot(index="env_steps", columns="seed", values="return_mean").dropna()
-            ax.plot(wide.index, wide, color=look.colour, linewidth=0.7, alpha=0.5)
-            (thick,) = ax.plot(wide.index, wide.mean(axis=1), color=look.colour, linestyle=look.line, linewidth=2.2)
-            thick.set(marker=look.marker if len(wide) <= FEW_POINTS else "", markersize=4, label=each.name)
-            if wide.shape[1] >= FEW_SEEDS:
-                low, high = np.array([stats.mean_interval(row)[1:] for row in wide.to_numpy()], dtype=float).T
-                band(ax, wide.index, low, high, look)
-        ax.set(title=" ".join(filter(None, (kind.method, kind.env))), xlabel="environment steps")
-        step_axis(ax)
-    axes[0].set_ylabel("return")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, handlelength=3)
-    return figure
+    for letter, table in zip(letters[1:], tables, strict=True):
+        yield f"{statistic} of each run, {letter} − A paired by seed, 95 % t interval of the mean"
+        for row in table.itertuples():
+            name = " ".join(filter(None, (row.method, row.env)))
+            ends = "one seed: no interval" if pd.isna(row.low) else f"[{row.low:+.1f}, {row.high:+.1f}]"
+            clear = not pd.isna(row.low) and not row.low <= 0 <= row.high
+            sure = f"  {letter if row.low > 0 else 'A'} higher" if clear else ""
+            yield f"  {name:<28} {row.a:10.1f} {row.b:10.1f}   {row.difference:+.1f} {ends}, {row.n_seeds} seeds{sure}"
 
 
 def write(folder: Path, table: pd.DataFrame, figure: Figure) -> Path:
@@ -134,21 +114,26 @@ def cut(each: Side, until: Mapping[str, int]) -> Side:
     return each._replace(runs=each.runs[each.runs["env_steps"] <= last])
 
 
-def compared(first: str, second: str, statistic: str, until: str | None, out: Path | None, root: Path) -> str:
+def compared(names: Sequence[str], statistic: str, until: str | None, out: Path | None, root: Path) -> str:
     """The lines of the comparison; its table and figure are in `out`. SettingsError for a name that cannot be used."""
     try:
+        if len(names) < 2:
+            raise ResultsError(f"{' '.join(names)} is compared with nothing; name two or more, the first one is A")
         if statistic not in STATISTICS:
             raise ResultsError(f"statistic={statistic} does not exist; {nearest(statistic, STATISTICS)}")
         grid = read_grid(root / "params.yaml")
-        one, other = side(first, grid.scale, root), side(second, grid.scale, root)
-        steps = limit(until, grid, {*one.runs["env"], *other.runs["env"]})
-        one, other = cut(one, steps), cut(other, steps)
-        a, b = aligned(one, other)
-        table = differences(a, b, statistic)
+        sides = [side(name, grid.scale, root) for name in names]
+        steps = limit(until, grid, {env for each in sides for env in each.runs["env"]})
+        sides = [cut(each, steps) for each in sides]
+        first, *others = aligned(sides)
+        tables = [differences(first, other, statistic) for other in others]
     except ResultsError as error:
         raise SettingsError(str(error)) from None
-    words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in (first, second))
-    with styled():
-        folder = write(out or root / "runs/compare" / words, table, draw(one, other, table, a, b))
-    lines = (*table_text(table, one, other, statistic), *left_out(one, other, a, b))
+    words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names)
+    table = pd.concat([named(table, other=name) for name, table in zip(names[1:], tables, strict=True)])
+    figure = draw(dict(zip(names, (first, *others), strict=True)), table, statistic)
+    folder = write(out or root / "runs/compare" / words, table, figure)
+    lines = [*table_text(tables, sides, statistic)]
+    for each, runs in zip(sides[1:], others, strict=True):
+        lines += left_out(sides[0], each, first, runs)
     return "\n".join((*lines, f"figure: {folder / 'curves.png'}"))

@@ -5,12 +5,24 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+CODE = Path(__file__).resolve().parents[1]
+
+
+def _root() -> Path:
+    """The study in which a command is run, whose code is a link to this (pipeline/study.py); else where the code is."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "pipeline").resolve() == CODE / "pipeline" and (folder / "params.yaml").is_file():
+            return folder
+    return CODE
+
+
+ROOT = _root()
+RESTORE = "bring it back with `git checkout`, or with `tom repro` where runs/ has the run"  # a file that was changed
 GIT_COMMIT = "TOM_GIT_COMMIT"  # in the environment
 
 
@@ -24,10 +36,19 @@ def here() -> Path:
 
 def commit() -> str | None:
     """The commit that is checked out; outside git the one that came along in the environment, if any."""
-    if not (ROOT / ".git").exists():
+    if not (CODE / ".git").exists():
         return os.environ.get(GIT_COMMIT) or None
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=CODE, capture_output=True, text=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else None
+
+
+def edited() -> bool | None:
+    """Whether the code differs from the commit that is checked out; None outside git."""
+    if not (CODE / ".git").exists():
+        return None
+    asked = ["git", "status", "--porcelain", "--", "tom", "pipeline"]
+    found = subprocess.run(asked, cwd=CODE, capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip()) if found.returncode == 0 else None
 
 
 @contextmanager
@@ -83,3 +104,8 @@ def sha256(path: Path) -> str:
     """The hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def altered(folder: Path, digests: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """Which files of a folder are missing, or not those whose SHA-256 was written down by name."""
+    return [name for name in names if not (folder / name).is_file() or sha256(folder / name) != digests.get(name)]

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.analysis.extent import TOTAL, so_far
-from pipeline.config.edit import edit_params
-from pipeline.config.params import Params, load_params
+from pipeline.claims.needed import Runs
+from pipeline.config.edit import NOWHERE, edit_params
+from pipeline.config.params import Grid, Params, load_params
 from pipeline.config.refusals import one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine, Task, task_of
@@ -22,6 +23,8 @@ from pipeline.suites.returns.work import NO_TRAINING
 from pipeline.suites.suite import Launched, kinds
 from tom.settings.fields import SettingsError
 
+ANEW = " (make repro FRESH=1 trains the grid anew in studies/fresh and compares)"
+
 
 def reproduce(suite: str, scale: str | None, until: str | None, engine: Engine, wait: bool, cancel: bool) -> int:
     """Launches the suite with this name, or the grid; writes scale and until into params.yaml first. The exit code."""
@@ -29,15 +32,29 @@ def reproduce(suite: str, scale: str | None, until: str | None, engine: Engine, 
     kind: Launched = suites[one_of("suite", suite, suites)] if suite else RETURNS
     if (engine.need.batch or 1) > 1 and not kind.trains_runs:
         raise SettingsError(f"batch={engine.need.batch}: the suite {suite} trains one seed at a time; leave batch out")
-    if not engine.outlives and (cancel or not wait):
-        engines = f"engine={engine.name}: its runs end with their command"
-        raise SettingsError(f"{engines}; nearest valid choice: {'^C there' if cancel else 'leave --no-wait out'}")
+    refuse_flags(engine, wait, cancel)
     params = load_params()
     now = kind.scale(params)
     one_of("scale", scale or now, params.scales)
     if scale not in (None, now) or until is not None:
         params = edit_params(ROOT, scale if scale != now else None, until, suite)
     return launch(kind, params, engine, wait, cancel)
+
+
+def decide(runs: Runs, engine: Engine, wait: bool, cancel: bool) -> int:
+    """Makes scale and grid in params.yaml those of the runs that claims need, and launches them. The exit code."""
+    refuse_flags(engine, wait, cancel)
+    kind: Launched = kinds()[runs.suite] if runs.suite else RETURNS
+    until = None if runs.suite else NOWHERE
+    params = edit_params(ROOT, runs.scale, until, runs.suite, Grid(runs.methods, runs.envs, runs.seeds))
+    return launch(kind, params, engine, wait, cancel)
+
+
+def refuse_flags(engine: Engine, wait: bool, cancel: bool) -> None:
+    """SettingsError for what means something only where runs outlive their command."""
+    if not engine.outlives and (cancel or not wait):
+        engines = f"engine={engine.name}: its runs end with their command"
+        raise SettingsError(f"{engines}; nearest valid choice: {'^C there' if cancel else 'leave --no-wait out'}")
 
 
 def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, cancel: bool = False) -> int:
@@ -59,6 +76,8 @@ def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, c
         return 0
     tasks = longest_first(tasks) if suite.trains_runs else tasks
     print(told(suite, params, [run for each in needed for run in each], stale, tasks, engine), flush=True)
+    if not any(missing):
+        print(f"recorded results of all {len(cells)} found; nothing to train{'' if suite.name else ANEW}", flush=True)
     if not wait:
         engine.leave(tasks)
         print("left to themselves; the same command without --no-wait waits for them and records")

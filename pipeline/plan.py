@@ -8,19 +8,22 @@ from dataclasses import replace
 from itertools import product
 
 from pipeline.analysis.extent import TOTAL, so_far
+from pipeline.claims.needed import Runs
 from pipeline.config.edit import NOWHERE
-from pipeline.config.params import load_params
+from pipeline.config.params import Grid, Params, load_params
 from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine
 from pipeline.engines.estimate import begun, end_of, in_words, makespan, seconds_of_cells
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
+from pipeline.suites.suite import kinds
 
 CHECKPOINTS = 3  # two are kept, one is being written
 FLOAT = 4  # bytes
 TEXT = 18  # bytes of a number in a table
 COLUMNS = 40  # of train.csv
+MACHINES = (2, 4, 8, 16)
 
 
 def planned(scale: str | None, until: str | None, engine: Engine) -> str:
@@ -31,6 +34,24 @@ def planned(scale: str | None, until: str | None, engine: Engine) -> str:
     cells = [cell_of(m, e, s, scale, grid=grid) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
     stale = [cell for cell in cells if not is_trained(cell)]
     return "\n".join(described(stale, len(cells), engine.slots() if stale else 1, engine))
+
+
+def planned_for(runs: Runs, engine: Engine) -> str:
+    """The plan of the runs that claims need, whatever the grid of params.yaml is."""
+    cells, stale = cells_for(runs, load_params())
+    return "\n".join([f"needs {runs}", *described(stale, len(cells), engine.slots() if stale else 1, engine)])
+
+
+def cells_for(runs: Runs, params: Params) -> tuple[list[Cell], list[Cell]]:
+    """What has to be there, and what of it is not; of a suite that collects data, the runs that collect them."""
+    grid = Grid(runs.methods, runs.envs, runs.seeds)
+    if not runs.suite:
+        cells = [cell_of(m, e, s, runs.scale, grid=grid) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
+        return cells, [cell for cell in cells if not is_trained(cell)]
+    kind = kinds()[runs.suite]
+    suite = replace(kind.section(params), scale=runs.scale, grid=grid)
+    cells = kind.composed(replace(params, suites={**params.suites, runs.suite: suite}))
+    return cells, [kind.collects(cell) for cell in cells if not kind.is_recorded(cell)]
 
 
 def asked(until: str) -> int | None:
@@ -65,6 +86,9 @@ def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> 
     lines.append(f"disk: up to {in_bytes(CHECKPOINTS * together * largest)} for checkpoints while they train; "
                  f"{in_bytes(2 * kept)} afterwards, half of it in reports/results"
                  + (f", and {in_bytes(last)} in runs/ to go on from" if last else ""))  # fmt: skip
+    if len(tasks) > slots:
+        more = {count: in_words(makespan(tasks, count * slots)) for count in MACHINES if count * slots < 2 * len(tasks)}
+        lines.append("with more machines like this: " + ", ".join(f"{hours} on {n}" for n, hours in more.items()))
     return lines
 
 

@@ -1,13 +1,14 @@
 """Brings the recorded runs and the report to W&B.
 
 Uploads, from their CSVs, the recorded runs that are not there yet, or not as far, then creates the report or updates
-it. Trains nothing, and a second time uploads nothing. Without an account it writes the report's specification to
-runs/publish/ and says what to do. The account is W&B's own business: WANDB_API_KEY or `wandb login`; the project is
-WANDB_ENTITY and WANDB_PROJECT.
+it. Trains nothing, and a second time uploads nothing. Without an account it writes offline runs and the report's
+specification to runs/publish/ and says what to do. The account is W&B's own business: WANDB_API_KEY or `wandb login`;
+the project is WANDB_ENTITY and WANDB_PROJECT.
 """
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.files import write_file
+from pipeline.files import RESTORE, write_file
 from pipeline.report import dashboard
-from pipeline.runs.folder import FILES, provenance
-from pipeline.runs.in_wandb import PROJECT, description, settings
+from pipeline.runs.folder import FILES, changed, provenance
+from pipeline.runs.in_wandb import PROJECT, description, mode, quieten, settings
 from pipeline.runs.records import rows_so_far
 
 SPECIFICATION = Path("runs") / "publish" / "report.json"
+OFFLINE = SPECIFICATION.with_name("wandb")
 TIMEOUT_S = 30
 DONE = "finished"  # what W&B calls a run whose upload came to its end
 PLACE = ("scale", "method", "env", "seed")
@@ -47,12 +49,14 @@ class Recorded:
 
 
 def recorded(root: Path) -> list[Recorded]:
-    """Every run below reports/results; ValueError names a folder there that is none."""
+    """Every run below reports/results; ValueError names a folder there that is none, or a changed file."""
     found = []
     for folder in sorted(path for path in (root / "reports" / "results").glob("*/*/*/*") if path.is_dir()):
         made = provenance(folder)
         if not made:
             raise ValueError(f"{folder} is not a recorded run: it lacks one of {', '.join(FILES)}")
+        for name in sorted(changed(folder, made)):
+            raise ValueError(f"{folder / name} is not the file that was recorded: {RESTORE}")
         scale, method, env, seed = (made[key] for key in PLACE)
         found.append(Recorded(scale, method, env, seed, made["fingerprint"], folder))
     return found
@@ -69,19 +73,21 @@ def uploaded(api: Any, path: str) -> dict[str, int]:
 
 
 def upload(run: Recorded, entity: str) -> None:
-    """Sends one run's rows, as the training would have. One that breaks off goes on the next time: W&B drops the rows
-    that it has, by their number.
-    """
+    """Sends one run's rows. One that breaks off goes on the next time: W&B drops those that it has, by their number."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_run(run, folder, mode="online", entity=entity)
+
+
+def write_run(run: Recorded, folder: str | Path, **how: Any) -> None:
+    """One run's rows in W&B, as the training would have written them; its files are below the folder."""
     import wandb
 
-    with tempfile.TemporaryDirectory() as folder:
-        quiet = wandb.Settings(**settings())
-        sent = wandb.init(**run.described, entity=entity, dir=folder, mode="online", settings=quiet)
-        sent.define_metric("env_steps")
-        sent.define_metric("*", step_metric="env_steps")
-        for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
-            sent.log({**numbers, "env_steps": env_steps}, step=step)
-        sent.finish(exit_code=0)
+    sent = wandb.init(**run.described, **how, dir=folder, settings=wandb.Settings(**settings()))
+    sent.define_metric("env_steps")
+    sent.define_metric("*", step_metric="env_steps")
+    for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
+        sent.log({**numbers, "env_steps": env_steps}, step=step)
+    sent.finish(exit_code=0)
 
 
 def save_report(api: Any, root: Path, entity: str, project: str) -> str:
@@ -94,32 +100,29 @@ def save_report(api: Any, root: Path, entity: str, project: str) -> str:
     return str(report.url)
 
 
-def has_account() -> bool:
-    """Whether W&B finds a key, without asking for one."""
-    import wandb
-
-    return bool(wandb.login(prompt=False, verify=False))
-
-
-def without_account(runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
-    """Writes the report's specification, unless it is a dry run, and says what to do."""
-    print(f"no W&B account here: {len(runs)} recorded runs and the report would be uploaded after `wandb login`")
+def offline(said: str, runs: Sequence[Recorded], root: Path, dry_run: bool) -> int:
+    """Writes the runs and the report's specification here, unless it is a dry run, and says what to do."""
+    why = f"WANDB_MODE={said}" if "WANDB_MODE" in os.environ else "no W&B account here"
+    print(f"{why}: {len(runs)} recorded runs and the report would be uploaded after `wandb login`")
     if dry_run:
         return 0
     target = root / SPECIFICATION
     specification = json.loads(dashboard.build(root)._to_model().model_dump_json(by_alias=True, exclude_none=True))
     write_file(target, (json.dumps(specification, indent=1) + "\n").encode())
     print(f"wrote {target}: the report's specification, as W&B would be sent it")
+    shutil.rmtree(root / OFFLINE, ignore_errors=True)
+    for run in runs:
+        write_run(run, target.parent, mode="offline")
+    print(f"wrote {len(runs)} offline runs: wandb leet {OFFLINE} shows them in the terminal")
     print("with an account: wandb login; WANDB_ENTITY=you tom publish")
-    print("without one: wandb leet runs/<cell>/*/wandb shows a run in the terminal; reports/index.html is the report")
     return 0
 
 
 def publish(root: Path, dry_run: bool) -> int:
     """Does it, or lists what it would do; exit status."""
     runs = recorded(root)
-    if not has_account():
-        return without_account(runs, root, dry_run)
+    if (said := mode()) != "online":
+        return offline(said, runs, root, dry_run)
     import wandb
 
     api = wandb.Api(timeout=TIMEOUT_S)
@@ -139,8 +142,7 @@ def publish(root: Path, dry_run: bool) -> int:
 
 def published(root: Path, dry_run: bool) -> int:
     """The same, with W&B told to be quiet; RuntimeError with one line if it or a file refused."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
+    quieten()
     try:
         return publish(root, dry_run)
     except Exception as error:  # wandb raises many kinds, its own and the network's

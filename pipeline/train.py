@@ -116,7 +116,7 @@ def run(command: DictConfig) -> None:
         print(one_line(error), file=sys.stderr)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise Failed from error  # the other runs go on
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
 
 
 def _folder(cell: Cell, command: DictConfig) -> Path:

@@ -14,16 +14,17 @@ from omegaconf import OmegaConf
 
 from pipeline.analysis.extent import TOTAL, is_partial
 from pipeline.checks.remade import UNREADABLE, contents, made_problems, stages
-from pipeline.checks.rerun import rerun
+from pipeline.checks.rerun import compare, largest_difference, rerun
 from pipeline.config.compose import SCIENCE
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line
-from pipeline.files import ROOT, sha256
-from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, files_of, provenance, state
+from pipeline.files import ROOT, altered
+from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, different, files_of, provenance, state
 from pipeline.runs.records import PROBE
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.evidence.cells import CELLS, RECORDS, Trained
 from pipeline.suites.suite import kinds
+from tom.settings.fields import SettingsError
 
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
 
@@ -42,6 +43,21 @@ def verified(count: int, jobs: int, root: Path = ROOT) -> int:
         print(line)
     print(f"{_summary(root, results)}: {f'problems: {len(problems)}' if problems else 'as recorded'}")
     return 1 if problems else 0
+
+
+def compared(root: Path, other: Path) -> int:
+    """0 if every result of another folder like `root` has the bytes recorded here, or another machine's; 1 if not."""
+    results = Path("reports/results")
+    names = sorted(path.relative_to(other) for path in (other / results).glob("*/*/*/*") if provenance(path))
+    if not names:
+        raise SettingsError(f"against={other} has no finished run below {results}; nearest valid choice: studies/fresh")
+    there = [name for name in names if provenance(root / name)]
+    found = {name: list(compare(root / name, other / name)) for name in there}
+    for name in (name for name in there if found[name]):
+        print(*found[name], f"{name}: return_mean by up to {largest_difference(root / name, other / name):g}", sep="\n")
+    same = sum(not different(root / name, other / name) for name in there)
+    print(f"{len(names)} results in {other}, {len(there)} of them recorded here: {same} have the same bytes")
+    return 1 if any(found.values()) else 0
 
 
 def result_problems(folder: Path, places: Sequence[str] = PLACE) -> Iterator[str]:
@@ -78,7 +94,7 @@ def suite_problems(root: Path) -> Iterator[str]:
     for folder in sorted(path for path in [*found, root / ROAD_FOLDER] if path.is_dir()):
         try:
             manifest = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["sha256"]
-            changed = [name for name, digest in manifest.items() if sha256(folder / name) != digest]
+            changed = altered(folder, manifest, manifest)
         except UNREADABLE as error:
             yield f"{folder.relative_to(root)}: not a result of the suite ({one_line(error).replace(f'{root}/', '')})"
             continue
@@ -116,9 +132,8 @@ def _changed(folder: Path, manifest: Any) -> Iterator[str]:
     if not isinstance(manifest, dict):
         yield f"{PROVENANCE}: has no SHA-256 manifest"
         return
-    for name in sorted({*files_of(folder), *manifest} - {PROVENANCE}):
-        if name not in files_of(folder) or manifest.get(name) != sha256(folder / name):
-            yield f"{name}: not the file in the manifest of {PROVENANCE}"
+    for name in altered(folder, manifest, sorted({*files_of(folder), *manifest} - {PROVENANCE})):
+        yield f"{name}: not the file in the manifest of {PROVENANCE}"
 
 
 def _misplaced(

@@ -23,7 +23,7 @@ from pipeline.config.compose import SCIENCE
 from pipeline.config.digests import code_digest, source_digest, source_digests
 from pipeline.config.params import ABLATION, Params, load_params
 from pipeline.config.refusals import key_values
-from pipeline.files import ROOT, write_json
+from pipeline.files import ROOT, write_file, write_json
 from pipeline.runs.answers import answered
 from pipeline.runs.datasets.folder import MANIFEST
 from pipeline.runs.folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
@@ -48,6 +48,8 @@ def witness(folder: Path, records: Path, envs: Sequence[str]) -> None:
     params = load_params()
     for name in ("tom", "pipeline"):  # suites look for their code below their root
         (folder / name).symlink_to(ROOT / name)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")  # and some ask there how runs are mirrored
+    write_file(folder / "params.yaml", text.replace(f"tracking: {params.tracking}", "tracking: off", 1).encode())
     runs(params, folder, envs)
     suites(params, folder)
     road(params, folder)
@@ -55,9 +57,10 @@ def witness(folder: Path, records: Path, envs: Sequence[str]) -> None:
 
 
 def methods_of(params: Params) -> list[str]:
-    """Every method of the grid, the ablation and the evidence."""
+    """Every method of the grid, the suites of runs and the evidence."""
     found = list(params.grid.methods)
-    found += params.suites[ABLATION].grid.methods if ABLATION in params.suites else ()
+    for name, suite in params.suites.items():
+        found += suite.grid.methods if kinds()[name].trains_runs else ()
     found += [method for method, *_ in params.evidence.cells()] if params.evidence else ()
     return list(dict.fromkeys(found))
 
@@ -74,13 +77,19 @@ def runs(params: Params, folder: Path, envs: Sequence[str]) -> None:
 
 def suites(params: Params, folder: Path) -> None:
     """A cell of each suite that there is, on the grid's first environment, or its own first if it has others."""
-    first = params.grid.envs[0]  # the runs of an ablation's methods are there already
-    for name, section in params.suites.items():
+    from pipeline.runs.ensure import Options, ensure_trained
+
+    first = params.grid.envs[0]
+    short = {name: dataclasses.replace(section, scale=SCALE) for name, section in params.suites.items()}
+    small = dataclasses.replace(params, suites=short)
+    for name, section in short.items():
         env = first if section.grid.envs[0] in params.envs else section.grid.envs[0]
-        small = dataclasses.replace(params, suites={name: dataclasses.replace(section, scale=SCALE)})
         kind, record = kinds()[name], import_module(f"pipeline.suites.{name}.work").record
         config = kind.resolved(small, env)
-        record(Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT))), folder)
+        cell = Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT)))
+        for run in kind.runs(cell) if kind.trains_runs else ():
+            ensure_trained(run, run_folder(run, folder), Options(device="cpu"))
+        record(cell, folder)
 
 
 def road(params: Params, folder: Path) -> None:

@@ -1,7 +1,10 @@
 """Writes evaluations as trainings leave them, for the tests of tables and figures."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+
+from pipeline.files import sha256
 
 HEADER = "env_steps,return_mean,return_std,return_min,return_max,length_mean"
 PUBLISHED = Path(__file__).parents[1] / "reports" / "paper" / "fig3_curves.csv"
@@ -45,6 +48,13 @@ def write_cell(folder: Path, rows: list[tuple[int, float]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{step},{value!r},0.0,{value!r},{value!r},50.0" for step, value in rows]
     (folder / "evals.csv").write_text("\n".join([HEADER, *lines]) + "\n")
+
+
+def seal(folder: Path) -> None:
+    """Writes the digests of the files of a result into its record, as they are now."""
+    record = folder / "provenance.json"
+    found = json.loads(record.read_text())
+    record.write_text(json.dumps({**found, "sha256": {name: sha256(folder / name) for name in found["sha256"]}}))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -21,10 +21,10 @@ from pipeline.suites.ablation import road, tables
 from pipeline.suites.ablation.cells import ABLATION, resolved, road_jobs, switches
 from pipeline.suites.ablation.figure import CLEAR, UNCLEAR, draw
 from pipeline.suites.ablation.figure import make as plot
-from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, is_clear, labels
+from pipeline.suites.ablation.page import ROAD, STATISTICS, TOTAL, chance, is_clear, labels
 from pipeline.suites.ablation.work import record
 from pipeline.verify import made_problems, suite_problems
-from tests.results_on_disk import contents
+from tests.results_on_disk import contents, seal
 from tests.test_road import small
 from tom.settings.fields import SettingsError
 
@@ -254,7 +254,24 @@ def test_a_switch_of_the_stand_in_is_measured_from_it_and_the_stand_in_is_no_swi
     assert differences["tom_mlp_b"] == pytest.approx(7.0)
     assert differences["tom_mlp"] == pytest.approx(60.0)
     assert differences[TOTAL] == pytest.approx(own.mean() + 7.0)
-    assert labels(table.iloc[1:])[:3] == ["a = 1", "b = 2 (tom_mlp)", "tom_mlp"]
+    assert labels(table.iloc[1:])[:3] == ["a = 1", "b = 2 (TOM MLP)", "TOM MLP"]
+
+
+def test_findings_are_told_from_what_chance_alone_would_colour() -> None:
+    """Twenty switches that do nothing and one that does, five seeds: two of the twenty leave out 0, and are grey."""
+    noise = np.random.default_rng(2)
+    effects = {f"tom_{number}": noise.normal(0.0, 1.0, 5) for number in range(20)}
+    effects |= {"tom_works": noise.normal(9.0, 1.0, 5), "tom_official": noise.normal(9.0, 1.0, 5)}
+    switches = {method: f"x.{method}=1" for method in effects if method != "tom_official"}
+    table = tables.attribution_table(seeds_of(effects, np.zeros(5)), *changes(**switches))
+    alone = table[(table["low"] > 0) | (table["high"] < 0)]["method"]
+    assert [row["method"] for _, row in table.iterrows() if is_clear(row)] == ["tom_works", "tom_official"]
+    assert len(set(alone) - {TOTAL}) == 4  # the sum of all is no test
+    assert chance(table) == (
+        "Of 22 intervals 4 leave out 0, where chance alone would have 1 do so; 2 are findings at a false discovery "
+        "rate of 5 % (Benjamini and Hochberg)."
+    )
+    assert chance(table.assign(p=np.nan)) == "One seed: no interval, and no finding."
 
 
 def test_without_a_gap_there_is_nothing_to_share() -> None:
@@ -298,7 +315,13 @@ def edit(path: Path, **changes: str) -> None:
 
 
 def drop(path: Path, method: str) -> None:
-    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if method not in line))
+    rewrite(path, "".join(line for line in path.read_text().splitlines(keepends=True) if method not in line))
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Another text, and its record with it."""
+    path.write_text(text)
+    seal(path.parent)
 
 
 def retarget(root: Path) -> None:
@@ -309,7 +332,7 @@ def retarget(root: Path) -> None:
     ("spoil", "words"),
     [
         (lambda folder: (folder / "smoke/hopper/1/evals.csv").unlink(), "smoke/hopper/1/evals.csv is missing: make re"),
-        (lambda folder: (folder / "smoke/hopper/0/rounds.csv").write_text("a\n1\n"), "rounds.csv: not a table of the"),
+        (lambda folder: rewrite(folder / "smoke/hopper/0/rounds.csv", "a\n1\n"), "rounds.csv: not a table of the"),
         (lambda folder: (folder / "smoke/hopper/1/provenance.json").write_text("{}"), "not the record of a run"),
         (lambda folder: edit(folder / "smoke/hopper/1/provenance.json", settings="x"), "hopper/1: other settings than"),
         (lambda folder: retarget(folder.parents[1]), "is of tom and tom_other, not of tom and tom_kl"),
@@ -325,7 +348,7 @@ def retarget(root: Path) -> None:
             lambda folder: drop(folder / "road/weights.csv", "tom_other"),
             "tom_other, seed 0 is not in",
         ),
-        (lambda folder: (folder / "road/weights.csv").write_text("strength\n"), "road/weights.csv: not a table"),
+        (lambda folder: rewrite(folder / "road/weights.csv", "strength\n"), "road/weights.csv: not a table"),
     ],
 )
 def test_gaps_are_refused_by_name(copy: Path, spoil, words: str) -> None:  # type: ignore[no-untyped-def]
@@ -338,8 +361,16 @@ def test_gaps_are_refused_by_name(copy: Path, spoil, words: str) -> None:  # typ
 
 def test_a_number_that_is_not_finite_is_named(copy: Path) -> None:
     path = copy / "reports/ablation/smoke/hopper/1/rounds.csv"
-    path.write_text("\n".join([*path.read_text().splitlines()[:-1], "tom_other,model/bias_newest,nan"]) + "\n")
+    rewrite(path, "\n".join([*path.read_text().splitlines()[:-1], "tom_other,model/bias_newest,nan"]) + "\n")
     with pytest.raises(ResultsError, match="hopper, tom_other, seed 1: model/bias_newest is not finite"):
+        tables.make(copy)
+
+
+@pytest.mark.parametrize("name", ["smoke/hopper/1/rounds.csv", "smoke/hopper/0/evals.csv", "road/weights.csv"])
+def test_tables_are_not_made_of_a_file_that_was_changed(copy: Path, name: str) -> None:
+    path = copy / "reports/ablation" / name
+    path.write_text(path.read_text().replace("1", "2", 1))
+    with pytest.raises(ResultsError, match=f"{name} is not the file that was recorded: bring it back"):
         tables.make(copy)
 
 

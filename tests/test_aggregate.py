@@ -1,5 +1,6 @@
 """Tables with known answers, and every way in which results can be unfit for one."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ import pandas as pd
 import pytest
 
 from pipeline.analysis.results import ResultsError
+from pipeline.files import sha256
 from pipeline.suites.returns.tables import make as aggregate
-from tests.results_on_disk import HEADER, contents, write_cell, write_results
+from tests.results_on_disk import HEADER, contents, seal, write_cell, write_results
 
 
 def table(root: Path, name: str) -> pd.DataFrame:
@@ -47,7 +49,12 @@ def test_normalised_from_untrained_to_best_method(tmp_path: Path) -> None:
     scores = table(tmp_path, "aggregate").set_index(["method", "statistic"])
     assert scores.loc[("tom", "final"), "iqm"] == pytest.approx(1.0)
     assert scores.loc[("mbpo", "final"), "iqm"] == pytest.approx(205 / 405)
-    assert 0.4 < scores["coverage_normal"].iloc[0] < 0.8  # two seeds: far from the nominal 95 %
+    assert scores[["low", "coverage_normal"]].isna().all(axis=None), "two seeds: far from the nominal 95 %"
+    write_results(tmp_path, seeds=(0, 1, 2))
+    page = (aggregate(tmp_path) / "returns.md").read_text()
+    scores = table(tmp_path, "aggregate")
+    assert scores["low"].notna().all() and 0.8 < scores["coverage_normal"].iloc[0] < 0.92
+    assert page.count("], covers 90% |") == 6
 
 
 def test_environment_where_nothing_improved_is_left_out(tmp_path: Path) -> None:
@@ -82,7 +89,7 @@ def test_one_seed_gives_empty_cells_and_says_so(tmp_path: Path) -> None:
 def test_page_lists_every_seed(tmp_path: Path) -> None:
     write_results(tmp_path)
     page = (aggregate(tmp_path) / "returns.md").read_text()
-    assert "| hopper | mbpo | 205 | [141, 269] | 200, 210 |" in page
+    assert "| Hopper | MBPO | 205 | [141, 269] | 200, 210 |" in page
 
 
 def test_same_results_same_bytes_and_nothing_left_behind(tmp_path: Path) -> None:
@@ -110,12 +117,37 @@ BROKEN = {
     "nan": (f"{HEADER}\n0,nan,0.0,0.0,0.0,1.0\n", "row 1 has no finite return_mean"),
     "empty cell": (f"{HEADER}\n0,,0.0,0.0,0.0,1.0\n", "row 1 has no finite return_mean"),
     "infinite": (f"{HEADER}\n0,inf,0.0,0.0,0.0,1.0\n", "row 1 has no finite return_mean"),
+    "mean above": (f"{HEADER}\n0,99999.0,1.0,0.5,2.5,1.0\n", "row 1 has return_mean 99999, which is not between"),
+    "mean below": (f"{HEADER}\n0,0.4,1.0,0.5,2.5,1.0\n", "row 1 has return_mean 0.4, .* 0.5 and 2.5"),
     "words": (f"{HEADER}\n0,many,0.0,0.0,0.0,1.0\n", "not a table of evaluations"),
     "no column": ("env_steps,return\n0,1.0\n", "not a table of evaluations"),
     "duplicate": (f"{HEADER}\n" + "0,0.0,0.0,0.0,0.0,1.0\n" * 2, "env_steps 0 appears twice"),
     "not from 0": (f"{HEADER}\n100,0.0,0.0,0.0,0.0,1.0\n", "must start at 0"),
     "unfinished": (f"{HEADER}\n0,0.0,0.0,0.0,0.0,1.0\n100,0.0,0.0,0.0,0.0,1.0\n", "no evaluation at env_steps 200"),
 }
+
+
+def test_an_edited_file_is_refused_and_old_tables_stay(tmp_path: Path) -> None:
+    """The last return set to 99999, with room for it between least and largest: only the digest knows."""
+    write_results(tmp_path)
+    record = {"sha256": {"evals.csv": sha256(path := cell(tmp_path) / "evals.csv")}}
+    path.with_name("provenance.json").write_text(json.dumps(record))
+    before = contents(aggregate(tmp_path))
+    write_cell(path.parent, [(0, 0.0), (100, 210.0), (200, 99999.0)])
+    with pytest.raises(ResultsError, match=f"{path} is not the file that was recorded: bring it back with `git che"):
+        aggregate(tmp_path)
+    assert contents(tmp_path / "reports" / "tables" / "returns") == before
+    seal(path.parent)
+    assert contents(aggregate(tmp_path)) != before
+
+
+def test_a_mean_may_be_rounded_past_its_ends(tmp_path: Path) -> None:
+    write_results(tmp_path)
+    third = sum([0.1] * 3) / 3
+    assert third > 0.1
+    rows = f"0,{third},0.0,0.1,0.1,1.0\n100,1.0,0.0,1.0,1.0,1.0\n200,-{third},0.0,-0.1,-0.1,1.0\n"
+    (cell(tmp_path) / "evals.csv").write_text(f"{HEADER}\n{rows}")
+    aggregate(tmp_path)
 
 
 @pytest.mark.parametrize("case", BROKEN)

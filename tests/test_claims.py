@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.analysis.results import ResultsError
-from pipeline.claims.claim import Claim, Needs, read_claims
+from pipeline.claims.claim import Claim, Needs, NoClaim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, heights, spans
-from pipeline.claims.table import claims_table, markdown
+from pipeline.claims.needed import Runs, needed, needed_by
+from pipeline.claims.table import claims_table, markdown, metrics
 from pipeline.claims.table import make as write
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, decide, holds, judge
 
@@ -118,6 +119,10 @@ def test_early_and_late_are_different_claims() -> None:
 
 LACKING = {
     "another scale": (runs({}, scale="quick"), "needs scale paper, the runs are of scale quick"),
+    "another scale and two seeds": (
+        runs({}, scale="quick", seeds=2),
+        "needs scale paper and 4 seeds, the runs are of scale quick and have 2",
+    ),
     "two seeds": (runs({}, seeds=2), "tom on humanoid: 2 of 4 seeds; mbpo on humanoid: 2 of 4 seeds"),
     "one seed": (runs({}, seeds=1), "tom on humanoid: 1 of 4 seeds, and one seed gives no interval"),
 }
@@ -222,6 +227,19 @@ def test_same_tables_same_bytes(copy: Path) -> None:
     assert b"nan" not in first["claims.md"].lower()
 
 
+def test_metrics_are_named_by_what_may_be_compared() -> None:
+    """Another scale, or runs that go less far, are other metrics; what the figures show depends on neither."""
+    table = pd.DataFrame({"check": [False, False, True], "verdict": [SUPPORTED, NOT_RUN, CONTRADICTED]})
+    seeds = pd.DataFrame({"scale": "quick", "method": "tom", "env": "hopper", "seed": [0, 1], "final": [1.0, 2.5]})
+    final = {"final_return": {"tom": {"hopper": 1.8}}}
+    claims = {"claims": {SUPPORTED: 1, CONTRADICTED: 0, INCONCLUSIVE: 0, "not_run": 1}}
+    figures = {"checks_of_figures": {SUPPORTED: 0, CONTRADICTED: 1}}
+    assert metrics(table, seeds) == {**figures, "quick": {**claims, **final}}
+    assert metrics(table, seeds.assign(scale="smoke")).keys() == {*figures, "smoke"}
+    short = seeds.assign(env_steps=3_000, total_env_steps=6_500)
+    assert metrics(table, short).keys() == {*figures, "quick (hopper 3,000 of 6,500)"}
+
+
 def test_a_gap_in_a_table_is_refused_by_name(copy: Path) -> None:
     path = copy / "reports/tables/returns/curves_by_seed.csv"
     table = pd.read_csv(path)
@@ -268,3 +286,40 @@ def test_table_shows_interval_and_says_where_a_ratio_holds() -> None:
     (line,) = [line for line in markdown(table) if "60 %" in line]
     assert "| supported | 2 [1.99" in line
     assert "only from about 122 k to 238 k env steps" in line
+
+
+def test_what_a_claim_needs_is_a_grid_and_in_its_row() -> None:
+    runs_of = {name: needed(claim) for name, claim in CLAIMS.items()}
+    assert runs_of["humanoid_60"] == Runs("", "paper", ("tom", "mbpo"), ("humanoid",), (0, 1, 2, 3))
+    assert [str(runs_of[name]).partition(":")[0] for name in ("best_final", "weights_rise", "weights_not_recency")] == [
+        "100 runs",
+        "16 runs of the suite weights",
+        "20 runs",
+    ]
+    assert [name for name, found in runs_of.items() if not found] == [
+        "road_return",
+        "road_weights",
+        "check_bars",
+        "check_bands",
+    ]
+    open_ = judge(CLAIMS["humanoid_60"], runs({}, scale="quick"), PUBLISHED, ROOT)
+    wide = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 1_620.0}, spread=200.0), PUBLISHED, ROOT)
+    sure = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 2_000.0}), PUBLISHED, ROOT)
+    assert list(claims_table([open_, wide, sure], PUBLISHED)["to_decide"]) == [
+        "8 runs: TOM, MBPO on humanoid, seeds 0 to 3, scale paper (tom plan --claim humanoid_60)",
+        "more seeds: 4 leave it open",
+        "",
+    ]
+
+
+def test_claims_of_one_scale_are_decided_together() -> None:
+    assert needed_by(["humanoid_60", "vagram_mdn_hopper"], ROOT) == Runs(
+        "", "paper", ("tom", "mbpo", "vagram_mdn"), ("humanoid", "hopper"), (0, 1, 2, 3)
+    )
+    for words, complaint in (
+        (["humanoid_6"], "nearest valid choice: humanoid_60"),
+        (["check_bars"], "is none that runs of a grid decide"),
+        (["humanoid_60", "weights_rise"], "needs other runs than humanoid_60"),
+    ):
+        with pytest.raises(NoClaim, match=complaint):
+            needed_by(words, ROOT)

@@ -16,9 +16,9 @@ from pipeline.runs.folder import Cell
 from pipeline.suites.crossings import tables
 from pipeline.suites.crossings.cells import CROSSINGS, PRIMARY, resolved
 from pipeline.suites.crossings.figure import make as plot
-from pipeline.suites.crossings.page import HARMS, HELPS, OPEN, answer, left_out
-from pipeline.suites.crossings.page import PRIMARY as MEASURE
+from pipeline.suites.crossings.page import QUESTION, left_out
 from pipeline.suites.crossings.work import record
+from pipeline.suites.paired import HARMS, HELPS, OPEN, answer, differences_table
 from tom.settings.fields import SettingsError
 
 METHODS = ("mbpo", "tom", "ma", "tom_ma")
@@ -55,7 +55,7 @@ def cell_of(root: Path, seed: int) -> Cell:
 
 def test_runs_are_those_of_the_suites_own_settings(root: Path) -> None:
     """The suite has the model tried on fresh rows, and the mean of that is recorded."""
-    assert MEASURE == PRIMARY
+    assert QUESTION.primary == PRIMARY
     rounds = pd.read_csv(CROSSINGS.result_folder(cell_of(root, 1), root) / "rounds.csv")
     for method in METHODS:
         (probe,) = root.glob(f"runs/smoke-{method}-hopper-s1/*/probe.csv")
@@ -76,7 +76,7 @@ def test_each_is_measured_from_uniform_weights_with_its_loss(root: Path) -> None
     assert (shares["value"] == 1.0).all()
     assert (root / "reports/figures/crossings/crossings.png").is_file()
     text = (root / "reports/figures/crossings/crossings.txt").read_text()
-    assert text == f"{answer(found, 'hopper')}\n"
+    assert text == f"{answer(QUESTION, found, 'Hopper')}\n"
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def seeds_of(effects: dict[str, np.ndarray]) -> pd.DataFrame:
     count = len(next(iter(effects.values())))
     base = np.linspace(1.0, 2.0, count)
     values = {"mbpo": base} | {method: base + effect for method, effect in effects.items()}
-    parts = {"loss": "nll", "backbone": "mbpo", "against": "mbpo", "env": "hopper", "statistic": PRIMARY}
+    parts = {"loss": "nll", "backbone": "mbpo", "against": "mbpo", "place": "hopper", "statistic": PRIMARY}
     rows = [
         {
             "method": method,
@@ -120,13 +120,13 @@ def test_the_verdicts_by_hand() -> None:
     """One clear gain, one clear loss, one of noise alone: scipy's t test, adjusted over the three."""
     noise = np.random.default_rng(0).normal(0.0, 0.01, 6)
     effects = {"tom": noise - 0.5, "pmac": noise + 0.5, "rama": noise - noise.mean() + 0.001}
-    table = tables.differences_table(seeds_of(effects)).set_index("method")
+    table = differences_table(QUESTION, seeds_of(effects)).set_index("method")
     assert table["verdict"].to_dict() == {"tom": HELPS, "pmac": HARMS, "rama": OPEN}
     p = [stats.ttest_1samp(effect, 0.0).pvalue for effect in effects.values()]
     assert table["p"].to_numpy() == pytest.approx(p)
     assert table.loc["rama", "p_adjusted"] == pytest.approx(p[2])  # the largest is as it was
     assert table.loc["tom", "p_adjusted"] == pytest.approx(1.5 * max(p[:2]), rel=1.0)
-    said = answer(table.reset_index(), "hopper")
+    said = answer(QUESTION, table.reset_index(), "hopper")
     assert f"TOM: {HELPS} in 1 of 1" in said and f"RAMa: {OPEN} in 1 of 1" in said
 
 
@@ -134,12 +134,12 @@ def test_noise_alone_is_seldom_called_a_difference() -> None:
     """Of 300 families of four comparisons without a difference about one in twenty has a verdict."""
     draws = np.random.default_rng(1).normal(size=(300, 4, 6))
     families = (dict(zip("abcd", each, strict=True)) for each in draws)
-    wrong = sum((tables.differences_table(seeds_of(effects))["verdict"] != OPEN).any() for effects in families)
+    wrong = sum((differences_table(QUESTION, seeds_of(effects))["verdict"] != OPEN).any() for effects in families)
     assert stats.binomtest(wrong, 300, 0.05).pvalue > 0.001
 
 
 def test_one_seed_has_no_interval_and_no_verdict_but_an_open_one() -> None:
-    (row,) = tables.differences_table(seeds_of({"tom": np.array([-0.5])})).itertuples()
+    (row,) = differences_table(QUESTION, seeds_of({"tom": np.array([-0.5])})).itertuples()
     assert row.difference == pytest.approx(-0.5) and pd.isna(row.low) and row.verdict == OPEN
 
 

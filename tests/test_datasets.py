@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.compose import compose_cell
-from pipeline.runs.datasets import exported, folder, imported, replays
+from pipeline.runs.datasets import chosen, exported, folder, imported, replays
 from pipeline.runs.ensure import Options, ensure_trained
 from pipeline.runs.folder import Cell, Refused, different
 from tests.commands import complaint, typed
@@ -24,7 +24,7 @@ from tom.settings.fields import SettingsError
 minari = pytest.importorskip("minari")
 EpisodeBuffer = pytest.importorskip("minari.data_collector").EpisodeBuffer
 
-LENGTHS = {"InvertedPendulum-v4": 4, "HalfCheetah-v4": 3, "Ant-v4": 2}  # episodes of 60 steps at most
+LENGTHS = {"InvertedPendulum-v4": 12, "HalfCheetah-v4": 3, "Ant-v4": 2}  # episodes of 60 steps at most
 ENVS = {"inverted_pendulum": "InvertedPendulum-v4", "halfcheetah": "HalfCheetah-v4", "ant": "Ant-v4"}
 BREAK = 30  # a row at which an episode of the file below ends
 
@@ -332,6 +332,15 @@ def test_a_run_begins_with_data_and_what_it_added_is_exported(tmp_path: Path) ->
     assert "40 transitions of halfcheetah in 1 episodes" in exported.exported(tmp_path / "kept", "ours/kept-v0")
 
 
+def test_a_run_begins_with_what_minari_collected_of_another_range_of_actions(tmp_path: Path) -> None:
+    word = kept(main_file("inverted_pendulum"), "inverted_pendulum").manifest["content"]
+    config = {**cell(word).config, "env": "inverted_pendulum"}
+    line = ensure_trained(
+        Cell("mbpo", "inverted_pendulum", 0, "smoke", config, "code"), tmp_path / "run", Options("cpu")
+    )
+    assert "trained 80 env steps" in line
+
+
 def test_a_cell_is_named_by_its_data_and_refused_without_them(tmp_path: Path) -> None:
     word, other = (
         imported.imported(path, "halfcheetah").rpartition("=")[2]
@@ -347,9 +356,9 @@ def test_data_whose_rewards_count_otherwise_are_refused() -> None:
     data = kept(main_file("ant"), "ant")
     train = {"offline_dataset": data.manifest["content"], "contact_cost": True}
     with pytest.raises(SettingsError, match=r"train.contact_cost=true is not how .* were counted; .* value: false"):
-        folder.data_of({"env": "ant", "train": train})
+        chosen.data_of({"env": "ant", "train": train})
     with pytest.raises(Refused, match="is a data set of ant, not of hopper"):
-        folder.data_of({"env": "hopper", "train": train})
-    found = folder.data_of({"env": "ant", "train": {**train, "contact_cost": False}})
+        chosen.data_of({"env": "hopper", "train": train})
+    found = chosen.data_of({"env": "ant", "train": {**train, "contact_cost": False}})
     assert isinstance(found, Recording) and len(found) == len(data.transitions)
-    assert folder.data_of({"env": "ant", "train": {}}) is None
+    assert chosen.data_of({"env": "ant", "train": {}}) is None

@@ -148,7 +148,7 @@ def test_a_line_when_a_task_waits_or_moves_and_none_for_the_usual(capsys: pytest
         f"{second.name}: waits (QOSMaxCpu)",
         f"{first.name}: waits again (BeginTime)",
         f"{first.name}: again, on n2 (before on n1)",
-        "[1/2] first: well on n2 (1 min left)",
+        "[1/2] first: well on n2 (1 s left)",
         "[2/2] FAILED second: why on n3",
     ]
 

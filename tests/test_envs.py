@@ -146,6 +146,7 @@ def test_the_switch_reaches_training_and_its_evaluation(contact_cost: bool) -> N
 
 @pytest.mark.parametrize("name", ENVS)
 def test_a_known_trajectory(name: str) -> None:
+    assert name in GOLDEN, f"its line is missing; `tom check environment {name}` prints it"
     assert golden(spec(name)) == pytest.approx(GOLDEN[name], abs=1e-6)
 
 

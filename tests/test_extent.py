@@ -272,14 +272,14 @@ def test_weights_by_age_are_cut_too(results: Path) -> None:
 
 def test_a_comparison_is_of_equal_parts(results: Path) -> None:
     ask(results, "100")
-    said = compare.compared("mbpo", "tom", "final", None, results / "out", results)
+    said = compare.compared(["mbpo", "tom"], "final", None, results / "out", results)
     assert "A: method mbpo, scale quick, so far halfcheetah 100 of 200, hopper 100 of 900" in said
     assert re.search(r"hopper +105\.0 +205\.0", said)
     for word in ("200", "none"):
-        said = compare.compared("mbpo", "tom", "cumulative_max", word, results / "out", results)
+        said = compare.compared(["mbpo", "tom"], "cumulative_max", word, results / "out", results)
         assert "so far hopper 200 of 900" in said
     with pytest.raises(SettingsError, match="until=soon is not a number of env steps, nor none"):
-        compare.compared("mbpo", "tom", "cumulative_max", "soon", None, results)
+        compare.compared(["mbpo", "tom"], "cumulative_max", "soon", None, results)
 
 
 def test_the_ablation_says_how_far_it_goes(tmp_path: Path) -> None:

@@ -45,6 +45,19 @@ def test_the_end_says_what_is_done_failed_and_not_run(
     ]
 
 
+def test_where_all_is_recorded_it_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
+    monkeypatch.setattr(launch, "stops", lambda cells: "")
+    monkeypatch.setattr(Returns, "cells", lambda self, params: CELLS)
+    monkeypatch.setattr(Returns, "is_recorded", lambda self, cell: True)
+    assert launch.launch(RETURNS, load_params(), Local(jobs=1)) == 0
+    said = capsys.readouterr().out
+    assert (
+        "3 runs at scale quick: 0 to train\nrecorded results of all 3 found; nothing to train (make repro FRESH=1"
+        in said
+    )
+
+
 @pytest.mark.parametrize(("failed", "code"), [({}, 0), ({"a": "a: why"}, 1)])
 def test_a_failure_is_in_the_exit_code(failed: dict[str, str], code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
@@ -79,7 +92,7 @@ def test_the_engine_says_which_device_cells_have(
 def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GIT_COMMIT, "c0ffee")
     assert commit() == environment()[GIT_COMMIT] != "c0ffee", "what is checked out is known better here"
-    monkeypatch.setattr("pipeline.files.ROOT", tmp_path)
+    monkeypatch.setattr("pipeline.files.CODE", tmp_path)
     assert commit() == environment()[GIT_COMMIT] == "c0ffee"
     monkeypatch.setenv(GIT_COMMIT, "")
     assert commit() is None

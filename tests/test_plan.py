@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import plan
+from pipeline import launch, plan
+from pipeline.claims.needed import needed_by
+from pipeline.config.params import Grid, Params, load_params
 from pipeline.engines import estimate
 from pipeline.engines.local import Local
 from pipeline.files import ROOT
@@ -84,7 +86,9 @@ def test_a_paper_grid_with_the_longest_first_is_within_5_percent_of_the_bound(sl
     assert estimate.makespan(cells, slots) <= 1.05 * bound
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(1, "1 min"), (600, "10 min"), (3600, "1.0 h"), (9000, "2.5 h")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1, "1 s"), (59.4, "59 s"), (61, "1 min"), (600, "10 min"), (3600, "1.0 h"), (9000, "2.5 h")]
+)
 def test_time_in_words(seconds: float, words: str) -> None:
     assert estimate.in_words(seconds) == words
 
@@ -99,9 +103,55 @@ def test_a_plan_lists_what_is_stale_and_sums_up(monkeypatch: pytest.MonkeyPatch)
         ["tom", "hopper", "0,1", "125,000", "3.0", "h"],
     ]
     assert lines[3] == "4 of 7 cells at scale paper to train: 10.0 h of one core, about 5.0 h with 2 at a time"
+    assert lines[5] == "with more machines like this: 3.0 h on 2"
     assert plan.described([], 7, 2, Local()) == ["7 cells, all of them trained: nothing to do"]
     one = plan.described(cells[2:], 7, 9, Local())
     assert one[2].endswith("6.0 h of one core, about 3.0 h with 2 at a time")
+
+
+def test_a_claim_is_planned_from_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "seconds_of_cells", lambda cells: [3600.0 for _ in cells])
+    said = typed("plan", "--claim", "humanoid_60", "--jobs", "8").stdout.splitlines()
+    assert said[0] == "needs 8 runs: TOM, MBPO on humanoid, seeds 0 to 3, scale paper"
+    assert [line.split()[:4] for line in said[2:4]] == [
+        [method, "humanoid", "0,1,2,3", "300,000"] for method in ("tom", "mbpo")
+    ]
+    assert said[4].startswith("8 of 8 cells at scale paper to train: 8.0 h of one core, about 1.0 h with 8")
+    of_suite = typed("plan", "--claim", "weights_rise", "--jobs", "1").stdout.splitlines()
+    assert of_suite[2].split()[:4] == ["sac", "hopper", "0,1,2,3", "1,000,000"]
+    assert of_suite[6].startswith("16 of 16 cells")
+    assert of_suite[-1] == "with more machines like this: 8.0 h on 2, 4.0 h on 4, 2.0 h on 8, 1.0 h on 16"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("plan --claim humanoid_6", "nearest valid choice: humanoid_60"),
+        ("plan --claim humanoid_60 --scale quick", "scale=quick beside --claim, which says it; leave --scale out"),
+        ("repro --claim humanoid_60 --suite weights", "leave --suite out"),
+    ],
+)
+def test_a_claim_says_its_scale_itself(words: str, said: str) -> None:
+    assert said in complaint(typed(*words.split()))
+
+
+def test_what_a_claim_needs_is_written_into_params(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(given.replace("  methods:\n", "  until: 2000\n  methods:\n", 1))
+    seen: list[Params] = []
+    monkeypatch.setattr(launch, "ROOT", tmp_path)
+    monkeypatch.setattr(launch, "launch", lambda kind, params, *others: seen.append(params) or 0)
+    for name in ("humanoid_60", "weights_rise"):
+        assert launch.decide(needed_by([name], ROOT), Local(jobs=1), wait=True, cancel=False) == 0
+    grid, weights = seen[1].grid, seen[1].suites["weights"]
+    assert (seen[1].scale, grid) == ("paper", Grid(("tom", "mbpo"), ("humanoid",), (0, 1, 2, 3)))
+    assert (weights.scale, weights.grid.methods, weights.grid.seeds) == ("paper", ("tom",), (0, 1, 2, 3))
+    assert "grid.methods is now [tom, mbpo]" in capsys.readouterr().out
+    left = (tmp_path / "params.yaml").read_text(encoding="utf-8").splitlines()
+    assert "  envs: [hopper, walker2d, halfcheetah, ant]                       # those of the published figure" in left
+    assert seen[1].methods == load_params().methods, "all else stays"
 
 
 def test_disk_is_rows_of_floats() -> None:

@@ -145,6 +145,10 @@ def test_without_an_account_the_specification_is_written(root: Path) -> None:
     specification = json.loads((root / "runs/publish/report.json").read_text())
     assert specification["displayName"] == TITLE
     assert "env_steps" in json.dumps(specification)
+    assert "wrote 2 offline runs: wandb leet runs/publish/wandb" in done.stdout
+    for run in recorded(root):
+        (log,) = (root / "runs/publish/wandb").glob(f"offline-run-*-{run.described['id']}/run-*.wandb")
+        assert log.stat().st_size > 1000
 
 
 def test_an_argument_that_is_none_is_refused() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
 from pipeline.analysis.looks import KNOWN
@@ -19,6 +20,7 @@ from pipeline.files import ROOT
 from pipeline.suites.road import figure as road_plot
 from pipeline.suites.road.jobs import Job, gorge_jobs, jobs
 from pipeline.suites.road.measured import COLUMNS, FILES, GORGE, MEASURED, RAW, published
+from pipeline.suites.road.panels import WEIGHT
 from pipeline.suites.road.tables import TABLES
 from pipeline.suites.road.tables import make as write
 from pipeline.suites.road.verdict import sentence, verdict_table
@@ -161,6 +163,32 @@ def test_the_figure_shows_the_curves_the_road_and_the_published_map(root: Path) 
     drawn = next(line for line in lines if to_rgb(line.get_color()) == to_rgb(KNOWN["tom"].colour))
     np.testing.assert_array_equal(drawn.get_ydata(), mean["mean"])
     plt.close(figure)
+
+
+def test_maps_of_weights_share_one_scale_and_have_no_gaps(root: Path) -> None:
+    tables = road_plot.read(root)
+    figure = road_plot.draw(tables)
+    maps = {ax.get_title(): ax.collections[0] for ax in figure.axes if ax.get_title().startswith("weights of")}
+    assert len(maps) == 5 and len({(mesh.norm.vmin, mesh.norm.vmax) for mesh in maps.values()}) == 1
+    for title, rows in (("TOM", tables.heatmap[tables.heatmap["method"] == "tom"]), ("TOM, published", None)):
+        mesh = maps[f"weights of {title}"]
+        nodes = tables.published_map if rows is None else rows
+        assert isinstance(mesh, QuadMesh) and mesh.get_coordinates().shape == (52, 52, 2)  # cells that touch
+        expected = nodes.pivot(index="y", columns="x", values="weight").to_numpy()
+        np.testing.assert_allclose(mesh.get_array(), expected, atol=1e-9)
+    assert [ax.get_ylabel() for ax in figure.axes if ax.get_label() == "<colorbar>"] == [WEIGHT]
+    plt.close(figure)
+
+
+def test_seeds_stand_in_the_band_of_their_strength(root: Path) -> None:
+    tables = road_plot.read(root)
+    ax = road_plot.draw(tables).axes[2]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["up to 90°", "up to 180°", "up to 270°"]
+    strengths = sorted(tables.sensitivity["strength"].unique())
+    drawn = {(round(float(x)), float(y)) for line in ax.get_lines() for x, y in zip(*line.get_data(), strict=True)}
+    rows = tables.sensitivity[["strength", "final_return"]].itertuples(index=False, name=None)
+    assert drawn == {(strengths.index(strength), value) for strength, value in rows}
+    plt.close("all")
 
 
 def test_tables_and_figure_made_again_are_the_recorded_ones(root: Path) -> None:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from pipeline.files import sha256
 from pipeline.runs.ensure import Options, ensure_trained
 from pipeline.runs.folder import (
     FILES,
@@ -21,15 +23,20 @@ from pipeline.runs.folder import (
     state,
 )
 from pipeline.runs.partial import locked, new_run
+from pipeline.suites.returns import work
+from pipeline.suites.returns.work import result_folder
+from tom.settings.fields import SettingsError
 
 CELL = Cell("tom", "hopper", 0, "smoke", {"env": "hopper", "train": {"total_env_steps": 10}}, "code-a")
 
 
 def finish(folder: Path, cell: Cell = CELL, mark: str = "") -> None:
+    """What a finished run leaves, every file with the mark in it."""
     with new_run(folder) as partial:
         for name in FILES:
             (partial / name).write_text(mark)
-        made = {"fingerprint": cell.fingerprint, "source_digest": cell.source_digest}
+        digests = {name: sha256(partial / name) for name in FILES[:-1]}
+        made = {"fingerprint": cell.fingerprint, "source_digest": cell.source_digest, "sha256": digests}
         (partial / "provenance.json").write_text(json.dumps(made))
 
 
@@ -55,6 +62,32 @@ def test_states(tmp_path: Path) -> None:
     assert state(folder, replace(CELL, seed=1)) is State.FOREIGN
     (folder / "evals.csv").unlink()
     assert state(folder, CELL) is State.FOREIGN
+
+
+@pytest.mark.parametrize("name", FILES[:-1])
+def test_a_file_that_was_changed_is_seen(tmp_path: Path, name: str) -> None:
+    finish(tmp_path / "run")
+    (tmp_path / "run" / name).write_text("99999")
+    assert state(tmp_path / "run", CELL) is State.ALTERED
+    with pytest.raises(Refused, match=f"run/{name} is not the file that the run wrote: bring it back"):
+        ensure_trained(CELL, tmp_path / "run", Options())
+
+
+def test_a_changed_result_is_copied_again_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From runs/ where the run is there, as it was written; else nothing is trained in its place."""
+    monkeypatch.setattr(work, "_refuse_changed", lambda *_: None)  # there is no params.yaml here
+    run, result = run_folder(CELL, tmp_path), result_folder(CELL, tmp_path)
+    for folder in (run, result):
+        finish(folder, mark="as written")
+    (result / "evals.csv").write_text("99999")
+    run.rename(tmp_path / "elsewhere")
+    for no_training in (False, True):
+        with pytest.raises(Refused, match=r"tom/hopper/0/evals.csv is not the file that the run wrote"):
+            work.record(CELL, no_training=no_training, root=tmp_path)
+    (tmp_path / "elsewhere").rename(run)
+    assert work.record(CELL, root=tmp_path).endswith("already trained")
+    assert (result / "evals.csv").read_text() == "as written"
+    assert work.record(CELL, root=tmp_path).endswith("already recorded")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"fingerprint": 3}'])
@@ -139,3 +172,11 @@ def test_two_processes_never_train_the_same_cell(tmp_path: Path) -> None:
     with locked(tmp_path / "run", wait=True):
         process.join(30)
     assert process.exitcode == 0
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(SettingsError, match="device=cuda: torch finds no CUDA device here"):
+        ensure_trained(CELL, tmp_path / "a/run", Options(device="cuda"))
+    assert not list(tmp_path.iterdir())

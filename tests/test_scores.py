@@ -13,6 +13,7 @@ from pipeline.claims import table as claims
 from pipeline.report import figures, scores
 from pipeline.report.records import model_error_table, runs_table, settings_of, settings_table
 from pipeline.suites.returns.tables import make as aggregate
+from tests.results_on_disk import seal
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = pd.DataFrame(
@@ -89,8 +90,9 @@ def test_one_run_changes_what_depends_on_it_and_nothing_else(copy: Path) -> None
     old = pd.read_csv(copy / "reports/tables/returns/seeds.csv")
     path = copy / RUN / "evals.csv"
     rows = pd.read_csv(path)
-    rows.loc[rows.index[-1], "return_mean"] += 1_000.0
+    rows.loc[rows.index[-1], ["return_mean", "return_max"]] += 1_000.0
     rows.to_csv(path, index=False)
+    seal(path.parent)
     after = make(copy)
     changed = {name for name in before if after[name] != before[name]}
     assert changed == {
@@ -131,9 +133,11 @@ def test_model_error_is_the_mean_of_the_last_rounds_and_gaps_are_refused(copy: P
     assert "total_env_steps" not in runs_table(results, seeds_of("tom"))
     rounds.loc[rounds.index[-1], "model/rmse"] = np.nan
     rounds.to_csv(path, index=False)
+    seal(path.parent)
     with pytest.raises(ResultsError, match=r"tom/hopper/1/train.csv: its last rounds have no finite model/rmse"):
         model_error_table(results, seeds_of("tom"))
     rounds.drop(columns="model/rmse").to_csv(path, index=False)
+    seal(path.parent)
     assert model_error_table(results, seeds_of("tom")).empty  # a method without a model
 
 

@@ -44,9 +44,9 @@ def test_resampling_never_mixes_environments() -> None:
 
 
 def test_iqm_interval_is_repeatable_and_matches_every_possible_resample() -> None:
-    # one environment, two seeds: resamples are (a,a), (a,b), (b,a), (b,b), so 2.5 % and 97.5 % are the extremes
-    iqm, low, high = stats.iqm_interval([[1.0, 3.0]], np.random.default_rng(7))
-    assert (iqm, low, high) == (2.0, 1.0, 3.0)
+    # one environment, three seeds: one in 27 resamples is (a, a, a), so the ends are the extremes
+    assert stats.iqm_interval([[1.0, 2.0, 3.0]], np.random.default_rng(7)) == (2.0, 1.0, 3.0)
+    assert stats.iqm_interval([[1.0, 3.0]], np.random.default_rng(7)) == (2.0, None, None), "would cover one half"
     scores = np.random.default_rng(0).normal(size=(3, 4))
     once, again = (stats.iqm_interval(scores, np.random.default_rng(7)) for _ in range(2))
     assert once == again
@@ -140,3 +140,21 @@ def test_tails_widen_with_fewer_runs_and_end_at_the_nominal_ones() -> None:
     assert stats.bootstrap_tail(1, 20) == pytest.approx(0.01588, abs=5e-6)
     assert stats.bootstrap_tail(5, 4) < stats.bootstrap_tail(5, 10) < stats.bootstrap_tail(5, 1_000) < 0.025
     assert stats.bootstrap_tail(5, 1_000) == pytest.approx(0.025, abs=1e-4)
+
+
+def test_a_family_of_tests_is_adjusted_as_benjamini_and_hochberg_do() -> None:
+    """The largest p stays; others are p m / rank, never more than a larger one's. What is no test does not count."""
+    assert stats.adjusted([0.03, None, 0.005, 0.5, 0.02]) == [
+        pytest.approx(0.04), None, pytest.approx(0.02), pytest.approx(0.5), pytest.approx(0.04)
+    ]  # fmt: skip
+    assert stats.adjusted([None, None]) == [None, None]
+
+
+def test_the_test_of_a_mean_agrees_with_its_interval() -> None:
+    values = [1.0, 2.0, 4.0, 5.0]
+    p = stats.mean_test(values)
+    assert p is not None
+    for level, inside in ((1 - 1.001 * p, False), (1 - 0.999 * p, True)):
+        low = stats.mean_interval(values, level)[1]
+        assert low is not None and (low <= 0.0) == inside
+    assert stats.mean_test([3.0]) is None and stats.mean_test([0.0, 0.0]) is None and stats.mean_test([2.0, 2.0]) == 0.0

@@ -14,7 +14,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
+from pipeline import publish
 from pipeline.config.params import TRACKING
+from pipeline.runs import in_wandb
 from pipeline.runs.folder import Refused
 from pipeline.runs.in_tensorboard import FOLDER
 from pipeline.runs.tracking import MIRRORS, OFF, refuse_missing, tracker
@@ -132,6 +134,46 @@ with track() as run:
     done = run(tmp_path, program)
     assert done.returncode == 0, done.stderr
     assert tracked(tmp_path) == [(n, {"n": n, "env_steps": 300 * n}) for n in range(4)]
+
+
+NETRC = "machine {} login user password " + CANARY + "\n"
+WAYS: dict[str, tuple[dict[str, str], str, str]] = {  # the environment, the host of a netrc, and the mode
+    "nothing": ({}, "", "offline"),
+    "a key in the environment": ({"WANDB_API_KEY": CANARY}, "", "online"),
+    "wandb login": ({}, "api.wandb.ai", "online"),
+    "wandb login elsewhere": ({}, "example.org", "offline"),
+    "wandb login, but asked for offline": ({"WANDB_MODE": "offline"}, "api.wandb.ai", "offline"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_online_is_decided_once_for_runs_and_publishing(tmp_path: Path, way: str) -> None:
+    environment, host, expected = WAYS[way]
+    if host:
+        (tmp_path / ".netrc").write_text(NETRC.format(host))
+    program = "pipeline.runs.in_wandb.quieten(); print(pipeline.runs.in_wandb.mode())"
+    done = run(tmp_path, program, **environment)
+    assert (done.stdout, done.stderr) == (f"{expected}\n", "")
+    assert publish.mode is in_wandb.mode
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".netrc"]
+
+
+def test_key_of_wandb_login_is_used_and_shown_nowhere(tmp_path: Path) -> None:
+    """A run goes online with it, to a server that is not there; no file, argument or line of output has it."""
+    (tmp_path / ".netrc").write_text(NETRC.format("127.0.0.1:9"))
+    program = """
+started = []
+sys.addaudithook(lambda event, words: started.append(repr(words)) if event == "subprocess.Popen" else None)
+pipeline.runs.in_wandb.INIT_TIMEOUT_S = 3
+with track() as run: run.log({'a': 1.0}, 0)
+assert started and Path(".netrc").read_text().split()[-1] not in str(started)
+print('done')
+"""
+    done = run(tmp_path, program, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert "tracking stopped, the run goes on: " in done.stderr and CANARY not in done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".netrc"]
+    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
 
 
 def test_key_reaches_no_file(tmp_path: Path) -> None:

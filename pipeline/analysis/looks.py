@@ -24,8 +24,25 @@ KNOWN = {
     "vagram_mdn": Look("#CC79A7", (0, (2.5, 1)), "D"),
     "vagram_ensemble": Look("#56B4E9", (0, (5, 1, 1, 1, 1, 1)), "P"),
 }
-CAPITALS = ("tom", "mbpo", "pmac", "pdml", "ampl", "sac", "mdn", "kl", "nll", "ma", "vaml", "maac", "dhmbpo")
+CAPITALS = (
+    "tom",
+    "mbpo",
+    "pmac",
+    "pdml",
+    "ampl",
+    "sac",
+    "mdn",
+    "mlp",
+    "kl",
+    "nll",
+    "ma",
+    "vaml",
+    "maac",
+    "moto",
+    "dhmbpo",
+)
 SPELLED = {"vagram": "VaGraM", "rama": "RAMa"} | {name: name.upper() for name in CAPITALS}
+PLACES = {"halfcheetah": "HalfCheetah", "road_and_rocks": "Road-and-Rocks"}
 SPARE = (
     Look("#000000", (0, (3, 1, 1, 1)), "X"),
     Look("#882255", (0, (5, 2)), "<"),
@@ -54,3 +71,8 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
 def spelled(method: str) -> str:
     """A method's name as people write it: vagram_mdn is VaGraM MDN."""
     return " ".join(SPELLED.get(word, word) for word in method.split("_"))
+
+
+def place_of(env: str) -> str:
+    """An environment's name as people write it: hopper is Hopper, inverted_pendulum Inverted Pendulum."""
+    return PLACES.get(env) or " ".join(word.capitalize() for word in env.split("_"))

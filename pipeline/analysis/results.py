@@ -1,6 +1,7 @@
 """What is recorded, above all the evaluations of every cell of the grid: read, and refused if it is not whole."""
 
 import difflib
+import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +19,12 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.analysis.runs import RUN, named
-from pipeline.files import read_yaml
+from pipeline.files import RESTORE, read_yaml
 
 TRAIN_FIRST = "train this cell first, or take it out of grid in params.yaml"
 IN_UTF_8 = partial(Path.read_text, encoding="utf-8")
 RECORD = "provenance.json"  # beside a run's evaluations
+ROUNDING = 1e-9  # of a mean in double precision, relative; far below what anybody would change
 COLUMNS = ["env_steps", "return_mean", "return_std", "return_min", "return_max", "length_mean"]
 
 
@@ -49,6 +51,8 @@ def reading(path: Path, kind: str, missing: str = "") -> Iterator[None]:
     """
     try:
         yield
+    except ResultsError:  # which says what it is
+        raise
     except FileNotFoundError:
         raise ResultsError(": ".join(filter(None, (f"{path} is missing", missing)))) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, YAMLError, OmegaConfBaseException) as error:
@@ -80,6 +84,29 @@ def read_record(folder: Path, names: Iterable[str], missing: str = "") -> dict[s
     with reading(folder / RECORD, "the record of a run", missing):
         found: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return found | {name: found[name] for name in names}
+
+
+def recorded_text(path: Path, text_of: Callable[[Path], str] = IN_UTF_8) -> str:
+    """The text of a file that was recorded; ResultsError if it is another than the record beside it has a digest of.
+
+    Whatever a table is made of is read like this. A folder without a record, or a record without digests, says nothing.
+    """
+    text, record = text_of(path), path.with_name(RECORD)
+    with reading(record, "the record of a run"):
+        try:
+            digests = json.loads(text_of(record)).get("sha256")
+        except FileNotFoundError:
+            return text
+        same = not digests or digests.get(path.name) == hashlib.sha256(text.encode()).hexdigest()
+    if not same:
+        raise ResultsError(f"{path} is not the file that was recorded: {RESTORE}")
+    return text
+
+
+def read_table(path: Path, kind: str, missing: str = "", **how: Any) -> pd.DataFrame:
+    """The table in a file that was recorded; ResultsError if it was changed since, is missing, or not of its kind."""
+    with reading(path, kind, missing):
+        return pd.read_csv(io.StringIO(recorded_text(path)), **how)
 
 
 def read_results(results: Path, grid: Grid) -> pd.DataFrame:
@@ -122,17 +149,28 @@ def read_evaluations(path: Path, text_of: Callable[[Path], str] = IN_UTF_8) -> p
     """
     # Converted from text: exactly, whatever pandas' own parser rounds.
     with reading(path, "a table of evaluations", TRAIN_FIRST):
-        rows = pd.read_csv(io.StringIO(text_of(path)), dtype=str)[COLUMNS].astype(dict.fromkeys(COLUMNS, np.float64))
+        text = recorded_text(path, text_of)
+        rows = pd.read_csv(io.StringIO(text), dtype=str)[COLUMNS].astype(dict.fromkeys(COLUMNS, np.float64))
     if rows.empty:
         raise ResultsError(f"{path} has no evaluation")
     for row, column in np.argwhere(~np.isfinite(rows.to_numpy())):
         raise ResultsError(f"{path}: row {row + 1} has no finite {COLUMNS[column]}")
+    _check_means(path, rows)
     steps = rows["env_steps"].to_numpy()
     for step in steps[rows["env_steps"].duplicated()]:
         raise ResultsError(f"{path}: env_steps {step:.0f} appears twice")
     if (np.diff(steps) < 0).any() or steps[0] != 0:
         raise ResultsError(f"{path}: env_steps must start at 0 and rise, not {steps[:4].tolist()}")
     return rows.astype({"env_steps": np.int64}).assign(**{TOTAL: _total(path.with_name(RECORD), steps[-1], text_of)})
+
+
+def _check_means(path: Path, rows: pd.DataFrame) -> None:
+    """A mean lies between the least and the largest of what it is of, but for the rounding of their sum."""
+    mean, low, high = (rows[f"return_{name}"].to_numpy() for name in ("mean", "min", "max"))
+    slack = ROUNDING * np.maximum(np.abs(low), np.abs(high))
+    for row in np.flatnonzero((mean < low - slack) | (mean > high + slack)):
+        ends = f"return_min and return_max, {low[row]:g} and {high[row]:g}"
+        raise ResultsError(f"{path}: row {row + 1} has return_mean {mean[row]:g}, which is not between {ends}")
 
 
 def _total(path: Path, reached: float, text_of: Callable[[Path], str]) -> int:

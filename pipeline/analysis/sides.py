@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.analysis.results import ResultsError, nearest, read_evaluations
+from pipeline.analysis.results import ResultsError, nearest, read_evaluations, reading
 from pipeline.analysis.runs import RUN
+from pipeline.files import read_yaml
 
 RESULTS = Path("reports") / "results"
 
 
 class Side(NamedTuple):
-    """One of the two: how it was called, what it was taken for, and its evaluations with method, env and seed.
+    """One of those compared: how it was called, what it was taken for, and its evaluations with method, env and seed.
 
     And with TOTAL, the env steps of the whole run of which they are a part, or all.
     """
@@ -39,8 +40,16 @@ def side(name: str, scale: str, root: Path) -> Side:
     revision = _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
     if revision:
         return Side(name, f"revision {revision[:12]}, scale {scale}", _revision(root, revision, scale))
+    if name in methods_in(root / "params.yaml"):
+        raise ResultsError(f"{name} has no results at scale {scale}; put it into `grid:` in params.yaml and train it")
     known = [*methods, *scales]
     raise ResultsError(f"{name} is no method or scale with results, no folder and no revision; {nearest(name, known)}")
+
+
+def methods_in(params: Path) -> list[str]:
+    """The methods that params.yaml names."""
+    with reading(params, "a file with methods"):
+        return [*read_yaml(params.read_text(encoding="utf-8")).get("methods", [])]
 
 
 def _folders(folder: Path) -> pd.DataFrame:

@@ -13,6 +13,10 @@ from pipeline.analysis.looks import spelled
 from pipeline.analysis.results import ResultsError, nearest
 
 
+class NoClaim(ResultsError):
+    """The word is the id of no claim, or of none that runs decide."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """The runs without which nothing is said."""

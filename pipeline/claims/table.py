@@ -6,22 +6,34 @@ The rule is written in reports/claims.yaml, before the results. Same tables in, 
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.extent import at_scale
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import table_lines, write_tables
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, curve, spans
-from pipeline.claims.verdict import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, count, holds, judge
+from pipeline.claims.needed import to_decide
+from pipeline.claims.verdict import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_RUN,
+    SUPPORTED,
+    VERDICTS,
+    Verdict,
+    count,
+    holds,
+    judge,
+)
 
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
 BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]
-TEXTS = ["in_the_figure", "reason", "remark"]  # columns that may have no text
+TEXTS = ["in_the_figure", "reason", "to_decide", "remark"]  # columns that may have no text
 KEYS = {NOT_RUN: "not_run"}
 WORDS = {True: "yes", False: "no", None: "open"}
 
@@ -56,7 +68,9 @@ def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
         row |= {"envs": max(1, len(measured)), "in_envs": claim.in_envs or max(1, len(measured))}
         row |= dict(zip(COLUMNS, _summary(claim, each.ours, exact=False), strict=True))
         row |= {"published": _summary(claim, each.published, exact=True)[0], "in_the_figure": each.published_verdict}
-        rows.append({**row, "reason": each.reason, "remark": remark(claim, published)})
+        open_ = each.verdict in (NOT_RUN, INCONCLUSIVE)
+        row |= {"reason": each.reason, "to_decide": to_decide(claim, _least_seeds(each)) if open_ else ""}
+        rows.append({**row, "remark": remark(claim, published)})
     return pd.DataFrame(rows)
 
 
@@ -68,6 +82,10 @@ def _summary(claim: Claim, estimates: dict[str, Estimate], exact: bool) -> tuple
     points = count(claim, estimates, exact=True)[0]
     sure, possible = count(claim, estimates, exact)
     return points, sure, possible, min(estimate.n_seeds for estimate in estimates.values())
+
+
+def _least_seeds(verdict: Verdict) -> int:
+    return min((estimate.n_seeds for estimate in verdict.ours.values()), default=0)
 
 
 def by_env_table(verdicts: list[Verdict]) -> pd.DataFrame:
@@ -92,10 +110,11 @@ def markdown(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts as a table for people."""
     yield from ("# Claims of the paper", "")
     cells = (
-        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why(row))
+        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why(row), row.to_decide)
         for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples()
     )
-    yield from table_lines(("claim", "verdict", "ours", "published", "the paper's figure", "why"), cells, "llrrl")
+    heads = ("claim", "verdict", "ours", "published", "the paper's figure", "why", "to decide this")
+    yield from table_lines(heads, cells, "llrrl")
 
 
 def why(row: Any, joined: str = " ") -> str:
@@ -121,16 +140,23 @@ def value(row: Any, number: float) -> str:
     return f"{number:.0f} of {row.envs} envs" if row.envs > 1 else f"{number:.4g}"
 
 
-def metrics(table: pd.DataFrame, returns: pd.DataFrame) -> dict[str, object]:
-    """A few numbers for `dvc metrics`: how many claims have which verdict, and each method's final return."""
-    found: dict[str, dict[str, object]] = {}
-    for kind, rows in (("claims", table[~table["check"]]), ("checks_of_figures", table[table["check"]])):
-        shown = VERDICTS if kind == "claims" else (SUPPORTED, CONTRADICTED)
-        found[kind] = {KEYS.get(verdict, verdict): int((rows["verdict"] == verdict).sum()) for verdict in shown}
+def metrics(table: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, object]:
+    """A few numbers for `dvc metrics`: how many claims have which verdict, and each method's mean final return.
+
+    What depends on the runs lies below their scale and how far they go, so that only like is compared with like.
+    """
     final: dict[str, dict[str, float]] = {}
-    for row in returns.itertuples():
-        final.setdefault(str(row.method), {})[str(row.env)] = round(float(row.final_mean), 1)
-    return {**found, "final_return": final}
+    for (method, env), runs in seeds.groupby(["method", "env"], sort=False)["final"]:
+        final.setdefault(method, {})[env] = round(float(runs.mean()), 1)
+    checks, claims = table[table["check"]], table[~table["check"]]
+    return {
+        "checks_of_figures": _counts(checks, (SUPPORTED, CONTRADICTED)),
+        at_scale(str(seeds["scale"].iloc[0]), seeds): {"claims": _counts(claims, VERDICTS), "final_return": final},
+    }
+
+
+def _counts(rows: pd.DataFrame, verdicts: Iterable[str]) -> dict[str, int]:
+    return {KEYS.get(verdict, verdict): int((rows["verdict"] == verdict).sum()) for verdict in verdicts}
 
 
 def make(root: Path) -> Path:
@@ -140,10 +166,10 @@ def make(root: Path) -> Path:
     ours, published = read_ours(root), read_published(root)
     verdicts = [judge(claim, ours, published, root) for claim in claims]
     table, target = claims_table(verdicts, published), reports / "tables" / "claims"
-    returns = pd.read_csv(reports / "tables" / "returns" / "returns.csv")
+    seeds = pd.read_csv(reports / "tables" / "returns" / "seeds.csv")
     texts = {
         "claims.md": "\n".join(markdown(table)) + "\n",
-        "metrics.json": json.dumps(metrics(table, returns), indent=1) + "\n",
+        "metrics.json": json.dumps(metrics(table, seeds), indent=1) + "\n",
     }
     return write_tables(target, {"claims": table, "by_env": by_env_table(verdicts)}, texts)
 

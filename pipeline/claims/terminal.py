@@ -10,18 +10,16 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.results import ResultsError, nearest
+from pipeline.claims.claim import NoClaim
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import VERDICTS
 
 TABLES = Path("reports/tables")
 FOLDERS = ("claims", "evidence")
 WIDEST, NARROWEST = 120, 76
+NARROW = (13, 11, 9)  # columns of the numbers, and of what decides a claim
 GAP = "  "
 SHOWS = {"contradicted": " (against the claim)"}
-
-
-class NoClaim(ResultsError):
-    """The word is the id of no claim."""
 
 
 def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[str]:
@@ -36,12 +34,14 @@ def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[
         counts = [f"{(rows['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS]
         said = ", ".join(count for count in counts if not count.startswith("0 "))
         yield from textwrap.wrap(f"{heading}: {said}", width)
-        columns = (12, width - 12 - 18 - 14 - 3 * len(GAP), 18, 14)
-        yield from _cells(("verdict", "claim (id)", "ours", "published"), columns)
+        columns = (12, width - sum(NARROW) - 12 - 4 * len(GAP), *NARROW)
+        yield from _cells(("verdict", "claim (id)", "ours", "published", "to decide this"), columns)
         for row in rows.itertuples():
             shown = f"{value(row, row.published)}{SHOWS.get(row.in_the_figure, '')}"
             short = row.verdict.removesuffix(" at this scale")
-            yield from _cells((short, f"{row.claim} ({row.id})", estimate(row) or "-", shown or "-"), columns)
+            needs = row.to_decide.partition(":")[0]
+            cells = (short, f"{row.claim} ({row.id})", estimate(row) or "-", shown or "-", needs or "-")
+            yield from _cells(cells, columns)
         yield ""
     for reason, rows in table[table["reason"] != ""].groupby("reason", sort=False):
         yield from textwrap.wrap(f"{reason}: {', '.join(rows['id'])}", width, subsequent_indent="    ")
@@ -51,6 +51,7 @@ def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[
         yield from textwrap.wrap(text, width, subsequent_indent="    ")
     yield ""
     yield "One claim by environment: tom report ID"
+    yield "The runs that decide it: tom plan --claim ID; tom repro --claim ID trains them"
     yield "The page: reports/index.html"
 
 
@@ -68,6 +69,8 @@ def one(row: Any, parts: pd.DataFrame, width: int) -> Iterator[str]:
         f"{row.quantity} in [{row.region_low:g}, {row.region_high:g}], {row.in_envs} of {row.envs}", width
     )
     yield from _wrapped(" ".join(filter(None, (row.reason and f"Why: {row.reason}.", row.remark))), width)
+    if row.to_decide:
+        yield from _wrapped(f"To decide this: {row.to_decide}.", width)
     columns = ["env", "estimate", "low", "high", "n_seeds", "holds", "published", "published_holds"]
     yield parts[columns].to_string(index=False, na_rep="", float_format=lambda number: f"{number:.4g}")
 

@@ -75,15 +75,32 @@ def missing(claim: Claim, ours: Evidence, published: Evidence) -> str:
             return f"reports/tables/{TABLES[claim.table][0]} is not there"
         rows, scale = table, str(table["scale"].iloc[0]) if "scale" in table and len(table) else scale
     if needs.scale and scale != needs.scale:
-        return f"needs scale {needs.scale}, the runs are of scale {scale}"
+        return _other_scale(claim, rows, scale)
     lacking = [_lacking(claim, rows, method, env) for env in claim.envs or ("",) for method in claim.methods]
     short = [_short(ours, published, method, env) for env in claim.envs for method in claim.methods if not claim.table]
     return "; ".join(phrase for phrase in [*lacking, *short] if phrase)
 
 
-def _lacking(claim: Claim, rows: pd.DataFrame, method: str, env: str) -> str:
+def _other_scale(claim: Claim, rows: pd.DataFrame, scale: str) -> str:
+    """That the runs are of another scale, and have too few seeds for this one, if they do."""
+    needs = claim.needs
+    assert needs is not None, "a check needs no runs"
+    seeds = [_seeds(rows, method, env) for env in claim.envs or ("",) for method in claim.methods]
+    few, most = min(seeds), max(seeds)
+    if few >= needs.seeds:
+        return f"needs scale {needs.scale}, the runs are of scale {scale}"
+    there = f"{few} to {most}" if few < most else f"{few}"
+    return f"needs scale {needs.scale} and {needs.seeds} seeds, the runs are of scale {scale} and have {there}"
+
+
+def _seeds(rows: pd.DataFrame, method: str, env: str) -> int:
+    """How many there are of a method, on an environment if one is named."""
     rows = rows[rows["method"] == method]
-    seeds = rows[rows["env"] == env]["seed"].nunique() if env else rows["seed"].nunique()
+    return int((rows[rows["env"] == env] if env else rows)["seed"].nunique())
+
+
+def _lacking(claim: Claim, rows: pd.DataFrame, method: str, env: str) -> str:
+    seeds = _seeds(rows, method, env)
     needed = claim.needs.seeds if claim.needs else 0
     alone = ", and one seed gives no interval" if seeds == 1 else ""
     return "" if seeds >= needed else f"{' on '.join(filter(None, (method, env)))}: {seeds} of {needed} seeds{alone}"

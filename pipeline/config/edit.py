@@ -5,15 +5,17 @@ from itertools import product
 from pathlib import Path
 
 from pipeline.config.compose import compose_cell, stop_of
-from pipeline.config.params import UNTIL, Params, parse_params
+from pipeline.config.params import GRID, UNTIL, Grid, Params, parse_params
 from pipeline.config.refusals import check_step
 from tom.settings.fields import SettingsError
 
 NOWHERE = "none"  # as the word after `until=`: the runs go to their end
 
 
-def edit_params(root: Path, scale: str | None = None, until: str | None = None, suite: str = "") -> Params:
-    """Writes the scale and where runs stop for now, of a suite if one is named; returns the parameters as they are.
+def edit_params(
+    root: Path, scale: str | None = None, until: str | None = None, suite: str = "", grid: Grid | None = None
+) -> Params:
+    """Writes scale, lists of the grid and where runs stop for now, of a suite if one is named; the parameters then.
 
     SettingsError, and nothing is written, if runs cannot stop there, or a key is not where it can be replaced: the
     scale the first thing in its line, or of a suite in the line below the suite's name.
@@ -27,6 +29,10 @@ def edit_params(root: Path, scale: str | None = None, until: str | None = None, 
     if until is not None:
         text = _with_until(text, until, where)
         said.append(f"{where}.{UNTIL} is now {until}")
+    for key in GRID if grid is not None else ():
+        values = ", ".join(map(str, getattr(grid, key)))
+        text = _with_list(text, key, values, where)
+        said.append(f"{where}.{key} is now [{values}]")
     params = parse_params(text)
     _refuse_where_runs_cannot_stop(params, suite)
     if text != before:
@@ -47,11 +53,31 @@ def _with_scale(text: str, scale: str, suite: str) -> str:
     return text
 
 
-def _with_until(text: str, until: str, where: str) -> str:
-    """With the line below `where:` that says until, in place of the one there and what hangs below it, or the first."""
+def _section(text: str, where: str, key: str) -> re.Match[str]:
+    """The lines below `where:`, as group 1."""
     section = re.search(rf"(?m)^{where}:[ \t]*(?:#[^\n]*)?\n((?:[ \t#][^\n]*\n|\n)+)", text)
     if not section:
-        raise SettingsError(f"params.yaml: `{where}:` is not in a line of its own; write {UNTIL} there")
+        raise SettingsError(f"params.yaml: `{where}:` is not in a line of its own; write {key} there")
+    return section
+
+
+def _with_list(text: str, key: str, values: str, where: str) -> str:
+    """With a list in one line, in place of the one there, be it in a line or below; what a comment says of it stays."""
+    section = _section(text, where, key)
+    block, found = re.subn(
+        rf"(?m)^( +){key}:(?:[ \t]*\[[^\]\n]*\])?([ \t]*#[^\n]*)?[ \t]*\n(?:\1(?: |- )[^\n]*\n)*",
+        rf"\g<1>{key}: [{values}]\g<2>\n",
+        section[1],
+        count=1,
+    )
+    if not found:
+        raise SettingsError(f"params.yaml: {where}.{key} is not a list below `{where}:`; write it there")
+    return text[: section.start(1)] + block + text[section.end(1) :]
+
+
+def _with_until(text: str, until: str, where: str) -> str:
+    """With the line below `where:` that says until, in place of the one there and what hangs below it, or the first."""
+    section = _section(text, where, UNTIL)
     if until != NOWHERE:
         check_step(int(until) if until.isdecimal() else until, UNTIL)
     indent = (re.search(r"(?m)^( +)[^\s#]", section[1]) or ["", "  "])[1]

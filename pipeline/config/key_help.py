@@ -65,7 +65,8 @@ def _rows(section: str, settings: Any, values: Any) -> Iterator[tuple[str, str, 
         rule = field.metadata
         if field.name == "name":
             continue
-        span = f"[{rule['low']}, {rule['high']}]" if "low" in rule else "|".join(rule.get("options", ("true", "false")))
+        words = rule.get("options", ("none", rule["digest"]) if "digest" in rule else ("true", "false"))
+        span = f"[{rule['low']}, {rule['high']}]" if "low" in rule else "|".join(words)
         value = values[field.name]
         words = "; ".join(filter(None, (rule.get("unit"), rule["origin"], rule["help"])))
         yield f"{section}.{field.name}", str(value).lower() if isinstance(value, bool) else str(value), span, words

@@ -20,8 +20,10 @@ from pipeline.runs.provenance import cpu_model
 
 
 def in_words(seconds: float) -> str:
-    """Hours, or minutes where it is less than one."""
-    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{max(1, round(seconds / 60))} min"
+    """Hours, minutes or seconds, the first of which there is one."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{round(seconds / 60)} min"
 
 
 def makespan(seconds: Iterable[float], slots: int, begun: Sequence[float] = ()) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pipeline.engines.engine import Engine, News, State, Task
 from pipeline.engines.estimate import in_words, makespan
+from pipeline.engines.live import View
 from pipeline.runs.answers import GOES_ON
 from pipeline.runs.interruptions import Interruptions, Stopped
 
@@ -25,7 +26,7 @@ def train_all(
     """
     training = Training(tasks, engine, engine.slots() if tasks else 1)
     number = None
-    with Interruptions() as asked:
+    with Interruptions() as asked, View() as view:
         try:
             engine.begin(tasks)
             while training.left(stopping=number is not None):
@@ -40,6 +41,7 @@ def train_all(
                 for each in news:
                     if each.state is State.ENDED:
                         ended(each)
+                view.show(list(training.running), training.summary())
                 if not news:
                     time.sleep(engine.look_s)
         finally:
@@ -85,6 +87,12 @@ class Training:
                 alone = len(task.cells) == 1
                 self.failed |= {cell.name: news.line for cell in task.cells if alone or not task.is_made(cell)}
             self._say(news, stopping)
+
+    def summary(self) -> str:
+        """How many ended, failed and wait, and the time left, in one line."""
+        waiting, left = len(self.tasks) - len(self.took) - len(self.running), self.left_s()
+        more = "" if left is None else f", {in_words(left)} left"
+        return f"{len(self.took)} of {len(self.tasks)} ended, {len(self.failed)} failed, {waiting} waiting{more}"
 
     def _say(self, news: News, stopping: bool) -> None:
         failed = "FAILED " if news.code and not stopping else ""

@@ -13,7 +13,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.looks import looks, place_of, spelled
 
 Chart = dict[str, Any]
 STYLE = {"view": {"stroke": None}, "axis": {"gridColor": "#e8e8e8"}, "legend": {"symbolOpacity": 1.0}}
@@ -89,8 +89,8 @@ def panels(means: pd.DataFrame, runs: pd.DataFrame) -> Chart:
     A band is drawn as far as the runs' own range and a little more; what is under the pointer is the whole.
     """
     rows = pd.concat([table.reindex(columns=COLUMNS_SHOWN) for table in (means, runs)], ignore_index=True)
-    methods, order = looks(rows["method"].unique()), [*map(spelled, rows["env"].unique())]
-    rows = _cut(rows.assign(env=rows["env"].map(spelled), method=rows["method"].map(spelled)))
+    methods, order = looks(rows["method"].unique()), [*map(place_of, rows["env"].unique())]
+    rows = _cut(rows.assign(env=rows["env"].map(place_of), method=rows["method"].map(spelled)))
     colours = {"domain": [*map(spelled, methods)], "range": [look.colour for look in methods.values()]}
     colour = {"field": "method", "type": "nominal", "title": None, "legend": {"orient": "top"}, "scale": colours}
     shared = {"x": {"field": "env_steps", "type": "quantitative", "axis": STEPS}, "color": colour}

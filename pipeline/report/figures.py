@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline.analysis.extent import at_scale
-from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.looks import looks, place_of, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import band, caption, legend, panels, step_axis, styled, write_figures
 from pipeline.report.scored import averages, improvement, profiles
@@ -31,7 +31,7 @@ def model_error(table: pd.DataFrame, scale: str) -> Figure:
             ax.plot([row.rmse, row.rmse_weighted], [best] * 2, color=look.colour, linewidth=0.8, alpha=0.6)
             ax.plot(row.rmse, best, **dot, markerfacecolor="white")
             ax.plot(row.rmse_weighted, best, **dot)
-        ax.set(title=env, xlabel="model error (RMSE, normalised targets)")
+        ax.set(title=place_of(str(env)), xlabel="model error (RMSE, normalised targets)")
     axes[0].set_ylabel("best return of the run")
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=7, label=spelled(method))

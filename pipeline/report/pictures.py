@@ -74,6 +74,11 @@ FIGURES = {
         "What each weighting adds to uniform weights with the same loss and backbone, paired by seed.",
         "tables/crossings/differences.csv",
     ),
+    "finetune/*": (
+        "From somebody else's data to online learning",
+        "What TOM's weights add to uniform weights where agents begin with rows of SAC's replay, paired by seed.",
+        "tables/finetune/differences.csv",
+    ),
     "meta/*": (
         "A prior learned on many tasks",
         "How fast a model adapts to a new task from a meta-learned prior, from none, and from one model of all tasks.",

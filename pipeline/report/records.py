@@ -8,7 +8,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from pipeline.analysis.extent import TOTAL
-from pipeline.analysis.results import ResultsError, read_record, reading
+from pipeline.analysis.results import ResultsError, read_record, read_table, reading, recorded_text
 
 RECORDED = ["git_commit", "finished", "cpu_s", "wall_s", "cpu", "device", "python", "torch", "numpy", "gymnasium"]
 RECORDED += ["mujoco", "fingerprint", "source_digest"]
@@ -41,8 +41,7 @@ def model_error_table(results: Path, seeds: pd.DataFrame) -> pd.DataFrame:
     final = seeds.set_index(KEYS)
     for key, folder in folders(results, seeds).items():
         path = folder / "train.csv"
-        with reading(path, "a table of rounds"):
-            rounds = pd.read_csv(path)
+        rounds = read_table(path, "a table of rounds")
         rounds = rounds[rounds["env_steps"] < final.loc[key, "env_steps"]]  # a round comes before its step
         if rounds.empty or not set(ERRORS) <= set(rounds):
             continue
@@ -57,7 +56,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     """The resolved settings of a run by dotted key, a part's name under the part's own (`weighting`)."""
     path = folder / "config.yaml"
     with reading(path, "the settings of a run"):
-        config: Any = OmegaConf.to_container(OmegaConf.load(path))
+        config: Any = OmegaConf.to_container(OmegaConf.create(recorded_text(path)))
     flat: dict[str, Any] = {}
     for part, section in config.items():
         if isinstance(section, dict):

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.style import TITLES, band, caption, legend, panels
 
 LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
@@ -17,6 +18,12 @@ SOURCES: dict[str, tuple[str, dict[str, Any]]] = {  # what it is called, and how
     "published, our environments": ("published, the same", {"hatch": "////", "alpha": 0.45}),
     "published": ("published", {"hatch": "....", "alpha": 0.45}),
 }
+
+
+def _interval(where: str, table: pd.DataFrame) -> str:
+    """What a caption says of intervals: how they are drawn, or why there are none."""
+    known = table["low"].notna().any()
+    return f"{where}: nominal 95 % bootstrap interval" if known else f"fewer than {LEAST_SEEDS} seeds: no interval"
 
 
 def averages(table: pd.DataFrame, scale: str) -> Figure:
@@ -41,7 +48,7 @@ def averages(table: pd.DataFrame, scale: str) -> Figure:
     ax.set(ylabel="return / MBPO's, mean over environments", ylim=(0, None))
     ax.grid(visible=False, axis="x")
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    caption(figure, "Normalised average; line: nominal 95 % bootstrap interval over seeds")
+    caption(figure, f"Normalised average; {_interval('line', table)}")
     return figure
 
 
@@ -59,7 +66,7 @@ def profiles(table: pd.DataFrame, scale: str) -> Figure:
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[0].set_ylabel("share of runs with a score above τ")
     legend(figure, styles)
-    caption(figure, f"Performance profiles, scale “{scale}”; band: nominal 95 % bootstrap interval")
+    caption(figure, f"Performance profiles, scale “{scale}”; {_interval('band', table)}")
     return figure
 
 
@@ -72,9 +79,9 @@ def improvement(table: pd.DataFrame, scale: str) -> Figure:
         grid = rows.pivot(index="method", columns="other", values="probability").reindex(index=methods, columns=methods)
         ax.imshow(grid, cmap="RdBu_r", vmin=0, vmax=1)
         for row in rows.itertuples():
-            ends = f"{row.low:.0%}–{row.high:.0%}" if pd.notna(row.low) else "one seed"
+            ends = f"\n{row.low:.0%}–{row.high:.0%}" if pd.notna(row.low) else ""
             colour = "white" if abs(row.probability - 0.5) > 0.3 else "black"
-            place, text = (methods.index(row.other), methods.index(row.method)), f"{row.probability:.0%}\n{ends}"
+            place, text = (methods.index(row.other), methods.index(row.method)), f"{row.probability:.0%}{ends}"
             ax.text(*place, text, ha="center", va="center", fontsize=8, color=colour)
         ax.set_xticks(range(len(methods)), names)
         if len(methods) > 3:
@@ -83,5 +90,5 @@ def improvement(table: pd.DataFrame, scale: str) -> Figure:
         ax.set(title=TITLES[str(statistic)], xlabel="… beats a run of this one")
         ax.grid(visible=False)
     axes[0].set_ylabel("a run of this method …")
-    caption(figure, f"Probability of improvement, scale “{scale}”; below: nominal 95 % bootstrap interval")
+    caption(figure, f"Probability of improvement, scale “{scale}”; {_interval('below', table)}")
     return figure

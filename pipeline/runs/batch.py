@@ -133,7 +133,8 @@ class Batch:
         seeds = [run.cell.seed for run in self.runs]
         records = train(agent_settings(config), seeds, device, state, threads, self.until, self.data)
         begun = state["env_steps"] if state else 0
-        with Progress(self.name, self.until or config["train"]["total_env_steps"], begun) as progress:
+        end, warmup = self.until or config["train"]["total_env_steps"], config["train"]["warmup_env_steps"]
+        with Progress(self.name, end, begun, warmup) as progress:
             try:
                 for record in records:
                     self.record(record, progress)
@@ -162,6 +163,7 @@ class Batch:
             progress.at(record.env_steps)
         elif not isinstance(record, Final):
             self.last = record
+            progress.at(record.env_steps)
             self.between_steps(record.env_steps, record.state)
 
     def between_steps(self, env_steps: int, state: Callable[[], dict[str, Any]]) -> None:

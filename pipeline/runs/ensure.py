@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.files import ROOT
 from pipeline.runs.batch import Batch, Clocks, Run
-from pipeline.runs.datasets.folder import data_of
+from pipeline.runs.datasets.chosen import data_of
 from pipeline.runs.datasets.replays import keep_replays
 from pipeline.runs.fence import Fence
-from pipeline.runs.folder import Cell, Refused, State, beside, provenance, state
+from pipeline.runs.folder import Cell, Refused, State, beside, provenance, refuse_altered, state
 from pipeline.runs.interruptions import Interruptions
 from pipeline.runs.partial import locked, new_run
 from pipeline.runs.provenance import machine, names_of, other_machine, segments_of, write_provenance
@@ -23,6 +23,7 @@ from pipeline.runs.records import Writer, rows_so_far
 from pipeline.runs.repetition import Repetition
 from pipeline.runs.tracking import refuse_missing
 from tom.core.finite import Diverged
+from tom.settings.fields import SettingsError
 
 if TYPE_CHECKING:
     from pipeline.runs.checkpoints import Checkpoint, Checkpoints
@@ -66,6 +67,8 @@ def ensure_all_trained(jobs: Sequence[Job], options: Options) -> list[str]:
     A replica that diverges ends; the others go on from their last checkpoint before its error is raised.
     """
     refuse_missing(options.tracking)
+    if options.device == "cuda" and not all(map(is_finished, jobs)):
+        refuse_without_cuda()
     for job in jobs:
         refuse_foreign(job.folder, job.cell)
     with ExitStack() as stack:
@@ -75,6 +78,14 @@ def ensure_all_trained(jobs: Sequence[Job], options: Options) -> list[str]:
         lines = {job.folder: f"already trained, in {shown(job.folder)}" for job in jobs if is_finished(job)}
         lines |= _train_those_that_can([job for job in jobs if job.folder not in lines], options)
     return [f"{job.cell.name}: {lines[job.folder]}" for job in jobs]
+
+
+def refuse_without_cuda() -> None:
+    """SettingsError where torch finds no CUDA device."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SettingsError("device=cuda: torch finds no CUDA device here; nearest valid choice: device=cpu")
 
 
 def is_finished(job: Job) -> bool:
@@ -110,9 +121,10 @@ def _train_those_that_can(jobs: Sequence[Job], options: Options) -> dict[Path, s
 
 
 def refuse_foreign(folder: Path, cell: Cell) -> None:
-    """Raises Refused if the folder is neither free nor a finished run of this cell."""
+    """Raises Refused if the folder is neither free nor a finished run of this cell, as it was written."""
     if (folder.exists() and not folder.is_dir()) or state(folder, cell) is State.FOREIGN:
         raise Refused(f"{shown(folder)} holds something that is not a run with these values; give an empty run_dir")
+    refuse_altered(folder, cell)
 
 
 def shown(path: Path) -> str:
@@ -249,8 +261,6 @@ def _device(options: Options) -> Iterator[tuple[str, int]]:
     from tom.core.graphs import use_graphs
 
     word = options.device
-    if word == "cuda" and not torch.cuda.is_available():
-        raise Refused("device=cuda: torch finds no CUDA device here; nearest valid choice: device=cpu")
     device = word if word != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

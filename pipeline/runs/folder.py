@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.analysis.extent import is_short
 from pipeline.config.fingerprint import fingerprint
-from pipeline.files import write_json
+from pipeline.files import RESTORE, altered, write_json
 from pipeline.runs.columns import as_before
 
 PROVENANCE = "provenance.json"
@@ -66,6 +66,7 @@ class State(Enum):
     FINISHED = "this cell's finished run, at least as far as it is to go, made by this code"
     SHORT = "the same, not as far"
     OTHER_CODE = "this cell's finished run, made by other code"
+    ALTERED = "this cell's finished run, with a file that was changed since"
     FOREIGN = "something else"
 
 
@@ -83,6 +84,8 @@ def state(folder: Path, cell: Cell) -> State:
         return State.FOREIGN
     if cell.source_digest not in code_of(found):
         return State.OTHER_CODE
+    if changed(folder, found):
+        return State.ALTERED
     return State.SHORT if is_short(found, cell.until) else State.FINISHED
 
 
@@ -95,6 +98,19 @@ def provenance(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def changed(folder: Path, found: Mapping[str, Any]) -> list[str]:
+    """Which files of a run are not as its record says; none where that says nothing of files."""
+    digests = found.get("sha256")
+    return altered(folder, digests, {*files_of(folder), *digests} - {PROVENANCE}) if isinstance(digests, dict) else []
+
+
+def refuse_altered(folder: Path, cell: Cell) -> None:
+    """Raises Refused if the folder holds the cell's finished run with a file that was changed since."""
+    if state(folder, cell) is State.ALTERED:
+        name = min(changed(folder, provenance(folder)))
+        raise Refused(f"{folder / name} is not the file that the run wrote: {RESTORE}, or delete its folder")
 
 
 def files_of(folder: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A mirror of a run in Weights & Biases: online with a key or if WANDB_MODE says so, else offline; it never asks."""
+"""A mirror of a run in Weights & Biases: online where W&B has a key or WANDB_MODE says so, else offline; never asks."""
 
 import os
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ class Wandb(Mirror):
     _rows = 0
 
     def begin(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # an offline run calls nobody
+        quieten()
         import wandb  # here, so that no other mode loads it
 
         folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
-            **description(cell, config), dir=folder, mode=_mode(), settings=wandb.Settings(**settings())
+            **description(cell, config), dir=folder, mode=mode(), settings=wandb.Settings(**settings())
         )
         self._run.define_metric("env_steps")
         self._run.define_metric("*", step_metric="env_steps")
@@ -66,9 +66,23 @@ def settings() -> dict[str, Any]:
     }
 
 
-def _mode() -> Any:
-    """WANDB_MODE if it is set, else online with a key in the environment, else offline."""
-    return os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
+def quieten() -> None:
+    """Has wandb say nothing and call nobody on its own, unless the environment has it otherwise; before its import."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # an offline run calls nobody
+    os.environ.setdefault("WANDB_SILENT", "true")
+
+
+def mode() -> Any:
+    """WANDB_MODE if it is set, else online where W&B finds a key, else offline: of runs and of `tom publish`.
+
+    It looks in the environment, in its own settings and where `wandb login` writes, a netrc; what it finds stays there.
+    Nobody is asked, neither a person nor a server.
+    """
+    if asked := os.environ.get("WANDB_MODE"):
+        return asked
+    import wandb
+
+    return "online" if wandb.login(prompt=False, verify=False) else "offline"
 
 
 def description(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:

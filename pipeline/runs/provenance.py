@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.analysis.extent import TOTAL
-from pipeline.files import as_json, commit, sha256
+from pipeline.files import as_json, commit, edited, sha256
 from pipeline.runs.batch import Run
 from pipeline.runs.folder import PROVENANCE, Cell, files_of
 
@@ -32,6 +32,7 @@ def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> No
         "env_steps": env_steps,
         TOTAL: cell.config["train"][TOTAL],
         "git_commit": commit(),
+        "code_edited": edited(),
         "engine": os.environ.get(ENGINE, "local"),
         "python": platform.python_version(),
         **machine(device, replicas),
@@ -48,7 +49,8 @@ def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> No
 def machine(device: str, replicas: int) -> dict[str, Any]:
     """What else decides the last digits; `replicas` trained in one process, and a run's seconds are its share."""
     packages = {package: version(package) for package in PACKAGES}
-    return {**packages, "device": device, "cpu": cpu_model(), "isa": isa(), "replicas": replicas}
+    gpu = {} if device == "cpu" else {"gpu": gpu_model()}
+    return {**packages, "device": device, **gpu, "cpu": cpu_model(), "isa": isa(), "replicas": replicas}
 
 
 def segments_of(before: Sequence[Mapping[str, Any]], env_steps: int) -> list[Mapping[str, Any]]:
@@ -91,6 +93,13 @@ def isa() -> str:
     import torch  # loaded by whoever trains
 
     return torch.backends.cpu.get_cpu_capability()
+
+
+def gpu_model() -> str:
+    """The name of the GPU that trains here, as its driver gives it."""
+    import torch
+
+    return str(torch.cuda.get_device_name())
 
 
 def cpu_model() -> str:

@@ -84,9 +84,13 @@ def _bar(video: Path, env: Any) -> Any:
 
 
 def _check_rendering(env: Any) -> None:
+    from gymnasium.error import DependencyNotInstalled
+
     env.reset(seed=0)
     try:
         env.render()
+    except DependencyNotInstalled as error:
+        raise SettingsError(f"video: {env.spec.id}: {one_line(error)}, or leave --video out") from error
     except Exception as error:  # each library fails in its own way
         way = os.environ.get("MUJOCO_GL", "OpenGL")
         what = f"{way} cannot render {env.spec.id} here"

@@ -8,11 +8,15 @@ from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
 
-def composed(name: str, params: Params, method: str, env: str) -> dict[str, Any]:
-    """The resolved values of a method on an environment in the suite `name`; SettingsError says which cannot be."""
-    scale = params.suites[name].scale
+def composed(name: str, params: Params, method: str, env: str, **more: Any) -> dict[str, Any]:
+    """The resolved values of a method on an environment in the suite `name`; SettingsError says which cannot be.
+
+    `more`: settings of `train` that are in no file.
+    """
+    scale, given = params.suites[name].scale, {f"train.{key}": value for key, value in more.items()}
+    words = {"method": method, "env": env, "scale": scale} | changes(name, params, method, env) | given
     try:
-        return compose(params, {"method": method, "env": env, "scale": scale} | changes(name, params, method, env))
+        return compose(params, words)
     except SettingsError as error:
         raise SettingsError(f"{error} (suite {name}, method {method}, env {env}, scale {scale})") from None
 

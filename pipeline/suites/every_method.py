@@ -51,14 +51,14 @@ def record_runs(suite: SuiteKind, cell: Cell, root: Path = ROOT, **measured: Any
     if suite.is_recorded(cell, root):
         return f"{cell.name}: already recorded"
     runs = {run.method: finished_run(run, root) for run in members(cell, root)}
-    made = {method: _made(folder) for method, folder in runs.items()}
+    made = {method: made_by(folder) for method, folder in runs.items()}
     settings = hashlib.sha256(as_json(decisive(cell.config)).encode()).hexdigest()
     end = math.inf if cell.until is None else cell.until  # a run may go further: it is recorded as far as the others
     so_far = {} if cell.until is None else {"env_steps": cell.until, TOTAL: _longest(cell)}
     with suite.fresh(cell, root, settings=settings, **measured, runs=made, **so_far) as fresh:
-        write_csv(fresh / EVALS, [row for method, folder in runs.items() for row in _evaluations(method, folder, end)])
+        write_csv(fresh / EVALS, [row for method, folder in runs.items() for row in evaluations(method, folder, end)])
         numbers = cell.config["numbers"]
-        write_csv(fresh / ROUNDS, [row for method, at in runs.items() for row in _means(method, at, numbers, end)])
+        write_csv(fresh / ROUNDS, [row for method, at in runs.items() for row in means(method, at, numbers, end)])
     return f"{cell.name}: recorded {len(runs)} runs"
 
 
@@ -74,20 +74,25 @@ def _longest(cell: Cell) -> int:
     return max(config["train"][TOTAL] for config in cell.config["methods"].values())
 
 
-def _made(folder: Path) -> dict[str, Any]:
+def made_by(folder: Path) -> dict[str, Any]:
+    """What is recorded of how a run was made."""
     found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     return {name: found[name] for name in RECORDED}
 
 
-def _evaluations(method: str, folder: Path, end: float) -> Iterator[dict[str, Any]]:
+def evaluations(method: str, folder: Path, end: float) -> Iterator[dict[str, Any]]:
+    """The rows of a run's evals.csv up to an env step, with its method."""
     yield from ({"method": method, **row} for row in _rows(folder / EVALS) if int(row["env_steps"]) <= end)
 
 
-def _means(method: str, folder: Path, numbers: Sequence[str], end: float) -> Iterator[dict[str, Any]]:
-    """The mean of each number over the rounds, before the end, or over the probes up to it, that have it."""
-    rounds = [row for row in _rows(folder / "train.csv") if int(row["env_steps"]) < end]
+def means(method: str, folder: Path, numbers: Sequence[str], end: float, begin: float = 0) -> Iterator[dict[str, Any]]:
+    """The mean of each number over the rounds from one env step to before another, or the probes after it up to that.
+
+    A number that none of them has gives no row.
+    """
+    rounds = [row for row in _rows(folder / "train.csv") if begin <= int(row["env_steps"]) < end]
     wanted = any(number.startswith(FRESH) for number in numbers)
-    probes = [row for row in _rows(folder / PROBE) if int(row["env_steps"]) <= end] if wanted else []
+    probes = [row for row in _rows(folder / PROBE) if begin < int(row["env_steps"]) <= end] if wanted else []
     for number in numbers:
         rows = probes if number.startswith(FRESH) else rounds
         values = [float(row[name]) for row in rows if row.get(name := number.removeprefix(FRESH))]

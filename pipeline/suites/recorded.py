@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.analysis.extent import TOTAL, is_partial, so_far
 from pipeline.analysis.results import ResultsError, read_record, reading
+from pipeline.analysis.results import read_table as read_recorded
 from pipeline.analysis.runs import seeds_table
 from pipeline.files import read_yaml
 
@@ -55,8 +56,9 @@ def extent(record: Mapping[str, Any]) -> str:
 
 def read_table(path: Path, columns: tuple[str, ...], missing: str) -> pd.DataFrame:
     """The columns of a CSV; ResultsError if it is missing, with what to do then, or no such table."""
-    with reading(path, "a table of the suite", missing):
-        return pd.read_csv(path)[list(columns)]
+    table = read_recorded(path, kind := "a table of the suite", missing)
+    with reading(path, kind):
+        return table[list(columns)]
 
 
 def cell_values(folder: Path, record: Mapping[str, Any], missing: str) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from pipeline.config.digests import source_digest
 from pipeline.config.params import SUITES, Params, Suite, load_params
 from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.batches import Batch, until_of
-from pipeline.files import ROOT, replaced_folder, sha256, write_json
+from pipeline.files import ROOT, altered, replaced_folder, sha256, write_json
 from pipeline.runs.answers import answered
 from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of, run_folder
 from pipeline.runs.interruptions import die_with_parent
@@ -45,6 +45,7 @@ class SuiteKind:
     sources: Callable[[dict[str, Any], Path], dict[str, str]]  # digests of the science that they come from
     stop: Callable[[Params, str, dict[str, Any]], int | None] = lambda params, env, config: None  # of its runs, for now
     members: Callable[[Cell], list[Cell]] | None = None  # the runs that a cell consists of, if it does of runs
+    collects: Callable[[Cell], Cell] = lambda cell: cell  # the run that takes nearly all of a cell's time
 
     @property
     def trains_runs(self) -> bool:
@@ -95,6 +96,15 @@ class SuiteKind:
             files[self.folder / suite.scale / f"{env}.json"] = cell_file(config, self.sources(config, root), until)
         return files
 
+    def composed(self, params: Params) -> list[Cell]:
+        """Every cell of these parameters, whatever the stage `configure` wrote."""
+        suite, configs = self.section(params), {}
+        for env in suite.grid.envs:
+            configs[env] = self.resolved(params, env)
+        digests = {env: self.digest(config, ROOT) for env, config in configs.items()}
+        pairs = product(suite.grid.envs, suite.grid.seeds)
+        return [Cell(self.name, env, seed, suite.scale, configs[env], digests[env]) for env, seed in pairs]
+
     def cells(self, params: Params) -> list[Cell]:
         """Every cell, as the stage `configure` wrote it."""
         grid, scale = self.section(params).grid, self.scale(params)
@@ -141,9 +151,8 @@ class SuiteKind:
         try:
             found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             same = found["fingerprint"] == cell.fingerprint and cell.source_digest in code_of(found)
-            whole = all(sha256(folder / name) == found["sha256"][name] for name in self.files)
-            return same and whole and not is_short(found, cell.until)
-        except (OSError, ValueError, KeyError, TypeError):
+            return same and not altered(folder, found["sha256"], self.files) and not is_short(found, cell.until)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
     @contextmanager

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import KNOWN, spelled
+from pipeline.analysis.looks import KNOWN, place_of, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import caption, panels, styled, write_figures
-from pipeline.suites.ablation.page import TOTAL, described, is_clear, labels, place_of, so_far
+from pipeline.suites.ablation.page import TOTAL, chance, described, is_clear, labels, so_far
 
-CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether the interval leaves out 0
+CLEAR, UNCLEAR = KNOWN["tom"].colour, "0.55"  # whether a difference is a finding
 COLUMNS = 4
 
 
@@ -30,13 +30,14 @@ def draw(attribution: pd.DataFrame) -> Figure:
         heading, digits = described(str(place), str(statistic))
         _panel(ax, table[~table["method"].isin([base, TOTAL])], labelled=panel % COLUMNS == 0)
         ax.set_title(f"{place_of(str(place))}\n{heading}", fontsize="small")
-        ax.set_xlabel(f"less {spelled(base)}'s {table['value'].iloc[0]:{digits}}")
+        ax.set_xlabel(f"difference from {spelled(base)}'s {table['value'].iloc[0]:{digits}}")
     counts = ", ".join(
         f"{rows['n_seeds'].iloc[0]} seeds on {place_of(str(place))}{so_far(rows)}"
         for place, rows in attribution.groupby("place", sort=False)
     )
-    about = "bar: 95 % t interval, paired by seed, in colour where it leaves out 0; empty: it has no part in this"
-    caption(figure, f"{spelled(base)} with one switch as in {spelled(target)}; {counts}\n{about}")
+    about = "bar: 95 % t interval, paired by seed; in colour: a finding; empty: it has no part in this"
+    what = f"{spelled(base)} with one switch as in {spelled(target)}; {counts}"
+    caption(figure, f"{what}\n{about}\n{chance(attribution)}")
     return figure
 
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.tables import table_lines
 
+LEVEL = 0.05  # share of the findings that may be none
 ROAD = "road_and_rocks"  # where an environment's name stands
 TOTAL = "sum"  # where a method's name stands: the differences of all single switches added
 # By (Road-and-Rocks or any other environment, name): what it is, and the digits that mean something.
@@ -33,18 +35,30 @@ def labels(rows: pd.DataFrame) -> list[str]:
     names = {TOTAL: "sum of the single switches", target: "all together"}
     origins = dict(zip(rows["method"], rows["origin"], strict=True))
     base = origins[target]
-    names |= {origin: str(origin) for origin in origins.values() if origin in origins}
+    names |= {origin: spelled(str(origin)) for origin in origins.values() if origin in origins}
     return [names.get(row.method) or _label(str(row.switch), row.origin, base) for row in rows.itertuples()]
 
 
 def _label(switch: str, origin: Any, base: str) -> str:
     changed = switch.partition(".")[2].replace("=", " = ")
-    return changed if origin == base else f"{changed} ({origin})"
+    return changed if origin == base else f"{changed} ({spelled(origin)})"
 
 
 def is_clear(row: pd.Series) -> bool:
-    """Whether the interval of a difference leaves out 0."""
-    return bool(pd.notna(row["low"]) and (row["low"] > 0 or row["high"] < 0))
+    """Whether a difference is a finding, as many of them as are looked at."""
+    return bool(pd.notna(row["p_adjusted"]) and row["p_adjusted"] <= LEVEL)
+
+
+def chance(attribution: pd.DataFrame) -> str:
+    """How many intervals there are, how many of them leave out 0, how many would by chance, and how many are left."""
+    tests = attribution[attribution["p"].notna()]
+    if tests.empty:
+        return "One seed: no interval, and no finding."
+    alone, found = (int((tests[name] <= LEVEL).sum()) for name in ("p", "p_adjusted"))
+    return (
+        f"Of {len(tests)} intervals {alone} leave out 0, where chance alone would have {LEVEL * len(tests):.0f} do so; "
+        f"{found} are findings at a false discovery rate of {100 * LEVEL:.0f} % (Benjamini and Hochberg)."
+    )
 
 
 def so_far(rows: pd.DataFrame) -> str:
@@ -53,30 +67,25 @@ def so_far(rows: pd.DataFrame) -> str:
     return f", so far {words} environment steps" if pd.notna(words) else ""
 
 
-def place_of(place: str) -> str:
-    """A place as people write it."""
-    return "Road-and-Rocks" if place == ROAD else place
-
-
 def markdown(attribution: pd.DataFrame) -> str:
     """The page: per place and statistic, the base's value, then what each switch alone adds to it."""
-    base, target = attribution["method"].iloc[0], attribution["method"].iloc[-1]
-    others = {base, target, TOTAL} | set(attribution["origin"].dropna())
-    count = len(set(attribution["method"]) - others)
+    base, target = (spelled(str(attribution["method"].iloc[place])) for place in (0, -1))
     lines = [
-        f"# From `{base}` to `{target}`, one switch at a time",
+        f"# From {base} to {target}, one switch at a time",
         "",
-        f"What each switch adds to `{base}`, alone, paired by seed; to another method where that stands in round",
-        "brackets, since the switch has no meaning for it. Square ones: 95 % t interval, bold where it leaves",
-        f"out 0; of {count} switches that do nothing about one in twenty does so too. *Gap*: share of the difference",
-        f"between `{target}` and `{base}`, where there is one. *Nothing*: the switch has no part in this. The sum of",
-        f"the single switches has the noise of `{base}` as many times as there are switches.",
+        f"What each switch adds to {base}, alone, paired by seed; to another method where that stands in round",
+        "brackets, since the switch has no meaning for it. Square ones: 95 % t interval of this one difference. *Gap*:",
+        f"share of the difference between {target} and {base}, where there is one. *Nothing*: the switch has no part",
+        f"in this. The sum of the single switches has the noise of {base} as many times as there are switches, and is",
+        "not tested.",
+        "",
+        f"{chance(attribution)} Findings are bold.",
     ]
     for (place, statistic), rows in attribution.groupby(["place", "statistic"], sort=False):
         heading, digits = described(str(place), str(statistic))
         first = rows.iloc[0]
         lines += ["", f"## {place_of(str(place))}: {heading}", ""]
-        lines += [f"`{base}`: {first['value']:{digits}}, mean of {first['n_seeds']} seeds{so_far(rows)}.", ""]
+        lines += [f"{base}: {first['value']:{digits}}, mean of {first['n_seeds']} seeds{so_far(rows)}.", ""]
         lines += table_lines(("switch", "adds", "gap"), _rows(rows, digits), "lr")
     return "\n".join(lines) + "\n"
 

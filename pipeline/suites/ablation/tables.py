@@ -76,7 +76,8 @@ def attribution_table(seeds: pd.DataFrame, changed: dict[str, str], origins: dic
     Differences are paired by seed. The origin is the base, or for a switch that has no meaning there the stand-in. The
     gap is that between target and base; where its interval contains 0 there is nothing to share. The row `sum` adds
     the differences of all single switches, seed by seed: what it lacks of the gap, or has more, is how switches act on
-    each other. An `idle` switch has no part in what is measured: every seed has the origin's number.
+    each other. An `idle` switch has no part in what is measured: every seed has the origin's number. `p` is that of the
+    t test of each method's difference; `p_adjusted` takes all of these tests, wherever, as one family.
     """
     rows = []
     base, *between, target = changed
@@ -95,10 +96,11 @@ def attribution_table(seeds: pd.DataFrame, changed: dict[str, str], origins: dic
             value = values[method].mean() if method in values else None
             idle = method in variants and bool((differences[method] == 0).all())
             names = (place, statistic, method, origins.get(method), changed.get(method))
-            rows.append((*names, len(values), value, *interval, share, idle))
+            test = stats.mean_test(differences[method]) if method not in (base, TOTAL) else None
+            rows.append((*names, len(values), value, *interval, share, idle, test))
     columns = ["place", "statistic", "method", "origin", "switch", "n_seeds", "value", "difference", "low", "high"]
-    columns += ["share", "idle"]
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=[*columns, "share", "idle", "p"])
+    return table.assign(p_adjusted=stats.adjusted([None if pd.isna(p) else p for p in table["p"]]))
 
 
 def make(root: Path) -> Path:

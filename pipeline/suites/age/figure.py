@@ -10,7 +10,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import spelled
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import caption, step_axis, styled, write_figures
 
@@ -31,7 +31,7 @@ def draw(heatmap: pd.DataFrame, older: pd.DataFrame) -> Figure:
             cells, shares = (t[(t["method"] == method) & (t["env"] == env)] for t in (heatmap, older))
             if not cells.empty:
                 image = _panel(ax, cells, heatmap["weight"].max())
-            ax.set_title(_title(spelled(method), env, shares))
+            ax.set_title(_title(spelled(method), place_of(str(env)), shares))
         row[0].set_ylabel("age of the data")
     for ax, env in zip(axes[-1], envs, strict=True):
         ax.set_xlabel(f"environment steps at the refit{_so_far(heatmap, env)}")

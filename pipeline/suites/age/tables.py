@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.extent import stops
-from pipeline.analysis.results import TRAIN_FIRST, Grid, read_grid, read_results, reading
+from pipeline.analysis.results import TRAIN_FIRST, Grid, read_grid, read_results, read_table, reading
 from pipeline.analysis.runs import RUN, intervals
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean
@@ -38,8 +38,9 @@ def read_rounds(root: Path, grid: Grid, ends: "pd.Series[int]") -> pd.DataFrame:
 
 def _cell(root: Path, scale: str, method: str, env: str, seed: int, end: int) -> pd.DataFrame:
     path = root / "reports/results" / scale / method / env / str(seed) / "train.csv"
-    with reading(path, "a table of rounds", TRAIN_FIRST):
-        rows = pd.read_csv(path).reindex(columns=["env_steps", *COLUMNS]).astype(float)
+    table = read_table(path, "a table of rounds", TRAIN_FIRST)
+    with reading(path, "a table of rounds"):
+        rows = table.reindex(columns=["env_steps", *COLUMNS]).astype(float)
     rows = rows.dropna()  # a cell without a model has none
     rows = rows[rows["env_steps"] < end]  # a round comes before the step after the one it is recorded at
     return rows.astype({"env_steps": int}).assign(method=method, env=env, seed=seed)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from pipeline.analysis.looks import Look, looks, spelled
+from pipeline.analysis.looks import Look, looks, place_of, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import band, caption, legend, panels, step_axis, styled, write_figures
@@ -82,8 +82,9 @@ def _published(ax: Axes, paper: pd.DataFrame, end: float, styles: dict[str, Look
 
 def _caption(env: str, curves: pd.DataFrame) -> str:
     end = int(curves["env_steps"].max() + PUBLISHED_WARMUP_ENV_STEPS)
+    place = place_of(env)
     return (
-        f"{env}, published protocol, up to {end:,} env steps; thin: every seed; thick: their mean, as far as all go\n"
+        f"{place}, published protocol, up to {end:,} env steps; thin: every seed; thick: their mean, as far as all go\n"
         "published band: about one standard error of 4 seeds; the maximum hides collapses, the plain return shows them"
     )
 

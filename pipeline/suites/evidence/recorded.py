@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.analysis import stats
 from pipeline.analysis.extent import TOTAL
-from pipeline.analysis.results import RECORD, read_evaluations, read_record, reading
+from pipeline.analysis.results import RECORD, read_evaluations, read_record, read_table, reading
 from pipeline.analysis.runs import RUN, named
 from pipeline.analysis.stats import Array
 
@@ -82,8 +82,9 @@ def _table(path: Path, columns: list[str]) -> pd.DataFrame:
     columns = ["env_steps", *columns]
     if not path.is_file():
         return pd.DataFrame(columns=columns, dtype=np.float64)
-    with reading(path, "a table of numbers"):
-        return pd.read_csv(path).reindex(columns=columns).astype(np.float64)
+    table = read_table(path, kind := "a table of numbers")
+    with reading(path, kind):
+        return table.reindex(columns=columns).astype(np.float64)
 
 
 def runs_of(runs: Sequence[Recorded], method: str, env: str) -> list[Recorded]:

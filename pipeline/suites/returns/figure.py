@@ -11,12 +11,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.extent import stops
-from pipeline.analysis.looks import Look, looks, spelled
+from pipeline.analysis.looks import Look, looks, place_of, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import made
+from pipeline.analysis.stats import COVERS
 from pipeline.analysis.style import COLUMNS, STEPS, band, caption, legend, panels, step_axis, styled, write_figures
 
 # Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
@@ -50,7 +52,6 @@ def draw(tables: dict[str, pd.DataFrame], curve: str, label: str, statistic: str
     by_seed, means, aggregate, published = (tables[name] for name in TABLES)
     curves, compared = means[means["curve"] == curve], aggregate[aggregate["statistic"] == statistic]
     envs, styles = list(curves["env"].unique()), looks(curves["method"].unique())
-    titles = {name.lower(): name for name in published["env"].unique()}
     over_envs = len(envs) > 1 and not compared.empty
     lengths, pale = {env: f", {words}" for env, words in stops(by_seed).items()}, False
     figure, axes = panels(len(envs) + over_envs, width=3.5, height=2.7, margin=1.0, least=5.2)
@@ -61,7 +62,7 @@ def draw(tables: dict[str, pd.DataFrame], curve: str, label: str, statistic: str
             _plain(ax, means[(means["curve"] == "plain") & (means["env"] == env)], styles)
         if curve == "cumulative_max":  # the only one that was published
             pale |= _published(ax, published[published["env"].str.lower() == env], runs, styles)
-        ax.set(title=titles.get(env, env), xlabel=f"environment steps{lengths.get(env, '')}")
+        ax.set(title=place_of(str(env)), xlabel=f"environment steps{lengths.get(env, '')}")
     for ax in axes[::COLUMNS]:
         ax.set_ylabel(label)
     if over_envs:
@@ -107,12 +108,13 @@ def _aggregate(ax: Axes, table: pd.DataFrame, styles: dict[str, Look]) -> None:
     for place, row in enumerate(table.itertuples()):
         look = styles[row.method]
         if pd.notna(row.low):
-            ax.plot(
-                [row.low, row.high], [place, place], color=look.colour, linewidth=5, alpha=0.35, solid_capstyle="butt"
-            )
+            fill = "none" if row.coverage_normal < COVERS else look.colour
+            bar = Rectangle((row.low, place - 0.05), row.high - row.low, 0.1, facecolor=fill, edgecolor=look.colour)
+            ax.add_patch(bar).set(alpha=0.5)
         ax.plot(row.iqm, place, color=look.colour, marker=look.marker, markersize=7)
     covered = table["coverage_normal"].min()
-    about = "" if pd.isna(covered) else f"\nbar: nominal 95 % interval, covers {covered:.0%}"
+    about = "" if pd.isna(covered) else "\nbar: 95 % interval"
+    about = f"\nopen bar: nominally 95 %, covers {covered:.0%}" if covered < COVERS else about
     ax.set(title="All environments", xlabel=f"normalised, interquartile mean{about}", ylim=(len(table) - 0.4, -0.6))
     ax.set_yticks(range(len(table)), [spelled(method) for method in table["method"]])
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.analysis.extent import extents
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import Grid
+from pipeline.analysis.stats import COVERS, LEAST_SEEDS
 from pipeline.analysis.tables import table_lines
 
 HEADINGS = {
@@ -41,7 +43,7 @@ def _statistic(tables: dict[str, pd.DataFrame], name: str) -> Iterator[str]:
         runs = seeds[(seeds["method"] == row["method"]) & (seeds["env"] == row["env"])]
         each = ", ".join(f"{value:.0f}" for value in runs[name])
         interval = _bracket(row[f"{name}_low"], row[f"{name}_high"], ".0f")
-        cells.append((row["env"], row["method"], f"{row[f'{name}_mean']:.0f}", interval, each))
+        cells.append((place_of(row["env"]), spelled(row["method"]), f"{row[f'{name}_mean']:.0f}", interval, each))
     return table_lines(("environment", "method", "mean", "95 % interval", "each seed"), cells, "llrcl")
 
 
@@ -61,16 +63,19 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             f"{first['n_seeds']} seeds they hold the truth in {first['coverage_normal']:.0%} of studies, "
             f"{first['coverage_with_collapses']:.0%} where 15 % of the runs collapse."
         )
+    else:
+        yield f"Fewer than {LEAST_SEEDS} seeds: an interval would cover far less than it says, and none is given."
     yield ""
     cells = (
-        [method, *map(_iqm, rows.set_index("statistic").loc[[*HEADINGS]].to_dict("records"))]
+        [spelled(str(method)), *map(_iqm, rows.set_index("statistic").loc[[*HEADINGS]].to_dict("records"))]
         for method, rows in table.groupby("method", sort=False)
     )
     yield from table_lines(("method", *HEADINGS), cells, "lc")
 
 
 def _iqm(row: dict[str, float]) -> str:
-    return f"{row['iqm']:.2f} {_bracket(row['low'], row['high'], '.2f')}".strip()
+    less = f", covers {row['coverage_normal']:.0%}" if (row["coverage_normal"] or 1.0) < COVERS else ""
+    return f"{row['iqm']:.2f} {_bracket(row['low'], row['high'], '.2f')}{less}".strip()
 
 
 def _bracket(low: float | None, high: float | None, digits: str) -> str:

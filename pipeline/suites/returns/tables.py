@@ -67,8 +67,10 @@ def aggregate_table(seeds: pd.DataFrame, scales: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, name in product(scores["final"], STATISTICS):
         runs = scores[name][method]
-        coverage = bootstrap_coverage(*runs.shape), bootstrap_coverage(*runs.shape, failing=FAILING)
-        rows.append((method, name, *runs.shape, *stats.iqm_interval(runs), *coverage))
+        interval = stats.iqm_interval(runs)
+        studies = (0.0, FAILING) if interval[1] is not None else ()
+        coverage = [bootstrap_coverage(*runs.shape, failing=failing) for failing in studies] or [None, None]
+        rows.append((method, name, *runs.shape, *interval, *coverage))
     return pd.DataFrame(rows, columns=AGGREGATE_COLUMNS)
 
 

@@ -22,7 +22,7 @@ from pipeline.config.digests import code_digest
 from pipeline.config.refusals import check_until, one_of, whole_number
 from pipeline.files import ROOT
 from pipeline.runs.answers import answered
-from pipeline.runs.folder import Cell, Refused, State, copy_run, run_folder, state
+from pipeline.runs.folder import Cell, Refused, State, copy_run, refuse_altered, run_folder, state
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.runs.partial import locked
 from tom.settings.fields import SettingsError
@@ -74,13 +74,17 @@ def result_folder(cell: Cell, root: Path = ROOT) -> Path:
 def record(
     cell: Cell, train_only: bool = False, no_training: bool = False, root: Path = ROOT, device: str = "auto"
 ) -> str:
-    """Makes the cell's result be where it is recorded; returns the one line that says how."""
+    """Makes the cell's result be where it is recorded; returns the one line that says how.
+
+    A result that was changed since is copied again from runs/. Refused, naming the file, where the run is not there.
+    """
     run, result = run_folder(cell, root), result_folder(cell, root)
     if state(result, cell) is State.FINISHED:
         return f"{cell.name}: already recorded"
     if state(run, cell) is State.FINISHED:
         line = f"{cell.name}: already trained"
     elif no_training:
+        refuse_altered(result, cell)
         raise Refused(f"{cell.name}: no finished run in {run.relative_to(root)}")
     else:
         (line,) = _trained([(cell, run)], root, device)
@@ -134,6 +138,9 @@ def _trained(pairs: Sequence[tuple[Cell, Path]], root: Path, device: str) -> lis
     from pipeline.config.params import load_params  # not needed, and not paid for, where a run is found
     from pipeline.runs.ensure import Job, Options, ensure_all_trained
 
+    for cell, run in pairs:
+        if state(run, cell) is not State.FINISHED:  # else what was recorded is copied again, not trained
+            refuse_altered(result_folder(cell, root), cell)
     options = Options(device, tracking=load_params(root).tracking, wait=True)
     return ensure_all_trained([Job(cell, run, result_folder(cell, root)) for cell, run in pairs], options)
 

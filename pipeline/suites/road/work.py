@@ -25,7 +25,7 @@ import pandas as pd
 from pipeline.analysis.stage import DIGITS
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line
-from pipeline.files import ROOT, replaced_folder, sha256, write_json
+from pipeline.files import ROOT, altered, replaced_folder, sha256, write_json
 from pipeline.runs.folder import code_of
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.road.cells import CELL, content, described
@@ -91,7 +91,7 @@ def is_recorded(folder: Path, jobs: list[Any], digest: str) -> bool:
     """Whether the folder has, unchanged, what such code made for the jobs."""
     try:
         found = json.loads((folder / RAW).read_text(encoding="utf-8"))
-        whole = all(sha256(folder / name) == other for name, other in found["sha256"].items())
+        whole = not altered(folder, found["sha256"], found["sha256"])
         return whole and found["jobs"] == jobs and digest in code_of(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -56,7 +56,9 @@ def collector(cell: Cell, root: Path = ROOT) -> Cell:
     return Cell(COLLECTOR, cell.env, cell.seed, cell.scale, config, digest)
 
 
-SUITE = WEIGHTS = SuiteKind("weights", ("scale", *GRID), (CHUNKS, NUMBERS, RETURNS), resolved, sources)
+SUITE = WEIGHTS = SuiteKind(
+    "weights", ("scale", *GRID), (CHUNKS, NUMBERS, RETURNS), resolved, sources, collects=collector
+)
 
 if __name__ == "__main__":
     sys.exit(configure(WEIGHTS))

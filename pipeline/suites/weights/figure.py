@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.looks import looks, place_of, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import caption, styled, write_figures
 from pipeline.suites.weights.page import PUBLISHED
@@ -42,7 +42,7 @@ def draw(bars: pd.DataFrame) -> Figure:
             _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], fill)
         row[0].set_ylabel(method if method == PUBLISHED else spelled(method))
     for ax, env in zip(axes[0], envs, strict=True):
-        ax.set_title(env)
+        ax.set_title(place_of(str(env)))
     for ax in axes[-1]:
         ax.set_xlabel("random  |  SAC's replay, in order")
     seeds, scale = int(bars["n_seeds"].min()), bars["scale"].iloc[0]

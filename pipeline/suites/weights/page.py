@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.analysis.results import Grid
+from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.tables import table_lines
 
 PUBLISHED = "published"  # where a method's name stands
@@ -37,8 +38,8 @@ def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
     yield "Statistics of the bars, which are means over seeds, as the published ones are."
     yield f"{count} seed{'s' if count > 1 else ''}; brackets: " + (
         "bootstrap over seeds, nominally 95 %, with so few seeds less; last: mean of each seed's own statistic."
-        if count > 1
-        else "none, since one seed gives no interval."
+        if count >= LEAST_SEEDS
+        else f"none, since fewer than {LEAST_SEEDS} seeds give no interval."
     )
     yield "SAC's return, mean over seeds of its first and its best evaluation:"
     for env, runs in made["sac"].groupby("env", sort=False):

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.analysis.published import SPELLED
-from pipeline.analysis.results import Grid, ResultsError, read_grid, reading
+from pipeline.analysis.results import Grid, ResultsError, read_grid, read_table, reading
 from pipeline.analysis.runs import named
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
@@ -31,8 +31,9 @@ def read_results(root: Path, grid: Grid, name: str, columns: Sequence[str]) -> p
     found = []
     for env, seed in product(grid.envs, grid.seeds):
         path = root / "reports/weights" / grid.scale / env / str(seed) / name
-        with reading(path, "a table of the suite", AGAIN):
-            found.append(named(pd.read_csv(path)[list(columns)], env=env, seed=seed))
+        table = read_table(path, kind := "a table of the suite", AGAIN)
+        with reading(path, kind):
+            found.append(named(table[list(columns)], env=env, seed=seed))
     return pd.concat(found, ignore_index=True)
 
 

@@ -30,12 +30,7 @@ class Settings(sac.Settings):
         help="alpha, the price of the model's members being apart",
     )
     cloning: float = number(
-        1.0,
-        low=0.0,
-        high=1e3,
-        unit="value per nat",
-        origin="ours",
-        help="beta, weight of cloned actions",
+        10.0, low=0.0, high=1e3, unit="value per nat", origin="MOTO", help="beta, weight of cloned actions"
     )
     cloned_share: float = number(
         0.25,

@@ -1,7 +1,6 @@
 """Settings of PDML (Wang et al., 2023)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from tom.settings.fields import choice, number, part
 
@@ -10,7 +9,7 @@ from tom.settings.fields import choice, number, part
 class Settings:
     """Data of earlier policies count the more, the closer these are to the current one."""
 
-    rows_of_policy: ClassVar[bool] = True
+    rows_of_policy = True  # the newest rows stand for the policy
 
     name: str = part("pdml", origin="PDML")
     states: int = number(

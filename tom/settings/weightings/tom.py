@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from tom.settings.dual import DualSettings
 from tom.settings.fields import choice, number, part, switch
@@ -12,7 +11,7 @@ from tom.settings.fields import choice, number, part, switch
 class Settings(DualSettings):
     """The corrected preset: what the equations say."""
 
-    rows_of_policy: ClassVar[bool] = True
+    rows_of_policy = True  # the newest rows stand for the policy
 
     name: str = part("tom", origin="paper")
     pool_env_steps: int = number(

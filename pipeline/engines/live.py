@@ -1,0 +1,53 @@
+"""A grid while it trains, on a terminal: one table that changes; what is printed meanwhile stands above it."""
+
+import sys
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from pipeline.engines.engine import Task
+from pipeline.runs.progress import Said, said
+
+EVERY_S = 0.5
+COLUMNS = ("env steps", "return", "env steps/s", "left")
+
+
+def table(running: Iterable[Task], summary: str) -> Table:
+    """A row for each task that trains, by what its log says, and one line about all."""
+    made = Table("cell", *COLUMNS, box=None, caption=f"{summary}; logs: runs/<cell>/log.txt", caption_justify="left")
+    for task in running:
+        at = said(task.log) or Said("", "")
+        steps = f"{int(at.env_steps):,} of {int(at.total):,}" if at.env_steps else "begins"
+        others = "".join(f",{cell.seed}" for cell in task.cells[1:])
+        made.add_row(task.name + others, steps, at.mean_return, at.rate, at.left)
+    return made
+
+
+class View:
+    """Shows it, if stdout is a terminal, until the block ends."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=Console(), auto_refresh=False, transient=True) if sys.stdout.isatty() else None
+        self._shown = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, running: Iterable[Task], summary: str) -> None:
+        """As it is now; at most twice a second."""
+        if self._live and time.monotonic() - self._shown >= EVERY_S:
+            self._shown = time.monotonic()
+            self._live.update(table(running, summary), refresh=True)
