@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import Look, looks
+from pipeline.analysis.looks import KNOWN, Look
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import band, caption, legend, panels, styled, write_figures
 from pipeline.suites.meta.page import answer, spelled
@@ -21,13 +21,20 @@ SHOWN = {  # by measure and statistic: the panel's title and what lies below it
     ("rows", "coverage"): ("share inside 90 % intervals", "rows of the task"),
 }
 ORACLE = "oracle"
+LOOKS = {  # those of methods whose place an arm has, and two that are left
+    "meta": KNOWN["tom"],
+    "plain": KNOWN["mbpo"],
+    "pooled": KNOWN["vagram_mdn"],
+    "pooled_tom": KNOWN["pdml"],
+    "pooled_pmac": KNOWN["pmac"],
+}
 
 
 @styled(font_scale=1.0)
 def draw(curves: pd.DataFrame, family: str) -> Figure:
     """A panel per measure, a line per arm, with its interval over seeds."""
     rows = curves[curves["family"] == family]
-    styles = looks(arm for arm in rows["arm"].unique() if arm != ORACLE)
+    styles = {arm: look for arm, look in LOOKS.items() if arm in set(rows["arm"])}
     figure, axes = panels(len(SHOWN), width=3.3, height=2.8, columns=len(SHOWN), margin=0.9)
     for ax, ((by, statistic), (title, below)) in zip(axes, SHOWN.items(), strict=True):
         _panel(ax, rows[(rows["by"] == by) & (rows["statistic"] == statistic)], styles)
