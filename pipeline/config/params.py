@@ -246,23 +246,33 @@ def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[st
 
 
 def _in_one_piece(
-    given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str], *section: Checked
+    given: Any,
+    name: str,
+    methods: Iterable[str],
+    envs: Iterable[str],
+    scales: Iterable[str],
+    checked: Checked | None = None,
 ) -> Suite:
     if UNTIL in mapping(given, name):
         raise SettingsError(
             f"{name}.{UNTIL}={given[UNTIL]} cannot be, since a cell of this suite is made in one piece; "
             f"nearest valid choice: another total_env_steps below {name}.scales"
         )
-    return _suite(given, name, methods, envs, scales, *section)
+    return _suite(given, name, methods, envs, scales, checked)
 
 
 def _suite(
-    given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str], *checked: Checked
+    given: Any,
+    where: str,
+    methods: Iterable[str],
+    envs: Iterable[str],
+    scales: Iterable[str],
+    checked: Checked | None = None,
 ) -> Suite:
     section = mapping(given, where)
     known(section, ["scale", *GRID, UNTIL, "scales"], f"{where}.")
     changed = {
-        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales", *checked)
+        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales", checked)
         for scale, values in mapping(section.get("scales"), f"{where}.scales").items()
     }
     scale = one_of(f"{where}.scale", section.get("scale"), scales)
