@@ -49,7 +49,7 @@ one-python:
 	@! test -x $(VENV)/bin/python || test "$$($(PYTHON) -V)" = "$$($(VENV)/bin/python -V)" || \
 		{ echo "$(VENV) has $$($(VENV)/bin/python -V): make clean, then make setup PYTHON=$(PYTHON)" >&2; exit 2; }
 
-repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation|crossings|finetune|networked ENGINE=slurm|ray; FRESH=1: the grid anew beside the record, and compare)
+repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation|crossings|finetune|networked|meta ENGINE=slurm|ray; FRESH=1: the grid anew beside the record, and compare)
 ifdef FRESH
 	test -d studies/fresh || tom study fresh --anew
 	cd studies/fresh && tom repro $(HOW)

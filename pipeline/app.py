@@ -143,7 +143,9 @@ def evaluate(run: Path, episodes: int, seed: int, video: Path | None) -> str:
 
 @command(tom, "tom repro --scale paper --until 40000 --jobs 8")
 @click.option(
-    "--suite", metavar="NAME", help="weights, ablation, crossings, finetune, networked or your own; else the grid."
+    "--suite",
+    metavar="NAME",
+    help="weights, ablation, crossings, finetune, networked, meta or your own; else the grid.",
 )
 @CLAIM
 @SCALE

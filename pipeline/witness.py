@@ -79,10 +79,11 @@ def suites(params: Params, folder: Path) -> None:
     """A cell of each suite that there is, on the grid's first environment, or its own where it has others."""
     from pipeline.runs.ensure import Options, ensure_trained
 
+    first = params.grid.envs[0]
     short = {name: dataclasses.replace(section, scale=SCALE) for name, section in params.suites.items()}
     small = dataclasses.replace(params, suites=short)
     for name, section in short.items():
-        env = section.grid.envs[0] if section.own else params.grid.envs[0]
+        env = first if section.grid.envs[0] in params.envs else section.grid.envs[0]
         kind, record = kinds()[name], import_module(f"pipeline.suites.{name}.work").record
         config = kind.resolved(small, env)
         cell = Cell(name, env, 0, SCALE, config, source_digest(kind.sources(config, ROOT)))

@@ -9,6 +9,7 @@ from tom.settings import KINDS, names, settings_class
 from tom.settings.experiments.networked import Rules
 from tom.settings.experiments.networked import Settings as Networked
 from tom.settings.experiments.road_and_rocks import Offline, World
+from tom.settings.pacoh import MetaSettings, families, family_settings
 
 
 def test_the_file_is_what_the_command_writes() -> None:
@@ -32,7 +33,10 @@ def test_every_fact_has_a_source_and_says_something() -> None:
 
 
 def test_every_origin_has_a_source_and_every_source_a_setting() -> None:
-    experiments = [field for settings in (World, Offline, Networked, Rules) for field in dataclasses.fields(settings)]
+    own = *MetaSettings.SECTIONS.values(), *map(family_settings, families())
+    experiments = [
+        field for settings in (World, Offline, Networked, Rules, *own) for field in dataclasses.fields(settings)
+    ]
     parts = [settings_class(kind, name).__dataclass_fields__["name"] for kind in KINDS for name in names(kind)]
     named = {field.metadata["origin"] for field in [*settings_by_key().values(), *parts, *experiments]}
     assert named == set(origins()), "reports/paper/origins.csv says what each word stands for"

@@ -1,7 +1,7 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -30,6 +30,7 @@ from tom.settings import train as train_settings
 from tom.settings.experiments.networked import AGENTS
 from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
+from tom.settings.pacoh import ARMS, MetaSettings, families, family_settings
 
 TRACKING = ("off", "wandb", "tensorboard")
 ROAD = {"world": World, "offline": Offline}  # sections of `road` besides those of the parts
@@ -40,6 +41,7 @@ ABLATION = "ablation"  # the suite that makes methods of its own
 PAIR = ("base", "target")
 STAND_IN = "stand_in"  # beside them, where some switches have no meaning for the base
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
+META = "meta"  # the suite of task families, whose methods are arms and whose settings are its own
 EVIDENCE_KEYS = ("scale", "commit", "grids")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "evidence", "scales")
 SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; each may have a section of its name
@@ -47,6 +49,9 @@ SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; ea
     for path in sorted(ROOT.glob("pipeline/suites/*/cells.py"))
     if "\nSUITE = " in path.read_text(encoding="utf-8")
 )
+
+
+Checked = Callable[[Any, str, tuple[str, ...]], Section]  # a section, where it is, other keys it may have -> it
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,16 @@ def _params(text: str) -> Params:
     scales = {
         check_name(name, "scales"): _scale(section, name, envs) for name, section in _named(top, "scales").items()
     }
+
+    def suite(name: str) -> Suite:
+        if name == ABLATION:
+            return _ablation(top[name], variants, envs, scales)
+        if name == networked.NAME:
+            return _networked(top[name], scales)
+        if name == META:
+            return _in_one_piece(top[name], name, ARMS, families(), scales, _meta_section)
+        return _in_one_piece(top[name], name, entries, envs, scales)
+
     return Params(
         scale=one_of("scale", top["scale"], scales),
         tracking=one_of(
@@ -188,15 +203,7 @@ def _params(text: str) -> Params:
         all=_section(top.get("all"), "all"),
         scales=scales,
         road=_road(top.get("road"), entries),
-        suites={
-            name: _ablation(top[name], variants, envs, scales)
-            if name == ABLATION
-            else _networked(top[name], scales)
-            if name == networked.NAME
-            else _in_one_piece(top[name], name, entries, envs, scales)
-            for name in SUITES
-            if top.get(name) is not None
-        },
+        suites={name: suite(name) for name in SUITES if top.get(name) is not None},
         evidence=None if top.get("evidence") is None else _evidence(top["evidence"], entries, envs, scales),
         variants=variants,
     )
@@ -250,20 +257,34 @@ def _networked(given: Any, scales: Iterable[str]) -> Suite:
     return Suite(section["scale"], _grid(grid, section["methods"], AGENTS, where), {}, own=section)
 
 
-def _in_one_piece(given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+def _in_one_piece(
+    given: Any,
+    name: str,
+    methods: Iterable[str],
+    envs: Iterable[str],
+    scales: Iterable[str],
+    checked: Checked | None = None,
+) -> Suite:
     if UNTIL in mapping(given, name):
         raise SettingsError(
             f"{name}.{UNTIL}={given[UNTIL]} cannot be, since a cell of this suite is made in one piece; "
             f"nearest valid choice: another total_env_steps below {name}.scales"
         )
-    return _suite(given, name, methods, envs, scales)
+    return _suite(given, name, methods, envs, scales, checked)
 
 
-def _suite(given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str]) -> Suite:
+def _suite(
+    given: Any,
+    where: str,
+    methods: Iterable[str],
+    envs: Iterable[str],
+    scales: Iterable[str],
+    checked: Checked | None = None,
+) -> Suite:
     section = mapping(given, where)
     known(section, ["scale", *GRID, UNTIL, "scales"], f"{where}.")
     changed = {
-        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales")
+        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales", checked)
         for scale, values in mapping(section.get("scales"), f"{where}.scales").items()
     }
     scale = one_of(f"{where}.scale", section.get("scale"), scales)
@@ -298,11 +319,26 @@ def _until(given: Any, envs: Iterable[str], where: str) -> int | dict[str, int] 
     return {one_of(where, env, envs): check_step(step, f"{where}.{env}") for env, step in given.items()}
 
 
-def _scale(given: Any, scale: str, envs: Iterable[str], where: str = "scales") -> Section:
-    place = f"{where}.{scale}"
-    section = _section(given, place, also=("envs",))
+def _meta_section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
+    """A section of the suite `meta`: {tasks: {...}, ...}, {family: {pendulum: {...}}}, {weighting: {tom: {...}}}."""
+    section = mapping(given, where)
+    known(section, [*MetaSettings.SECTIONS, "family", "weighting", *also], f"{where}.")
+    for key, settings in MetaSettings.SECTIONS.items():
+        check_values(section.get(key), settings, f"{where}.{key}")
+    place = f"{where}.family"
+    for name, values in mapping(section.get("family"), place).items():
+        check_values(values, family_settings(one_of(place, name, families())), f"{place}.{name}")
+    weighting = {"weighting": section["weighting"]} if "weighting" in section else {}
+    return {**section, **_section(weighting, where)}
+
+
+def _scale(
+    given: Any, scale: str, envs: Iterable[str], where: str = "scales", checked: Checked | None = None
+) -> Section:
+    place, check = f"{where}.{scale}", checked or _section
+    section = check(given, place, ("envs",))
     there = mapping(section.get("envs"), f"{place}.envs").items()
-    changed = {one_of(f"{place}.envs", env, envs): _section(values, f"{place}.envs.{env}") for env, values in there}
+    changed = {one_of(f"{place}.envs", env, envs): check(values, f"{place}.envs.{env}", ()) for env, values in there}
     return {**section, "envs": changed}
 
 

@@ -84,6 +84,11 @@ FIGURES = {
         "policy gradient loses if each agent looks no further than a few hops, in two networks where it is exact.",
         "tables/networked/curves.csv",
     ),
+    "meta/*": (
+        "A prior learned on many tasks",
+        "How fast a model adapts to a new task from a meta-learned prior, from none, and from one model of all tasks.",
+        "tables/meta/curves.csv",
+    ),
     "age/*": (
         "Weights by age",
         "Mean weight of each tenth of the buffer by the age of its data, in every round of training.",

@@ -1,0 +1,92 @@
+"""The meta-learned prior as one page of Markdown, its rules, and the words that its tables and figure share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipeline.analysis.tables import table_lines
+
+LEVEL = 0.9  # of the intervals of the rules
+FEW, MANY = 10, 40  # rows of a new task
+SECOND = 1  # the episode after the first adaptation
+REACHED = 0.1  # of the oracle's return, below it: as good as that
+SEEDS_SHARE = 2.0 / 3.0  # of the seeds in which a rule about seeds has to hold
+COVERAGE = (0.80, 0.97)  # what 90 % intervals should hold
+MET, MISSED, OPEN = "met", "missed", "no difference shown"
+ARMS = {
+    "meta": "meta-learned prior",
+    "plain": "plain prior",
+    "pooled": "pooled model",
+    "pooled_tom": "pooled, TOM's ratio",
+    "pooled_pmac": "pooled, PMAC",
+    "oracle": "oracle",
+}
+STATISTICS = {"rmse": ".3f", "spread": ".3f", "coverage": ".2f", "return": ".0f"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A question that was asked before any run was looked at, and how it is decided."""
+
+    name: str
+    question: str
+
+
+RULES = (
+    Rule("few_rows", f"after {FEW} rows the error is at most 0.5 of the plain prior's and 0.8 of the pooled model's"),
+    Rule("many_rows", f"after {MANY} rows the error is at most the plain prior's"),
+    Rule("second_episode", "the return of the second episode is above the plain prior's"),
+    Rule("calibration", f"90 % intervals hold {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%} of next states after {MANY} rows"),
+    Rule("faster_than_plain", "fewer episodes than with the plain prior until the return is as good as an oracle's"),
+    Rule("faster_than_pooled", "fewer episodes than with the pooled model until the return is as good as an oracle's"),
+)
+
+
+def spelled(arm: str) -> str:
+    """An arm's name as people write it."""
+    return ARMS.get(arm, arm.replace("_", " "))
+
+
+def answer(rules: pd.DataFrame, family: str) -> str:
+    """What became of the rules on one family, in a sentence."""
+    rows = rules[rules["family"] == family]
+    counts = [f"{name}: {', '.join(rows['rule'][rows['verdict'] == name])}" for name in (MET, MISSED, OPEN)]
+    said = [each.replace("_", " ") for each in counts if not each.endswith(": ")]
+    return f"{family}, does a meta-learned prior adapt faster? {'; '.join(said) or 'nothing was measured'}."
+
+
+def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -> str:
+    """The page: rules with verdicts, then what weighing pooled rows does, then every curve."""
+    lines = ["# A prior learned on many tasks", ""]
+    for family, of_family in rules.groupby("family", sort=False):
+        lines += [answer(rules, str(family)), ""]
+        lines += [*table_lines(("rule", "found", "verdict"), _rules(of_family), "lll"), ""]
+        ours = weighed[weighed["family"] == family]
+        if len(ours):
+            lines += ["## Pooled rows weighed", "", "Error less that of uniform weights, paired by task and seed.", ""]
+            lines += [*table_lines(("arm", "rows", "adds", ""), _weighed(ours), "lrrl"), ""]
+        for (by, statistic), table in curves[curves["family"] == family].groupby(["by", "statistic"], sort=False):
+            counts = sorted(table["count"].unique())
+            head = ("arm", *(f"{count}" for count in counts))
+            lines += [f"## {family}: {statistic} by {by}", "", *table_lines(head, _curve(table, counts), "lr"), ""]
+    return "\n".join(lines)
+
+
+def _rules(rules: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    questions = {rule.name: rule.question for rule in RULES}
+    for row in rules.itertuples():
+        yield questions[str(row.rule)], str(row.found), str(row.verdict)
+
+
+def _weighed(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    for row in rows.itertuples():
+        bracket = f" [{row.low:+.3f}, {row.high:+.3f}]" if pd.notna(row.low) else ""
+        yield spelled(str(row.arm)), str(row.count_), f"{row.difference:+.3f}{bracket}", str(row.verdict)
+
+
+def _curve(table: pd.DataFrame, counts: list[int]) -> Iterator[tuple[str, ...]]:
+    for arm, rows in table.groupby("arm", sort=False):
+        values = rows.set_index("count")["mean"]
+        digits = STATISTICS[str(rows["statistic"].iloc[0])]
+        yield spelled(str(arm)), *(f"{values[count]:{digits}}" if count in values else "" for count in counts)

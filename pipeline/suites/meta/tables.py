@@ -1,0 +1,143 @@
+"""`python -m pipeline.suites.meta.tables` makes reports/tables/meta/ from what the suite recorded; needs no torch.
+
+Intervals of curves are over seeds, each the mean of its tasks; those of the rules over pairs of task and seed.
+"""
+
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.analysis import stats
+from pipeline.analysis.results import ResultsError, read_record
+from pipeline.analysis.stage import made
+from pipeline.analysis.tables import write_tables
+from pipeline.suites.meta.page import (
+    COVERAGE,
+    FEW,
+    LEVEL,
+    MANY,
+    MET,
+    MISSED,
+    OPEN,
+    REACHED,
+    SECOND,
+    SEEDS_SHARE,
+    STATISTICS,
+    markdown,
+)
+from pipeline.suites.recorded import again, read_suite, read_table
+
+NAME = "meta"
+COLUMNS = ("arm", "by", "count", "task", "statistic", "value")
+PAIR = ["seed", "task"]
+
+
+def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
+    """One row per family, seed, task, arm, count and statistic; ResultsError for a cell that is not there."""
+    found = []
+    for family, seed in product(suite["envs"], suite["seeds"]):
+        folder = root / "reports" / NAME / suite["scale"] / family / str(seed)
+        read_record(folder, ("env", "seed", "fingerprint"), again(NAME))
+        table = read_table(folder / "numbers.csv", COLUMNS, again(NAME))
+        if not np.isfinite(table["value"]).all():
+            raise ResultsError(f"{folder}: a number is not finite: {again(NAME)}")
+        found.append(table.assign(family=family, seed=seed))
+    return pd.concat(found, ignore_index=True)
+
+
+def curves_table(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Per family, arm, count and statistic: the mean over seeds of the means over tasks, with its 95 % t interval."""
+    keys = ["family", "by", "statistic", "arm", "count"]
+    of_seeds = numbers.groupby([*keys, "seed"], sort=False)["value"].mean()
+    rows = [(*key, *stats.mean_interval(values)) for key, values in of_seeds.groupby(keys, sort=False)]
+    table = pd.DataFrame(rows, columns=[*keys, "mean", "low", "high"])
+    return table.sort_values("statistic", key=lambda names: names.map(list(STATISTICS).index), kind="stable")
+
+
+def at(numbers: pd.DataFrame, arm: str, by: str, count: int, statistic: str) -> pd.Series:
+    """The values of an arm after so many rows or episodes, by seed and task; empty if it was not looked at there."""
+    rows = numbers[(numbers["arm"] == arm) & (numbers["by"] == by) & (numbers["count"] == count)]
+    return rows[rows["statistic"] == statistic].set_index(PAIR)["value"].sort_index()
+
+
+def rules_table(numbers: pd.DataFrame) -> pd.DataFrame:
+    """What was found about each rule on each family, and its verdict; no row where it was not measured."""
+    rows = [
+        (family, *each) for family, of_family in numbers.groupby("family", sort=False) for each in decided(of_family)
+    ]
+    return pd.DataFrame(rows, columns=["family", "rule", "found", "verdict"])
+
+
+def decided(numbers: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Rule, what was found, and the verdict, on one family."""
+    few, many = (
+        {arm: at(numbers, arm, "rows", count, "rmse").groupby("seed").mean() for arm in ("meta", "plain", "pooled")}
+        for count in (FEW, MANY)
+    )
+    if len(few["meta"]):
+        of_plain, of_pooled = few["meta"] / few["plain"], few["meta"] / few["pooled"]
+        held = (of_plain <= 0.5) & (of_pooled <= 0.8)
+        found = f"{of_plain.mean():.2f} and {of_pooled.mean():.2f}; both in {held.sum()} of {len(held)} seeds"
+        yield "few_rows", found, MET if held.mean() >= SEEDS_SHARE else MISSED
+    if len(many["meta"]):
+        ratio = many["meta"] / many["plain"]
+        yield "many_rows", f"{ratio.mean():.2f} of it", MET if (ratio <= 1.0).mean() >= SEEDS_SHARE else MISSED
+        share = at(numbers, "meta", "rows", MANY, "coverage").mean()
+        yield "calibration", f"{share:.1%}", MET if COVERAGE[0] <= share <= COVERAGE[1] else MISSED
+    meta, plain = (at(numbers, arm, "episodes", SECOND, "return") for arm in ("meta", "plain"))
+    if len(meta):
+        yield "second_episode", *_above(meta - plain, "of return more")
+    if len(at(numbers, "oracle", "episodes", 0, "return")):
+        until = {arm: episodes_until(numbers, arm) for arm in ("meta", "plain", "pooled")}
+        for other in ("plain", "pooled"):
+            yield f"faster_than_{other}", *_above(until[other] - until["meta"], "episodes fewer")
+
+
+def episodes_until(numbers: pd.DataFrame, arm: str) -> pd.Series:
+    """By seed and task, how many episodes until the return is as good as the oracle's; one more than all if never."""
+    best = at(numbers, "oracle", "episodes", 0, "return")
+    rows = numbers[(numbers["arm"] == arm) & (numbers["statistic"] == "return")]
+    returns = rows.pivot(index=PAIR, columns="count", values="value").sort_index()
+    good = returns.ge(best - REACHED * best.abs(), axis=0)
+    first = good.to_numpy().argmax(1) + 1
+    return pd.Series(np.where(good.any(axis=1), first, good.shape[1] + 1), index=returns.index)
+
+
+def _above(differences: pd.Series, unit: str) -> tuple[str, str]:
+    mean, low, high = stats.mean_interval(differences, LEVEL)
+    if low is None or high is None:
+        return f"{mean:.2f} {unit}", OPEN
+    verdict = MET if low > 0.0 else MISSED if high < 0.0 else OPEN
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}] {unit}", verdict
+
+
+def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
+    """By family, weighing arm and rows: the error less that of uniform weights, its 90 % interval, and the verdict."""
+    rows = []
+    for family, own in numbers.groupby("family", sort=False):
+        arms = [name for name in own["arm"].unique() if name.startswith("pooled_")]
+        counts = sorted(own.loc[(own["by"] == "rows") & (own["count"] > 0), "count"].unique())
+        for arm, count in product(arms, counts):
+            pair = at(own, arm, "rows", count, "rmse") - at(own, "pooled", "rows", count, "rmse")
+            mean, low, high = stats.mean_interval(pair, LEVEL)
+            clear = low is not None and high is not None and low * high > 0.0
+            verdict = OPEN if not clear else "better" if mean < 0.0 else "worse"
+            rows.append((family, arm, count, mean, low, high, verdict))
+    return pd.DataFrame(rows, columns=["family", "arm", "count_", "difference", "low", "high", "verdict"])
+
+
+def make(root: Path) -> Path:
+    """Replaces `root`/reports/tables/meta and returns its path; ResultsError leaves the old tables as they are."""
+    numbers = numbers_table(root, read_suite(root, NAME, ("scale", "envs", "seeds")))
+    rules, curves, weighed = rules_table(numbers), curves_table(numbers), weighed_table(numbers)
+    tables = {"rules": rules, "curves": curves, "weighed": weighed, "numbers": numbers}
+    return write_tables(root / "reports/tables" / NAME, tables, {"meta.md": markdown(rules, curves, weighed)})
+
+
+if __name__ == "__main__":
+    sys.exit(made("meta_tables", make))

@@ -1,0 +1,1 @@
+"""Settings of the families of tasks, one file each, named like the files of tom/families."""
