@@ -15,7 +15,7 @@ from pipeline.analysis.results import ResultsError
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.networked.page import markdown
-from pipeline.suites.networked.questions import answers
+from pipeline.suites.networked.questions import answers, claimed
 from pipeline.suites.recorded import Records, again, read_records, read_suite, read_table, runs_table
 
 NAME = "networked"
@@ -83,6 +83,7 @@ def make(root: Path) -> Path:
         "gradients": gradients,
         "runs": runs_table(records.values()),
     }
+    found["claims"] = claimed(evals, found["seeds"], suite["scale"])
     found["answers"] = answers(evals, found["seeds"], rounds, found["rules"])
     return write_tables(root / "reports/tables" / NAME, found, {"networked.md": markdown(found)})
 
