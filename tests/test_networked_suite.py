@@ -108,7 +108,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(root: Path, tmp_path: 
         ("[catchup]", "[hopper]", r"networked\.envs=hopper does not exist"),
         ("scale: smoke", "scale: small", r"networked\.scale=small does not exist; valid choices: "),
         ("seeds: [0]", "seeds: []", r"networked\.seeds=\[\] is not a list"),
-        ("seeds: [0]", "seeds: [0]\n  until: 600", r"networked\.until is not a key"),
+        ("seeds: [0]", "seeds: [0]\n  until: 600", r"networked\.until=600 cannot be, .* in one piece"),
+        ("seeds: [0]", "seeds: [0]\n  rules: {}", r"networked\.rules is not a key"),
+        ("{model: none}", "[model]", r"networked\.methods\.dppo=\['model'\] is not a mapping"),
+        (SUITE[SUITE.index("    dppo") : SUITE.index("  envs")], "", r"networked\.methods is empty; valid example"),
         ("dppo:", "D-PPO:", r"the name 'D-PPO' is not made of"),
     ],
 )
@@ -130,6 +133,16 @@ def test_what_contradicts_itself_is_refused_with_its_place(new: str, words: str)
     params = parse_params(params_text(SUITE.replace("model: none", new)))
     with pytest.raises(SettingsError, match=rf"{words}.*\(suite networked, method dppo, env catchup, scale smoke\)"):
         resolved(params, "catchup")
+
+
+def test_a_scale_may_differ_from_network_to_network() -> None:
+    text = params_text(SUITE.replace("[catchup]", "[catchup, slowdown]"))
+    own = "    smoke:\n      envs: {slowdown: {train: {clip: 0.1}, dynamics: {mdn: {hidden: 7}}}}\n      train:"
+    params = parse_params(
+        text.replace("    smoke:\n      train:\n        total_env_steps: 1200", f"{own}\n        total_env_steps: 1200")
+    )
+    found = [resolved(params, env)["methods"]["dmpo_ratio"] for env in ("catchup", "slowdown")]
+    assert [(each["train"]["clip"], each["dynamics"]["hidden"]) for each in found] == [(0.2, 8), (0.1, 7)]
 
 
 def test_the_suite_of_the_repository_can_be_composed() -> None:
