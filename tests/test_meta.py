@@ -212,8 +212,20 @@ def test_what_cannot_be_used_is_refused(words: dict[str, str], sentence: str) ->
         config(**words)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"family": {"name": "pendulums"}}, "family=pendulums does not exist; nearest valid choice: pendulum"),
+        ({"arms": ["meta", "plan"]}, "arms=plan does not exist; nearest valid choice: plain"),
+    ],
+)
+def test_settings_of_ones_own_are_refused_too(words: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        meta_settings(config() | words)
+
+
 def test_a_weighting_that_asks_for_a_policy_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"pooled_tom.weighting.name=tom asks for a policy, .* choice: ratio"):
+    with pytest.raises(SettingsError, match=r"pooled_tom.weighting.name=tom asks for more than rows .* choice: ratio"):
         meta_settings(config() | {"weightings": {"pooled_tom": {"name": "tom"}}})
 
 

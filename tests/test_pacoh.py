@@ -12,15 +12,14 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from tom.core.replay import Transitions
+from tom.core.several import several
 from tom.core.streams import Stream, streams
 from tom.dynamics.linear import weighted_least_squares
-from tom.families.base import several
 from tom.pacoh.adapt import adapt, counted, moved
 from tom.pacoh.bnn import ParticleNetwork
 from tom.pacoh.meta import MetaFit, log_evidence
-from tom.pacoh.prior import WeightPrior, log_hyper_prior
-from tom.pacoh.svgd import direction
-from tom.settings.pacoh import Adaptation, Network, Prior
+from tom.pacoh.particles import WeightPrior, direction, log_hyper_prior
+from tom.settings.experiments.pacoh import Adaptation, Network, Prior
 
 CPU = torch.device("cpu")
 X = torch.tensor([-0.9, -0.6, -0.2, 0.1, 0.3, 0.5, 0.8, 1.0])

@@ -28,9 +28,10 @@ from pipeline.files import ROOT, read_yaml
 from tom.settings import KINDS
 from tom.settings.experiments.networked import AGENTS
 from tom.settings.experiments.networked import Settings as Networked
+from tom.settings.experiments.pacoh import ARMS
 from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
-from tom.settings.pacoh import ARMS, families
+from tom.settings.pacoh import families
 
 TRACKING = ("off", "wandb", "tensorboard")
 ROAD = {"world": World, "offline": Offline}  # sections of `road` besides those of the parts

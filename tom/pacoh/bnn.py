@@ -10,8 +10,8 @@ from tom.core.adam import ReplicaAdam
 from tom.core.networks import StackedMLP
 from tom.core.streams import Stream
 from tom.dynamics.descent import FittedByDescent
-from tom.pacoh.prior import WeightPrior
-from tom.settings.pacoh import Network
+from tom.pacoh.particles import WeightPrior
+from tom.settings.experiments.pacoh import Network
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 

@@ -12,8 +12,9 @@ from typing import Any
 from pipeline.config.digests import module_digests
 from pipeline.config.params import GRID, Params
 from pipeline.suites.suite import SuiteKind, configure
+from tom.settings.experiments.pacoh import ARMS
 from tom.settings.fields import SettingsError
-from tom.settings.pacoh import ARMS, MetaSettings, meta_settings
+from tom.settings.pacoh import MetaSettings, meta_settings
 
 NUMBERS = "numbers.csv"
 AGAINST = ("plain", "pooled")  # what the rules compare the arm `meta` with
