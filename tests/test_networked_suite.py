@@ -18,7 +18,7 @@ from pipeline.suites.networked.cells import EVALS, NETWORKED, members, resolved
 from pipeline.suites.networked.questions import NO, OPEN, YES, answers, matches
 from pipeline.suites.networked.work import record
 from tom.settings.fields import SettingsError
-from tom.settings.network import WEIGHTINGS
+from tom.settings.weightings.ratio import OF_ROWS_ALONE
 
 OPTIONS = Options(device="cpu")
 SUITE = """networked:
@@ -125,7 +125,7 @@ def test_a_section_that_cannot_be_is_refused(old: str, new: str, words: str) -> 
     ("new", "words"),
     [
         ("kappa: 8, model: none", r"train\.kappa=8 is above the diameter of catchup; nearest valid value: 7"),
-        ("weighting: tom", r"weighting=tom asks for the policy"),
+        ("weighting: tom", r"weighting=tom asks for more than rows"),
         ("critic: central", r"nearest valid choice: train\.kappa=7"),
     ],
 )
@@ -149,7 +149,7 @@ def test_the_suite_of_the_repository_can_be_composed() -> None:
     params = load_params(ROOT)
     for env in params.suites["networked"].grid.envs:
         for method in resolved(params, env)["methods"].values():
-            assert method["weighting"]["name"] in WEIGHTINGS
+            assert method["weighting"]["name"] in OF_ROWS_ALONE
 
 
 def evals_of(**returns: Any) -> pd.DataFrame:

@@ -7,9 +7,7 @@ from typing import Any
 from tom.settings import settings_class
 from tom.settings.experiments.networked import AGENTS, HORIZONS, Settings
 from tom.settings.fields import SettingsError, nearest, problems
-
-WEIGHTINGS = ("uniform", "pmac", "ratio")  # those that ask for no policy: TOM's dual needs that of the joint state
-FALLBACK = "ratio"
+from tom.settings.weightings.ratio import FALLBACK, OF_ROWS_ALONE
 
 
 @dataclass
@@ -34,10 +32,10 @@ class NetworkSettings:
                 f"train.critic=central with train.kappa={kappa} sees more than it is asked for; "
                 f"nearest valid choice: train.kappa={most}"
             )
-        if self.weighting.name not in WEIGHTINGS:
+        if self.weighting.name not in OF_ROWS_ALONE:
             yield (
-                f"weighting={self.weighting.name} asks for the policy of one agent's whole state, and a neighbourhood "
-                f"is not closed; nearest valid choice: weighting={FALLBACK}"
+                f"weighting={self.weighting.name} asks for more than rows and their age, such as the policy of the "
+                f"joint state, and a neighbourhood is not closed; nearest valid choice: weighting={FALLBACK}"
             )
 
     def _uneven(self) -> Iterator[str]:
