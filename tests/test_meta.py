@@ -12,11 +12,12 @@ import pytest
 from pipeline.config.params import load_params, parse_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.folder import Cell
+from pipeline.runs.owner import owned
 from pipeline.suites.meta import tables
 from pipeline.suites.meta.cells import META, NUMBERS
 from pipeline.suites.meta.figure import make as plot
 from pipeline.suites.meta.page import MET, MISSED, OPEN, answer
-from pipeline.suites.meta.work import record
+from pipeline.suites.meta.work import measured, record
 from tom.families.pendulum import PendulumFamily
 from tom.pacoh.experiment import Measurement, Place, experiment
 from tom.settings.fields import SettingsError
@@ -172,6 +173,21 @@ def test_a_kill_leaves_what_goes_on(root: Path, tmp_path: Path, monkeypatch: pyt
     both = [META.result_folder(cell, place) / NUMBERS for place in (root, tmp_path)]
     assert both[0].read_bytes() == both[1].read_bytes()
     assert not list(tmp_path.glob("runs/*/*.partial"))
+
+
+def test_checkpoints_of_other_code_make_room(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.runs.checkpoints import Checkpoints
+
+    def due(self: Checkpoints, env_steps: int) -> bool:
+        assert env_steps == 1, "stop"
+        return True
+
+    for done in (90, 91):
+        Checkpoints(tmp_path, {"fingerprint": "another"}).save(done, {}, 0.0, 0.0)
+    monkeypatch.setattr(Checkpoints, "due", due)
+    with owned(tmp_path), pytest.raises(AssertionError, match="stop"):
+        measured(cell_of(root, 0), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000000001"]
 
 
 def test_tables_and_figure_are_of_what_was_recorded(root: Path) -> None:
