@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.results import ResultsError, read_record
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.meta.page import (
@@ -30,7 +29,7 @@ from pipeline.suites.meta.page import (
     STATISTICS,
     markdown,
 )
-from pipeline.suites.recorded import again, read_suite, read_table
+from pipeline.suites.recorded import again, below_each_other, read_suite, recorded_cells
 
 NAME = "meta"
 COLUMNS = ("arm", "by", "count", "task", "statistic", "value")
@@ -39,15 +38,8 @@ PAIR = ["seed", "task"]
 
 def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
     """One row per family, seed, task, arm, count and statistic; ResultsError for a cell that is not there."""
-    found = []
-    for family, seed in product(suite["envs"], suite["seeds"]):
-        folder = root / "reports" / NAME / suite["scale"] / family / str(seed)
-        read_record(folder, ("env", "seed", "fingerprint"), again(NAME))
-        table = read_table(folder / "numbers.csv", COLUMNS, again(NAME))
-        if not np.isfinite(table["value"]).all():
-            raise ResultsError(f"{folder}: a number is not finite: {again(NAME)}")
-        found.append(table.assign(family=family, seed=seed))
-    return pd.concat(found, ignore_index=True)
+    records = recorded_cells(root, NAME, suite, ("fingerprint",))
+    return below_each_other(records, "numbers", COLUMNS, "value", again(NAME)).rename(columns={"env": "family"})
 
 
 def curves_table(numbers: pd.DataFrame) -> pd.DataFrame:

@@ -10,10 +10,7 @@ import pandas as pd
 from pipeline.analysis import stats
 
 CATCHUP = "catchup"
-STANDING_OFF, BAR = (
-    -428.0,
-    -250.0,
-)  # what a policy that keeps 40 m gets, and half the way from there to the constant rule
+BAR = -250.0  # half the way to the constant rule from -428, which a policy that keeps 40 m gets
 EQUIVALENT = 0.1  # of |return|, by which decentralised learning may be below the other and count as a match
 YES, NO, OPEN = "yes", "no", "open"
 Answer = tuple[str, str, str, str]  # environment, question, what was measured, answer
@@ -43,7 +40,7 @@ def _bars(env: str, evals: pd.DataFrame, seeds: pd.DataFrame, rules: pd.DataFram
         won = int((best > BAR).sum())
         found = YES if won >= 2 * len(best) / 3 else NO
         yield env, f"does DPPO's best evaluation exceed {BAR:g} in two of three seeds?", _listed(best), found
-    longest = evals["length_mean"].max()
+    longest = max(evals["length_mean"].max(), rules["length"].max())
     lengths = of(seeds, "dppo", "last_length")
     stands = YES if (lengths >= longest).all() else NO
     yield env, "does DPPO's last evaluation end without a crash?", f"{_listed(lengths)} steps", stands
