@@ -450,6 +450,11 @@ def test_candidates_side_by_side_act_as_each_alone() -> None:
         (small(kappa=4), r"train\.kappa=4 is above the diameter of binary; nearest valid value: 3"),
         (small(critic="central"), r"train\.critic=central with train\.kappa=1 .* nearest valid choice: train\.kappa=3"),
         (small(weighting="tom"), r"weighting=tom asks for more than rows .* nearest valid choice: weighting=ratio"),
+        (
+            small(weighting="ratio", model="none"),
+            r"weighting=ratio has no model to fit with train\.model=none; nearest valid choice: weighting=uniform",
+        ),
+        (small(weighting="ratio"), r"weighting\.pool_env_steps=1000 of 240 that are kept: .* nearest valid value: 120"),
         (small(fastest_start=35.0), r"fastest_start=35\.0 is above 30\.0, .* or released_starts=true"),
         (small(buffer_episodes=1), r"buffer_episodes=1 is less than a round collects; nearest valid value: 2"),
         (

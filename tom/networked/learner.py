@@ -91,9 +91,11 @@ class Learner:
         return {"entropy": entropy.detach(), "value_loss": value_loss.detach()}
 
     def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from; the tensors are those in use."""
         return {name: getattr(self, name).state_dict() for name in PARTS}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where `state_dict` was taken."""
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.settle()

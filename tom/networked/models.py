@@ -102,8 +102,8 @@ class Models:
     def step(self, state: Tensor, actions: Tensor, stream: Stream) -> tuple[Tensor, Tensor]:
         """All agents step, then exchange what their models predict; what has stopped stays as it is."""
         shape = (self.graph.agents, state.shape[2], 1 + state.shape[3])
-        draws = (draw.flatten(0, 1) for draw in (stream.uniform(*shape), stream.normal(*shape)))
-        reward, after = self.dynamics.sample(self.memory.inputs(state, actions), *draws)
+        luck = stream.uniform(*shape).flatten(0, 1), stream.normal(*shape).flatten(0, 1)
+        reward, after = self.dynamics.sample(self.memory.inputs(state, actions), *luck)
         after, reward = after.view(state.shape), reward.view(state.shape[:-1])
         over = self.stopped(state)[:, None]
         after = torch.where(over[..., None], state, after)
@@ -113,6 +113,7 @@ class Models:
         return rewards
 
     def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from; the tensors are those in use."""
         optimizer = self.dynamics.optimizer
         return {
             "fits": self.fits,
@@ -121,6 +122,7 @@ class Models:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where `state_dict` was taken."""
         self.fits = state["fits"]
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])

@@ -22,7 +22,7 @@ class AnyStack(StackedMLP):
     def at(self, theta: Tensor, x: Tensor) -> Tensor:
         """What networks with the weights theta [*lead, D] say of x [*lead, B, in]: [*lead, B, out]."""
         weights, biases = self.parts(theta)
-        own, self.stack = self.stack, len(weights)
+        own, self.stack = self.stack, len(weights)  # so many networks, for this one call
         found: Tensor = functional_call(self, {"weights": weights, "biases": biases}, x)
         self.stack = own
         return found
