@@ -1,9 +1,10 @@
 """Rows of tasks: episodes that make them, and how well a model knows those that nothing learned from."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tom.core.replay import Transitions
+from tom.core.replay import Transitions, rows_of
 from tom.core.streams import Stream
 from tom.envs.episodes import uniform_actions
 from tom.families.base import TaskFamily, Worlds
@@ -20,16 +21,15 @@ def play(
 
     In the rows the last step is truncated, and rewards that a planner knows are 0: there is nothing to learn of them.
     """
-    obs, rows, total = worlds.reset(stream), [], None
+    obs, rows = worlds.reset(stream), []
+    total, none = torch.zeros(len(obs)), np.zeros(len(obs))
     for step in range(env_steps):
         action = uniform_actions(stream, family.action_dim) if planner is None else planner.act(obs, stream)
         next_obs, reward = worlds.step(action)
-        total = reward if total is None else total + reward
-        learnt = reward if family.reward is None else torch.zeros_like(reward)
-        ends = torch.zeros_like(reward), torch.full_like(reward, float(step == env_steps - 1))
-        rows.append(torch.cat([obs, action, next_obs, torch.stack([learnt, *ends], -1)], -1))
+        total = total + reward
+        learnt = reward.numpy() if family.reward is None else none
+        rows.append(rows_of(obs, action, next_obs, learnt, none, none + (step == env_steps - 1)))
         obs = next_obs
-    assert total is not None
     return Transitions(torch.stack(rows, 1), family.observation_dim, family.action_dim), total
 
 
