@@ -102,10 +102,8 @@ def episodes_until(numbers: pd.DataFrame, arm: str) -> pd.Series:
 
 def _above(differences: pd.Series, unit: str) -> tuple[str, str]:
     mean, low, high = stats.mean_interval(differences, LEVEL)
-    if low is None or high is None:
-        return f"{mean:.2f} {unit}", OPEN
-    verdict = MET if low > 0.0 else MISSED if high < 0.0 else OPEN
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}] {unit}", verdict
+    bracket = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+    return f"{mean:.2f}{bracket} {unit}", {1: MET, 0: OPEN, -1: MISSED}[stats.side(low, high)]
 
 
 def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -117,8 +115,7 @@ def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
         for arm, count in product(arms, counts):
             pair = at(own, arm, "rows", count, "rmse") - at(own, "pooled", "rows", count, "rmse")
             mean, low, high = stats.mean_interval(pair, LEVEL)
-            clear = low is not None and high is not None and low * high > 0.0
-            verdict = OPEN if not clear else "better" if mean < 0.0 else "worse"
+            verdict = {1: "worse", 0: OPEN, -1: "better"}[stats.side(low, high)]
             rows.append((family, arm, count, mean, low, high, verdict))
     return pd.DataFrame(rows, columns=["family", "arm", "count_", "difference", "low", "high", "verdict"])
 

@@ -72,9 +72,7 @@ def matches(ours: pd.Series, theirs: pd.Series) -> str:
     """One-sided equivalence, paired by seed: the whole 95 % interval is above -EQUIVALENT |other|, or all below it."""
     _, low, high = stats.mean_interval(ours - theirs)
     margin = EQUIVALENT * abs(theirs.mean())
-    if low is None or high is None:
-        return OPEN
-    return YES if low > -margin else NO if high < -margin else OPEN
+    return {1: YES, 0: OPEN, -1: NO}[stats.side(low, high, of=-margin)]
 
 
 def _weights(env: str, rounds: pd.DataFrame) -> Iterator[Answer]:
@@ -83,12 +81,10 @@ def _weights(env: str, rounds: pd.DataFrame) -> Iterator[Answer]:
     plain = {method: of(drift, method, "value") for method in ("dmpo", "dmpo_all")}
     if ratio.empty or any(values.empty for values in plain.values()):
         return
-    gains = [stats.mean_interval(values - ratio) for values in plain.values()]
-    helps = all(low is not None and low > 0 for _, low, _ in gains)
-    harms = any(high is not None and high < 0 for _, _, high in gains)
+    gains = [stats.side(*stats.mean_interval(values - ratio)[1:]) for values in plain.values()]
     measured = ", ".join(f"{values.mean() - ratio.mean():+.3f} below {method}" for method, values in plain.items())
     question = "does the ratio lower the rollout error against both uniforms (newest data, all data)?"
-    yield env, question, measured, YES if helps else NO if harms else OPEN
+    yield env, question, measured, {1: YES, 0: OPEN, -1: NO}[min(gains)]
 
 
 def _listed(values: pd.Series) -> str:
