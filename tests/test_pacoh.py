@@ -159,9 +159,16 @@ def test_a_linear_kernel_meets_mean_and_covariance_exactly() -> None:
 
 @pytest.mark.parametrize(
     ("count", "repulsion", "size", "share"),
-    [(9, "svgd", 2, 0.527), (50, "svgd", 2, 0.869), (9, "released", 2, 0.058), (9, "svgd", 10, 0.205)],
+    [
+        (9, "svgd", 2, 0.527),
+        (50, "svgd", 2, 0.869),
+        (9, "released", 2, 0.058),
+        (9, "svgd", 10, 0.205),
+        (9, "svgd", 100, 0.02),
+    ],
 )
 def test_what_few_particles_keep_of_the_variance(count: int, repulsion: str, size: int, share: float) -> None:
+    """The more dimensions, the less: about 2 of D for nine particles."""
     x = gaussian(count, "rbf", 2_000, 0.1, repulsion, size)
     variances = torch.tensor([1.0, 2.0]) if size == 2 else torch.ones(size)
     assert (x.var(0, correction=0) / variances).mean().item() == pytest.approx(share, abs=0.01)
