@@ -46,7 +46,9 @@ def decide(runs: Runs, engine: Engine, wait: bool, cancel: bool) -> int:
     refuse_flags(engine, wait, cancel)
     kind: Launched = kinds()[runs.suite] if runs.suite else RETURNS
     until = None if runs.suite else NOWHERE
-    params = edit_params(ROOT, runs.scale, until, runs.suite, Grid(runs.methods, runs.envs, runs.seeds))
+    there = load_params().suites[runs.suite].grid.methods if runs.suite else ()
+    methods = there if set(runs.methods) <= set(there) else runs.methods  # a suite keeps what else it compares
+    params = edit_params(ROOT, runs.scale, until, runs.suite, Grid(methods, runs.envs, runs.seeds))
     return launch(kind, params, engine, wait, cancel)
 
 

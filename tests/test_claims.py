@@ -229,11 +229,13 @@ def test_same_tables_same_bytes(copy: Path) -> None:
 
 def test_metrics_are_named_by_what_may_be_compared() -> None:
     """Another scale, or runs that go less far, are other metrics; what the figures show depends on neither."""
-    table = pd.DataFrame({"check": [False, False, True], "verdict": [SUPPORTED, NOT_RUN, CONTRADICTED]})
+    verdicts, whose = [SUPPORTED, NOT_RUN, CONTRADICTED, INCONCLUSIVE], ["", "", "", "somebody else, 2024"]
+    table = pd.DataFrame({"check": [False, False, True, False], "paper": whose, "verdict": verdicts})
     seeds = pd.DataFrame({"scale": "quick", "method": "tom", "env": "hopper", "seed": [0, 1], "final": [1.0, 2.5]})
     final = {"final_return": {"tom": {"hopper": 1.8}}}
     claims = {"claims": {SUPPORTED: 1, CONTRADICTED: 0, INCONCLUSIVE: 0, "not_run": 1}}
-    figures = {"checks_of_figures": {SUPPORTED: 0, CONTRADICTED: 1}}
+    others = {SUPPORTED: 0, CONTRADICTED: 0, INCONCLUSIVE: 1, "not_run": 0}
+    figures = {"checks_of_figures": {SUPPORTED: 0, CONTRADICTED: 1}, "claims_of_neighbours": others}
     assert metrics(table, seeds) == {**figures, "quick": {**claims, **final}}
     assert metrics(table, seeds.assign(scale="smoke")).keys() == {*figures, "smoke"}
     short = seeds.assign(env_steps=3_000, total_env_steps=6_500)
@@ -273,7 +275,7 @@ def test_a_fault_in_claims_is_one_sentence(tmp_path: Path, case: str) -> None:
     entry = "- id: one\n  text: t\n  place: p\n  method: tom\n" + lines
     entry += "" if "measure" in lines else "  measure: lead\n"
     path = tmp_path / "claims.yaml"
-    path.write_text(f"claims:\n{entry}checks: []\n")
+    path.write_text(f"claims:\n{entry}checks: []\nneighbours: []\n")
     with pytest.raises(ResultsError, match=complaint) as caught:
         read_claims(path, MEASURES)
     assert "one" in str(caught.value)

@@ -281,3 +281,14 @@ def test_the_rules_by_hand() -> None:
     }
     late = tables.rules_table(numbers_of(few | {"pooled": 0.12}, few, returns)).set_index("rule")["verdict"]
     assert late["few_rows"] == MISSED and late["many_rows"] == MET
+
+
+def test_what_claims_are_decided_on_by_hand() -> None:
+    returns = {"oracle": [-100.0], "meta": [-300.0, -101.0, -101.0], "plain": [-300.0, -300.0, -101.0]}
+    returns["pooled"] = returns["meta"]
+    few = {"meta": 0.1, "plain": 0.3, "pooled": 0.2}
+    numbers = numbers_of(few, few, returns)
+    found = tables.claimed(numbers, "quick").set_index(["method", "seed"]).loc["meta"]
+    assert (found["fewer_than_plain"] == 1).all() and (found["fewer_than_pooled"] == 0).all()
+    assert found["error_of_pooled"].to_list() == pytest.approx([0.5] * 3, rel=0.05)
+    assert tables.claimed(numbers[numbers["arm"] != "oracle"], "quick").empty

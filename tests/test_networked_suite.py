@@ -15,7 +15,7 @@ from pipeline.runs.ensure import Options, ensure_trained
 from pipeline.runs.folder import Cell, different, run_folder
 from pipeline.suites.networked import figure, tables
 from pipeline.suites.networked.cells import EVALS, NETWORKED, members, resolved
-from pipeline.suites.networked.questions import NO, OPEN, YES, answers, matches
+from pipeline.suites.networked.questions import NO, OPEN, YES, answers, claimed, matches
 from pipeline.suites.networked.work import record
 from tom.settings.fields import SettingsError
 from tom.settings.weightings.ratio import OF_ROWS_ALONE
@@ -187,6 +187,18 @@ def test_the_answers_by_hand() -> None:
     assert found["does decentralised learning match centralised (model-free, 10 %)?"] == YES
     assert said["half"] == YES  # 50 below its last at half of the steps, and 10 above the other's best
     assert asked(dmpo_ratio=(-1.0,)) == {}
+
+
+def test_what_claims_are_decided_on_by_hand() -> None:
+    """A method alone says nothing; beside its three references each run is so many of their returns above them."""
+    returns = {"dppo": (-60.0, -100.0, -110.0), "cppo": (-100.0, -100.0, -100.0), "dmpo": (-40.0, -40.0, -40.0)}
+    alone = evals_of(**returns)
+    assert claimed(alone, tables.seeds_table(alone), "quick").empty
+    evals = evals_of(**returns, dmpo_world=(-20.0, -20.0, -20.0))
+    found = claimed(evals, tables.seeds_table(evals), "quick").set_index(["method", "seed"])
+    assert found.loc["dppo", "last_of_central"].to_list() == pytest.approx([0.4, 0.0, -0.1])
+    assert found.loc["dmpo", "last_of_world"].to_list() == pytest.approx([-1.0, -1.0, -1.0])
+    assert found.loc[("dmpo", 1), "half_of_free"] == pytest.approx((-90.0 + 100.0) / 90.0)
 
 
 def test_a_match_is_an_interval_above_the_margin() -> None:

@@ -4,6 +4,7 @@ import copy
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import make_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import tom.backbones
-import tom.settings.backbones
 from tom.core.context import Context, View
 from tom.core.replay import Replay
 from tom.core.streams import streams
-from tom.settings import names
+from tom.settings import KINDS, names
 from tom.settings import train as train_settings
 from tom.settings.agent import AgentSettings, agent_settings
 from tom.settings.fields import SettingsError, part
@@ -185,18 +184,64 @@ class Settings:
 """
 
 
+THEIR_WEIGHTING = """
+from tom.weightings.base import Weighting, normalised
+
+
+class Rewarded(Weighting):
+    def weights(self, view):
+        return normalised(view.replay.all().reward.exp())
+
+
+def build(settings, context):
+    return Rewarded()
+"""
+THEIR_LOSS = """
+from tom.losses.base import Loss
+
+
+class Absolute(Loss):
+    def __call__(self, model, inputs, targets, columns):
+        return (model.moments(inputs)[0] - targets).abs().sum(-1) - model.log_density(inputs, targets).sum(-1)
+
+
+def build(settings, context):
+    return Absolute()
+"""
+NAMED = """
+from dataclasses import dataclass
+from tom.settings.fields import part
+
+
+@dataclass
+class Settings:
+    name: str = part("{}", origin="ours")
+"""
+THEIRS = {
+    "imitation": ("backbone", THEIR_BACKBONE, THEIR_SETTINGS),
+    "rewarded": ("weighting", THEIR_WEIGHTING, NAMED.format("rewarded")),
+    "absolute": ("loss", THEIR_LOSS, NAMED.format("absolute")),
+}
+
+
 @pytest.fixture
-def imitation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The name of a backbone without SAC: two new files, where those of the house are looked for."""
-    name = "imitation"
-    for package, text in ((tom.backbones, THEIR_BACKBONE), (tom.settings.backbones, THEIR_SETTINGS)):
-        folder = tmp_path / package.__name__
-        folder.mkdir()
-        (folder / f"{name}.py").write_text(text)
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
-    yield name
-    for package in (tom.backbones, tom.settings.backbones):
-        sys.modules.pop(f"{package.__name__}.{name}", None)
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Adds one of THEIRS: two new files, where those of the house are looked for."""
+    added = []
+
+    def add(name: str) -> None:
+        kind, *texts = THEIRS[name]
+        for place, text in zip((f"tom.{KINDS[kind]}", f"tom.settings.{KINDS[kind]}"), texts, strict=True):
+            package, folder = import_module(place), tmp_path / place
+            folder.mkdir()
+            (folder / f"{name}.py").write_text(text)
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+            added.append(f"{place}.{name}")
+        assert name in names(kind)
+
+    yield add
+    for module in added:
+        sys.modules.pop(module, None)
 
 
 def with_backbone(name: str, loss: str = "nll") -> AgentSettings:
@@ -207,9 +252,25 @@ def with_backbone(name: str, loss: str = "nll") -> AgentSettings:
     return agent_settings({"env": "hopper", "train": {**loop, "eval_episodes": 1}, "backbone": {"name": name}, **parts})
 
 
-def test_a_backbone_without_sac_is_two_new_files(imitation: str) -> None:
+def test_a_weighting_and_a_loss_are_two_new_files_each(theirs: Callable[[str], None]) -> None:
+    """They train with the house's backbone, and change what the model is fitted to: nothing else needs to know them."""
+    theirs("rewarded")
+    theirs("absolute")
+    loop = {"total_env_steps": 60, "warmup_env_steps": 40, "round_env_steps": 20, "eval_every_env_steps": 60}
+    dynamics = {"name": "mdn", "hidden": 4, "layers": 1, "components": 1, "max_epochs": 2, "batch": 16}
+    losses = {}
+    for weighting, loss in (("uniform", "nll"), ("rewarded", "nll"), ("rewarded", "absolute")):
+        parts = {"weighting": {"name": weighting}, "loss": {"name": loss}, "dynamics": dynamics}
+        backbone = {"name": "mbpo", "hidden": 4, "batch": 20, "rollout_starts": 20}
+        config = {"env": "hopper", "train": {**loop, "eval_episodes": 1}, "backbone": backbone, **parts}
+        rounds = [record for record in train(agent_settings(config), (0,), "cpu") if isinstance(record, Round)]
+        losses[weighting, loss] = float(rounds[0].numbers["model/train_loss"][0])
+    assert all(np.isfinite(value) for value in losses.values()) and len(set(losses.values())) == len(losses)
+
+
+def test_a_backbone_without_sac_is_two_new_files(theirs: Callable[[str], None]) -> None:
     """It trains in model rounds with TOM's weights, goes on from a state in the middle, and has no critic to ask."""
-    assert imitation in names("backbone")
+    theirs(imitation := "imitation")
     records, state = list[Any](), dict[str, Any]()
     for record in train(with_backbone(imitation), (0, 1), "cpu"):
         records.append(record)

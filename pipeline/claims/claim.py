@@ -12,6 +12,8 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.results import ResultsError, nearest
 
+LISTS = ("claims", "checks", "neighbours")
+
 
 class NoClaim(ResultsError):
     """The word is the id of no claim, or of none that runs decide."""
@@ -42,6 +44,7 @@ class Claim:
     table: str | None = None
     column: str | None = None
     needs: Needs | None = None
+    paper: str = ""  # whose claim it is, if not that of the paper that is reproduced
 
     @property
     def quantity(self) -> str:
@@ -65,7 +68,7 @@ class Claim:
         return (self.method, *self.against)
 
 
-def read_claims(path: Path, measures: Iterable[str], lists: Sequence[str] = ("claims", "checks")) -> list[Claim]:
+def read_claims(path: Path, measures: Iterable[str], lists: Sequence[str] = LISTS) -> list[Claim]:
     """The claims of a file's lists, one after the other; ResultsError with one sentence about the first fault."""
     try:
         raw: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)

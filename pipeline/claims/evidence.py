@@ -19,6 +19,14 @@ RETURNS = ("method", "env", "seed", "env_steps", "cumulative_max")
 TABLES = {
     "road": ("road/summary.csv", ("method", "seed", "final_return", "weight_ratio")),
     "weights": ("weights/seeds.csv", ("scale", "method", "env", "seed", "spearman", "replay_over_random")),
+    "networked": (
+        "networked/claims.csv",
+        ("scale", "method", "env", "seed", "last_of_central", "last_of_world", "half_of_free"),
+    ),
+    "meta": (
+        "meta/claims.csv",
+        ("scale", "method", "env", "seed", "fewer_than_plain", "fewer_than_pooled", "error_of_pooled"),
+    ),
     "age": ("age/seeds.csv", ("scale", "method", "env", "seed", "pairs")),
 }
 NOT_OURS = "published"  # the method of rows that repeat the paper's numbers beside ours
@@ -54,7 +62,7 @@ def read_published(root: Path) -> Evidence:
     curves = pd.read_csv(paper / "fig3_curves.csv").rename(columns={"return_mean": "cumulative_max"})
     curves["env"] = curves["env"].str.lower()
     curves["seed"] = 0
-    return Evidence("paper", curves, {"road": _road(paper), "weights": _weights(paper), "age": None})
+    return Evidence("paper", curves, {"road": _road(paper), "weights": _weights(paper)})
 
 
 def _road(paper: Path) -> pd.DataFrame:

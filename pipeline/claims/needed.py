@@ -9,7 +9,7 @@ from pipeline.analysis.results import nearest
 from pipeline.claims.claim import Claim, NoClaim, read_claims
 from pipeline.claims.measures import CHECKS, MEASURES
 
-SUITES = {None: "", "age": "", "weights": "weights"}  # whose runs make a claim's table; "" is the grid
+OF_GRID = (None, "age")  # the tables of claims that runs of the grid decide; any other is that of the suite it names
 ROAD = "tom repro: Road-and-Rocks, a minute or two"
 EVIDENCE = "tom evidence: more seeds of the published protocol, in the background"
 
@@ -40,7 +40,8 @@ def needed(claim: Claim) -> Runs | None:
     needs = claim.needs
     if needs is None or needs.scale is None:
         return None
-    return Runs(SUITES[claim.table], needs.scale, claim.methods, claim.envs, tuple(range(needs.seeds)))
+    suite = "" if claim.table in OF_GRID else str(claim.table)
+    return Runs(suite, needs.scale, claim.methods, claim.envs, tuple(range(needs.seeds)))
 
 
 def to_decide(claim: Claim, n_seeds: int = 0) -> str:

@@ -33,7 +33,7 @@ from pipeline.claims.verdict import (
 
 COLUMNS = ["estimate", "low", "high", "n_seeds"]
 BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]
-TEXTS = ["in_the_figure", "reason", "to_decide", "remark"]  # columns that may have no text
+TEXTS = ["paper", "in_the_figure", "reason", "to_decide", "remark"]  # columns that may have no text
 KEYS = {NOT_RUN: "not_run"}
 WORDS = {True: "yes", False: "no", None: "open"}
 
@@ -59,6 +59,7 @@ def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
         claim, measured = each.claim, each.ours or each.published
         row: dict[str, object] = {"id": claim.id, "verdict": each.verdict, "claim": claim.text, "place": claim.place}
         row |= {
+            "paper": claim.paper,
             "check": claim.needs is None,
             "measure": claim.measure,
             "quantity": claim.quantity,
@@ -108,13 +109,17 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def markdown(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts as a table for people."""
-    yield from ("# Claims of the paper", "")
+    yield from ("# Claims", "")
     cells = (
-        (row.claim, row.verdict, estimate(row), value(row, row.published), row.in_the_figure, why(row), row.to_decide)
+        (": ".join(filter(None, (row.paper, row.claim))), row.verdict, *_numbers(row), why(row), row.to_decide)
         for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples()
     )
     heads = ("claim", "verdict", "ours", "published", "the paper's figure", "why", "to decide this")
     yield from table_lines(heads, cells, "llrrl")
+
+
+def _numbers(row: Any) -> tuple[str, str, str]:
+    return estimate(row), value(row, row.published), row.in_the_figure
 
 
 def why(row: Any, joined: str = " ") -> str:
@@ -148,9 +153,11 @@ def metrics(table: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, object]:
     final: dict[str, dict[str, float]] = {}
     for (method, env), runs in seeds.groupby(["method", "env"], sort=False)["final"]:
         final.setdefault(method, {})[env] = round(float(runs.mean()), 1)
-    checks, claims = table[table["check"]], table[~table["check"]]
+    checks, neighbours = table["check"], table["paper"] != ""
+    claims = table[~checks & ~neighbours]
     return {
-        "checks_of_figures": _counts(checks, (SUPPORTED, CONTRADICTED)),
+        "checks_of_figures": _counts(table[checks], (SUPPORTED, CONTRADICTED)),
+        "claims_of_neighbours": _counts(table[neighbours], VERDICTS),
         at_scale(str(seeds["scale"].iloc[0]), seeds): {"claims": _counts(claims, VERDICTS), "final_return": final},
     }
 

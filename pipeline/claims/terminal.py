@@ -24,9 +24,10 @@ SHOWS = {"contradicted": " (against the claim)"}
 
 def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[str]:
     """The verdict table, and below it why claims were not run and what the paper's figures and short runs show."""
-    early = table["folder"] == "evidence"
+    early, others = table["folder"] == "evidence", table["paper"] != ""
     for chosen, heading in (
-        (~table["check"] & ~early, "Claims of the paper"),
+        (~table["check"] & ~early & ~others, "Claims of the paper"),
+        (others, "Claims of other systems' papers"),
         (table["check"], "The paper against its own figures"),
         (early, "The published protocol, as far as the runs go"),
     ):

@@ -120,7 +120,7 @@ def judge(claim: Claim, ours: Evidence, published: Evidence, root: Path) -> Verd
         found = CHECKS[claim.measure](root, published, claim)
         return Verdict(claim, decide(claim, found, exact=True), "", {}, found)
     theirs: dict[str, Estimate] = {}
-    if claim.table is None or published.tables[claim.table] is not None:
+    if claim.table is None or claim.table in published.tables:
         theirs = MEASURES[claim.measure](published, claim)
     lacking = missing(claim, ours, published)
     if lacking:

@@ -29,7 +29,7 @@ def edit_params(
     if until is not None:
         text = _with_until(text, until, where)
         said.append(f"{where}.{UNTIL} is now {until}")
-    for key in GRID if grid is not None else ():
+    for key in _other(text, suite, grid) if grid is not None else ():
         values = ", ".join(map(str, getattr(grid, key)))
         text = _with_list(text, key, values, where)
         said.append(f"{where}.{key} is now [{values}]")
@@ -39,6 +39,13 @@ def edit_params(
         path.write_bytes((text.replace("\n", "\r\n") if before != written else text).encode())
         print(*(f"params.yaml: {line}" for line in said), sep="\n")
     return params
+
+
+def _other(text: str, suite: str, grid: Grid) -> list[str]:
+    """The keys of the grid that say something else by now; what is so already stays as it is written."""
+    params = parse_params(text)
+    now = params.suites[suite].grid if suite else params.grid
+    return [key for key in GRID if getattr(now, key) != getattr(grid, key)]
 
 
 def _with_scale(text: str, scale: str, suite: str) -> str:

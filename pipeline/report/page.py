@@ -127,6 +127,7 @@ def render(root: Path) -> str:
     reports, tables = root / "reports", root / "reports" / "tables"
     so_far = pd.read_csv(tables / "evidence" / "so_far.csv")
     claims, by_env = read_tables(tables / "claims")
+    asked = ~claims["check"] & (claims["paper"] == "")
     runs = pd.read_csv(tables / "report" / "runs.csv")
     charts = curves.charts(reports)
     drawn, absent = pictures(reports, charts)
@@ -142,12 +143,10 @@ def render(root: Path) -> str:
         scale=str(runs["scale"].iloc[0]),
         extent=stops_in_words(runs),
         seeds=int(runs["seed"].nunique()),
-        claims=[row for row in shown if not row["check"]],
+        claims=[row for row in shown if not (row["check"] or row["paper"])],
+        neighbours=[row for row in shown if row["paper"]],
         checks=[row for row in shown if row["check"]],
-        counts=[
-            (verdict, MARKS[verdict], int(((claims["verdict"] == verdict) & ~claims["check"]).sum()))
-            for verdict in MARKS
-        ],
+        counts=[(verdict, MARKS[verdict], int(((claims["verdict"] == verdict) & asked).sum())) for verdict in MARKS],
         evidence=evidence(reports, charts, so_far),
         drawn=drawn,
         absent=absent,

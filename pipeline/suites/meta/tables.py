@@ -34,6 +34,7 @@ from pipeline.suites.recorded import again, below_each_other, read_suite, record
 NAME = "meta"
 COLUMNS = ("arm", "by", "count", "task", "statistic", "value")
 PAIR = ["seed", "task"]
+CLAIMED = ["scale", "env", "method", "seed", "fewer_than_plain", "fewer_than_pooled", "error_of_pooled"]
 
 
 def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
@@ -90,6 +91,25 @@ def decided(numbers: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
             yield f"faster_than_{other}", *_above(until[other] - until["meta"], "episodes fewer")
 
 
+def claimed(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """What claims are decided on: a row per family with an oracle, arm and seed, each the mean over the tasks.
+
+    Its error after FEW rows as a multiple of the pooled model's, and how many episodes fewer than plain and pooled it
+    takes until the return is as good as the oracle's.
+    """
+    rows = []
+    for family, here in numbers.groupby("family", sort=False):
+        arms = [arm for arm in here["arm"].unique() if len(at(here, arm, "rows", FEW, "rmse"))]
+        if not {"plain", "pooled"} <= set(arms) or at(here, "oracle", "episodes", 0, "return").empty:
+            continue
+        errors = {arm: at(here, arm, "rows", FEW, "rmse").groupby("seed").mean() for arm in arms}
+        until = {arm: episodes_until(here, arm).groupby("seed").mean() for arm in arms}
+        for arm in arms:
+            others = until["plain"] - until[arm], until["pooled"] - until[arm], errors[arm] / errors["pooled"]
+            rows += [(scale, family, arm, seed, *(each[seed] for each in others)) for seed in errors[arm].index]
+    return pd.DataFrame(rows, columns=CLAIMED)
+
+
 def episodes_until(numbers: pd.DataFrame, arm: str) -> pd.Series:
     """By seed and task, how many episodes until the return is as good as the oracle's; one more than all if never."""
     best = at(numbers, "oracle", "episodes", 0, "return")
@@ -122,9 +142,10 @@ def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/meta and returns its path; ResultsError leaves the old tables as they are."""
-    numbers = numbers_table(root, read_suite(root, NAME, ("scale", "envs", "seeds")))
+    numbers = numbers_table(root, suite := read_suite(root, NAME, ("scale", "envs", "seeds")))
     rules, curves, weighed = rules_table(numbers), curves_table(numbers), weighed_table(numbers)
     tables = {"rules": rules, "curves": curves, "weighed": weighed, "numbers": numbers}
+    tables["claims"] = claimed(numbers, suite["scale"])
     return write_tables(root / "reports/tables" / NAME, tables, {"meta.md": markdown(rules, curves, weighed)})
 
 

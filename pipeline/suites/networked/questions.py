@@ -10,8 +10,14 @@ import pandas as pd
 from pipeline.analysis import stats
 
 CATCHUP = "catchup"
-BAR = -250.0  # half the way to the constant rule from -428, which a policy that keeps 40 m gets
+BAR = -250.0  # half the way from a policy that keeps 40 m, -428, to the constant rule
 EQUIVALENT = 0.1  # of |return|, by which decentralised learning may be below the other and count as a match
+HALF = {"return_mean": "half"}
+REFERENCES = {  # which of a run's returns is compared with which method's which
+    "last_of_central": ("last", "cppo", "last"),
+    "last_of_world": ("last", "dmpo_world", "last"),
+    "half_of_free": ("half", "dppo", "best"),
+}
 YES, NO, OPEN = "yes", "no", "open"
 Answer = tuple[str, str, str, str]  # environment, question, what was measured, answer
 
@@ -58,14 +64,37 @@ def _claims(env: str, evals: pd.DataFrame, seeds: pd.DataFrame) -> Iterator[Answ
         ours, theirs = of(seeds, own, "last"), of(seeds, other, "last")
         if not ours.empty and not theirs.empty:
             yield env, question, _listed(ours - theirs), matches(ours, theirs)
-    half = evals["env_steps"].max() / 2
-    first = evals[evals["env_steps"] <= half].groupby(["method", "seed"], as_index=False)["return_mean"].max()
-    ours = of(first, "dmpo", "return_mean")
+    ours = of(halves(evals), "dmpo", "half")
     theirs = of(seeds, "dppo", "best")
     if not ours.empty and not theirs.empty:
         found = YES if (ours >= theirs).all() else NO
         question = "is DMPO at half of the env steps as good as DPPO at all of them (best evaluations, every seed)?"
         yield env, question, _listed(ours - theirs), found
+
+
+def halves(evals: pd.DataFrame) -> pd.DataFrame:
+    """The best evaluation of every run in the first half of its env steps: env, method, seed, half."""
+    first = evals[evals["env_steps"] <= evals["env_steps"].max() / 2]
+    return first.groupby(["env", "method", "seed"], as_index=False)["return_mean"].max().rename(columns=HALF)
+
+
+def claimed(evals: pd.DataFrame, seeds: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """What claims are decided on: a row per run, how far it is above each of REFERENCES in units of its |return|.
+
+    No row of a network where one of them was not run.
+    """
+    runs, found = seeds.merge(halves(evals)), []
+    for env, here in runs.groupby("env", sort=False):
+        others = {name: of(here, method, column) for name, (_, method, column) in REFERENCES.items()}
+        if any(other.empty for other in others.values()):
+            continue
+        by_seed = here.set_index("seed")
+        gaps = {
+            name: (by_seed[own] - others[name].reindex(by_seed.index)) / abs(others[name].mean())
+            for name, (own, _, _) in REFERENCES.items()
+        }
+        found.append(pd.DataFrame({"scale": scale, "env": env, "method": by_seed["method"], **gaps}).reset_index())
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["scale", "env", "method", "seed"])
 
 
 def matches(ours: pd.Series, theirs: pd.Series) -> str:

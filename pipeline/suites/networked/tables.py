@@ -13,7 +13,7 @@ from pipeline.analysis import stats
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.networked.page import markdown
-from pipeline.suites.networked.questions import answers
+from pipeline.suites.networked.questions import answers, claimed
 from pipeline.suites.recorded import again, below_each_other, read_records, read_suite, runs_table
 
 NAME = "networked"
@@ -59,16 +59,16 @@ def make(root: Path) -> Path:
     evals, rounds, rules, gradients = (
         below_each_other(records, name, *recorded, again(NAME)) for name, recorded in RECORDED.items()
     )
+    exact = ["network", "kappa"]
     found = {
         "curves": curves_table(evals),
         "seeds": seeds_table(evals),
         "models": models_table(rounds),
         "rules": rules.groupby(["env", "rule"], sort=False)[["return", "length"]].mean().reset_index(),
-        "gradients": gradients.drop_duplicates(["network", "kappa"])[
-            ["network", "kappa", "error"]
-        ],  # every cell has them
+        "gradients": gradients.drop_duplicates(exact)[[*exact, "error"]],  # the same in every cell
         "runs": runs_table(records.values()),
     }
+    found["claims"] = claimed(evals, found["seeds"], suite["scale"])
     found["answers"] = answers(evals, found["seeds"], rounds, found["rules"])
     return write_tables(root / "reports/tables" / NAME, found, {"networked.md": markdown(found)})
 
