@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.analysis.coverage import MARK, falls_short, mark
 from pipeline.analysis.extent import extents
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import Grid
-from pipeline.analysis.stats import COVERS, LEAST_SEEDS
+from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.tables import table_lines
 
 HEADINGS = {
@@ -62,6 +63,7 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             f"Brackets: stratified bootstrap, nominally 95 %; in simulations with {first['n_envs']} environments and "
             f"{first['n_seeds']} seeds they hold the truth in {first['coverage_normal']:.0%} of studies, "
             f"{first['coverage_with_collapses']:.0%} where 15 % of the runs collapse."
+            + (f" {MARK}: they cover less than they say." if falls_short(first["coverage_normal"]) else "")
         )
     else:
         yield f"Fewer than {LEAST_SEEDS} seeds: an interval would cover far less than it says, and none is given."
@@ -74,8 +76,8 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _iqm(row: dict[str, float]) -> str:
-    less = f", covers {row['coverage_normal']:.0%}" if (row["coverage_normal"] or 1.0) < COVERS else ""
-    return f"{row['iqm']:.2f} {_bracket(row['low'], row['high'], '.2f')}{less}".strip()
+    interval = f"{_bracket(row['low'], row['high'], '.2f')}{mark(row['coverage_normal'])}"
+    return f"{row['iqm']:.2f} {interval}".strip()
 
 
 def _bracket(low: float | None, high: float | None, digits: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.analysis.coverage import mark, mark_explained
 from pipeline.analysis.results import Grid
 from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.tables import table_lines
@@ -37,7 +38,8 @@ def markdown(made: dict[str, pd.DataFrame], grid: Grid) -> str:
 def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
     yield "Statistics of the bars, which are means over seeds, as the published ones are."
     yield f"{count} seed{'s' if count > 1 else ''}; brackets: " + (
-        "bootstrap over seeds, nominally 95 %, with so few seeds less; last: mean of each seed's own statistic."
+        f"bootstrap over seeds, nominally 95 %{mark_explained(made['statistics']['coverage'])}; "
+        "last: mean of each seed's own statistic."
         if count >= LEAST_SEEDS
         else f"none, since fewer than {LEAST_SEEDS} seeds give no interval."
     )
@@ -49,5 +51,9 @@ def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
 
 
 def _cell(row: pd.Series) -> str:
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]; {row['mean_of_seeds']:.2f}"
-    return "" if pd.isna(row["of_bars"]) else f"{row['of_bars']:.2f}{interval}"
+    if pd.isna(row["of_bars"]):
+        return ""
+    if pd.isna(row["low"]):
+        return f"{row['of_bars']:.2f}"
+    bracket = f"[{row['low']:.2f}, {row['high']:.2f}]{mark(row['coverage'])}"
+    return f"{row['of_bars']:.2f} {bracket}; {row['mean_of_seeds']:.2f}"
