@@ -66,7 +66,7 @@ class TrainedPolicy:
 
 
 def load_policy(folder: str | Path, seed: int = 0) -> TrainedPolicy:
-    """The policy of a run's folder, one in reports/ or runs/; SettingsError if it is none, or not as it was recorded."""
+    """The policy of a run's folder, one in reports/ or runs/; SettingsError if it is none, or was edited."""
     folder = Path(folder)
     settings, saved = (read_recorded(folder, name) for name in ("config.yaml", "policy.npz"))
     try:
@@ -94,8 +94,8 @@ def read_recorded(folder: Path, name: str) -> bytes:
         raise SettingsError(f"{record} is not the record of a run: {' '.join(str(error).split())}") from error
     if digests and digests.get(name) != hashlib.sha256(content).hexdigest():
         raise SettingsError(
-            f"{path} is not the file that was recorded; nearest valid choice: bring it back with `git checkout` or from "
-            f"runs/, or take {RECORD} out of a copy of the folder"
+            f"{path} is not the file that was recorded; nearest valid choice: bring it back with `git checkout` "
+            f"or from runs/, or take {RECORD} out of a copy of the folder"
         )
     return content
 
