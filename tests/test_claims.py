@@ -125,8 +125,8 @@ LACKING = {
         runs({}, scale="quick", seeds=2),
         "needs scale paper and 4 seeds, the runs are of scale quick and have 2",
     ),
-    "two seeds": (runs({}, seeds=2), "tom on humanoid: 2 of 4 seeds; mbpo on humanoid: 2 of 4 seeds"),
-    "one seed": (runs({}, seeds=1), "tom on humanoid: 1 of 4 seeds, and one seed gives no interval"),
+    "two seeds": (runs({}, seeds=2), "TOM on Humanoid: 2 of 4 seeds; MBPO on Humanoid: 2 of 4 seeds"),
+    "one seed": (runs({}, seeds=1), "TOM on Humanoid: 1 of 4 seeds, and one seed gives no interval"),
 }
 
 
@@ -141,10 +141,10 @@ def test_missing_runs_are_named_and_nothing_is_guessed(case: str) -> None:
 def test_a_missing_method_and_a_short_run_are_named() -> None:
     ours = runs({})
     without = Evidence("paper", ours.curves[ours.curves["method"] != "pmac"], ours.tables)
-    assert judge(CLAIMS["pmac_suboptimal"], without, PUBLISHED, ROOT).reason.startswith("pmac on ant: 0 of 4 seeds")
+    assert judge(CLAIMS["pmac_suboptimal"], without, PUBLISHED, ROOT).reason.startswith("PMAC on Ant: 0 of 4 seeds")
     short = Evidence("paper", ours.curves[ours.curves["env_steps"] <= 150_000], ours.tables)
     found = judge(CLAIMS["humanoid_60"], short, PUBLISHED, ROOT)
-    assert (found.verdict, found.reason.split("; ")[0]) == (NOT_RUN, "tom on humanoid ends at 150,000 of 299,000 steps")
+    assert (found.verdict, found.reason.split("; ")[0]) == (NOT_RUN, "TOM on Humanoid ends at 150,000 of 299,000 steps")
 
 
 def suite(**columns: Any) -> Evidence:
@@ -308,7 +308,7 @@ def test_what_a_claim_needs_is_a_grid_and_in_its_row() -> None:
     wide = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 1_700.0}, spread=100.0), PUBLISHED, ROOT)
     sure = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 2_000.0}), PUBLISHED, ROOT)
     assert list(claims_table([open_, wide, sure], PUBLISHED)["to_decide"]) == [
-        "8 runs: TOM, MBPO on humanoid, seeds 0 to 3, scale paper (tom plan --claim humanoid_60)",
+        "8 runs: TOM, MBPO on Humanoid, seeds 0 to 3, scale paper (tom plan --claim humanoid_60)",
         "about 35 seeds: with so many the interval crosses no border, if the estimate and the spread between seeds "
         "stay as they are with 4 (tom plan --claim humanoid_60)",
         "",

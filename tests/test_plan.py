@@ -145,7 +145,7 @@ def test_a_plan_lists_what_is_stale_and_sums_up(monkeypatch: pytest.MonkeyPatch)
 def test_a_claim_is_planned_from_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "seconds_of_cells", lambda cells: [3600.0 for _ in cells])
     said = typed("plan", "--claim", "humanoid_60", "--jobs", "8").stdout.splitlines()
-    assert said[0] == "needs 8 runs: TOM, MBPO on humanoid, seeds 0 to 3, scale paper"
+    assert said[0] == "needs 8 runs: TOM, MBPO on Humanoid, seeds 0 to 3, scale paper"
     assert [line.split()[:4] for line in said[2:4]] == [
         [method, "humanoid", "0,1,2,3", "300,000"] for method in ("tom", "mbpo")
     ]

@@ -100,7 +100,7 @@ def test_weights_that_are_all_alike_have_no_correlation(tmp_path: Path) -> None:
     assert np.isnan(row.loc["spearman", "of_bars"])
     assert row.loc["replay_over_random", "of_bars"] == 1.0
     page = (tmp_path / "reports/tables/weights/weights.md").read_text()
-    assert "| hopper | 1.00 [1.00, 1.00]†; 1.00 |  |" in page
+    assert "| Hopper | 1.00 [1.00, 1.00]†; 1.00 |  |" in page
 
 
 def test_the_unit_is_the_mean_of_the_chunks(tmp_path: Path) -> None:

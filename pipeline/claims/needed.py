@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.analysis.looks import spelled
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import nearest
 from pipeline.claims.claim import Claim, NoClaim, read_claims
 from pipeline.claims.measures import CHECKS, MEASURES
@@ -37,7 +37,7 @@ class Runs:
         return len(self.envs) * len(self.seeds) * (1 if self.suite else len(self.methods))
 
     def __str__(self) -> str:
-        where = f"{', '.join(map(spelled, self.methods))} on {', '.join(self.envs)}"
+        where = f"{', '.join(map(spelled, self.methods))} on {', '.join(map(place_of, self.envs))}"
         suite = f" of the suite {self.suite}" if self.suite else ""
         return f"{self.count} runs{suite}: {where}, seeds {self.seeds[0]} to {self.seeds[-1]}, scale {self.scale}"
 

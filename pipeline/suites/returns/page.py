@@ -16,6 +16,14 @@ HEADINGS = {
     "cumulative_max": "Cumulative maximum (the published metric; it hides collapses)",
     "auc": "Average height of the learning curve (area / length)",
 }
+NAMES = {  # of statistics of a run's evaluations
+    "final": "last return",
+    "final_window": "mean return of the last tenth",
+    "best_of_last_three": "best of the last three returns",
+    "cumulative_max": "best return",
+    "auc": "average height of the curve",
+    "auc_cumulative_max": "average height of the best return so far",
+}
 
 
 def markdown(tables: dict[str, pd.DataFrame], grid: Grid) -> str:
@@ -29,7 +37,7 @@ def markdown(tables: dict[str, pd.DataFrame], grid: Grid) -> str:
 
 def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
     count = len(grid.seeds)
-    steps = ", ".join(f"{env} {words}" for env, words in extents(seeds).items())
+    steps = ", ".join(f"{place_of(env)} {words}" for env, words in extents(seeds).items())
     yield f"{count} {'seed' if count == 1 else 'seeds'} per cell; environment steps: {steps}."
     yield (
         "Brackets: 95 % t interval of the mean over seeds."
@@ -54,7 +62,7 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
         yield "No method improved on untrained policies in any environment: there is no scale to compare on."
         return
     yield "Interquartile mean of (return - floor) / (top - floor) over environments and seeds, where"
-    ends = [f"{row['env']} {row['floor']:.0f} and {row['top']:.0f}" for _, row in tables["scales"].iterrows()]
+    ends = [f"{place_of(row['env'])} {row['floor']:.0f} and {row['top']:.0f}" for _, row in tables["scales"].iterrows()]
     yield f"floor = untrained policies, top = the best method's mean cumulative maximum: {'; '.join(ends)}."
     yield "The choice of the top is part of the data, and its uncertainty is not in the intervals."
     if table["coverage_normal"].notna().all():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.analysis.coverage import mark, mark_explained
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import Grid
 from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.tables import table_lines
@@ -27,11 +28,13 @@ def markdown(made: dict[str, pd.DataFrame], grid: Grid) -> str:
         rows = table[table["statistic"] == name].set_index(["env", "method"])
         methods = [*grid.methods, PUBLISHED]
         lines += ["", f"## {heading[0].upper()}{heading[1:]}", ""]
+        known = rows.index
         cells = [
-            [env, *(_cell(rows.loc[(env, method)]) if (env, method) in rows.index else "" for method in methods)]
+            [place_of(env), *(_cell(rows.loc[env, method]) if (env, method) in known else "" for method in methods)]
             for env in grid.envs
         ]
-        lines += table_lines(("environment", *methods), cells, "lc")
+        heads = (method if method == PUBLISHED else spelled(method) for method in methods)
+        lines += table_lines(("environment", *heads), cells, "lc")
     return "\n".join(lines) + "\n"
 
 
@@ -47,7 +50,7 @@ def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
     for env, runs in made["sac"].groupby("env", sort=False):
         first = runs[runs["env_steps"] == 0]["return_mean"].mean()
         best = runs.groupby("seed")["return_mean"].max().mean()
-        yield f"{env} {round(first)} and {round(best)} in {runs['env_steps'].max():,} steps."
+        yield f"{place_of(env)} {round(first)} and {round(best)} in {runs['env_steps'].max():,} steps."
 
 
 def _cell(row: pd.Series) -> str:
