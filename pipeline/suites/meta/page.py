@@ -70,7 +70,8 @@ def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -
         for (by, statistic), table in curves[curves["family"] == family].groupby(["by", "statistic"], sort=False):
             counts = sorted(table["count"].unique())
             head = ("arm", *(f"{count}" for count in counts))
-            lines += [f"## {place_of(str(family))}: {statistic} by {by}", "", *table_lines(head, _curve(table, counts), "lr"), ""]
+            lines += [f"## {place_of(str(family))}: {statistic} by {by}", ""]
+            lines += [*table_lines(head, _curve(table, counts), "lr"), ""]
     return "\n".join(lines)
 
 
