@@ -94,7 +94,7 @@ def read_recorded(folder: Path, name: str) -> bytes:
         raise SettingsError(f"{record} is not the record of a run: {' '.join(str(error).split())}") from error
     if digests and digests.get(name) != hashlib.sha256(content).hexdigest():
         raise SettingsError(
-            f"{path} is not the file that was recorded; nearest valid choice: the one that `git checkout` or `tom repro` "
+            f"{path} is not the file that was recorded; nearest valid choice: what `git checkout` or `tom repro` "
             f"brings back, or a copy of the folder without {RECORD}"
         )
     return content
