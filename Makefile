@@ -62,7 +62,7 @@ evidence: $(STAMP)    ## train the published protocol in the background, whateve
 	tom evidence $(HOW)
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
-	OMP_NUM_THREADS=1 python -m pytest -q -n $(or $(JOBS),$(CORES)) --dist loadfile
+	OMP_NUM_THREADS=1 python -m pytest -q -n $(or $(JOBS),$(CORES)) --dist loadfile --no-loadscope-reorder
 
 newest: $(STAMP)    ## another Python in an environment of its own: digests, smoke runs, fast tests (NEWEST=python3.12)
 	$(MAKE) --no-print-directory setup VENV=$(VENV)/newest PYTHON=$(NEWEST)

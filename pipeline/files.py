@@ -35,14 +35,19 @@ def here() -> Path:
 
 
 def commit() -> str | None:
-    """The commit that is checked out; outside git the one that came along in the environment, if any."""
-    return _git("rev-parse", "HEAD") if (CODE / ".git").exists() else os.environ.get(GIT_COMMIT) or None
+    """The commit that is checked out, of a larger repository too; else the one in the environment, if any."""
+    return _git("rev-parse", "HEAD") if _in_git() else os.environ.get(GIT_COMMIT) or None
 
 
 def edited() -> bool | None:
     """Whether the code differs from the commit that is checked out; None outside git."""
-    said = _git("status", "--porcelain", "--", "tom", "pipeline") if (CODE / ".git").exists() else None
+    said = _git("status", "--porcelain", "--", "tom", "pipeline") if _in_git() else None
     return None if said is None else bool(said)
+
+
+def _in_git() -> bool:
+    """Whether git keeps this code: a copy that merely lies in somebody's repository is of none of its commits."""
+    return _git("ls-files", "--error-unmatch", "pipeline/files.py") is not None
 
 
 def _git(*words: str) -> str | None:

@@ -39,7 +39,8 @@ def planned(scale: str | None, until: str | None, engine: Engine) -> str:
 def planned_for(runs: Runs, engine: Engine) -> str:
     """The plan of the runs that claims need, whatever the grid of params.yaml is."""
     cells, stale = cells_for(runs, load_params())
-    return "\n".join([f"needs {runs}", *described(stale, len(cells), engine.slots() if stale else 1, engine)])
+    plan = described(stale, len(cells), engine.slots() if stale else 1, engine)
+    return "\n".join([f"needs {runs}", *runs.because, *plan])
 
 
 def cells_for(runs: Runs, params: Params) -> tuple[list[Cell], list[Cell]]:

@@ -54,7 +54,7 @@ def test_normalised_from_untrained_to_best_method(tmp_path: Path) -> None:
     page = (aggregate(tmp_path) / "returns.md").read_text()
     scores = table(tmp_path, "aggregate")
     assert scores["low"].notna().all() and 0.8 < scores["coverage_normal"].iloc[0] < 0.92
-    assert page.count("], covers 90% |") == 6
+    assert page.count("]† |") == 6
 
 
 def test_environment_where_nothing_improved_is_left_out(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from pipeline.analysis.results import ResultsError
 from pipeline.claims.claim import Claim, Needs, NoClaim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, heights, spans
 from pipeline.claims.needed import Runs, needed, needed_by
+from pipeline.claims.seeds import enough_seeds, settled_with
 from pipeline.claims.table import claims_table, markdown, metrics
 from pipeline.claims.table import make as write
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, decide, holds, judge
@@ -123,8 +125,8 @@ LACKING = {
         runs({}, scale="quick", seeds=2),
         "needs scale paper and 4 seeds, the runs are of scale quick and have 2",
     ),
-    "two seeds": (runs({}, seeds=2), "tom on humanoid: 2 of 4 seeds; mbpo on humanoid: 2 of 4 seeds"),
-    "one seed": (runs({}, seeds=1), "tom on humanoid: 1 of 4 seeds, and one seed gives no interval"),
+    "two seeds": (runs({}, seeds=2), "TOM on Humanoid: 2 of 4 seeds; MBPO on Humanoid: 2 of 4 seeds"),
+    "one seed": (runs({}, seeds=1), "TOM on Humanoid: 1 of 4 seeds, and one seed gives no interval"),
 }
 
 
@@ -139,10 +141,10 @@ def test_missing_runs_are_named_and_nothing_is_guessed(case: str) -> None:
 def test_a_missing_method_and_a_short_run_are_named() -> None:
     ours = runs({})
     without = Evidence("paper", ours.curves[ours.curves["method"] != "pmac"], ours.tables)
-    assert judge(CLAIMS["pmac_suboptimal"], without, PUBLISHED, ROOT).reason.startswith("pmac on ant: 0 of 4 seeds")
+    assert judge(CLAIMS["pmac_suboptimal"], without, PUBLISHED, ROOT).reason.startswith("PMAC on Ant: 0 of 4 seeds")
     short = Evidence("paper", ours.curves[ours.curves["env_steps"] <= 150_000], ours.tables)
     found = judge(CLAIMS["humanoid_60"], short, PUBLISHED, ROOT)
-    assert (found.verdict, found.reason.split("; ")[0]) == (NOT_RUN, "tom on humanoid ends at 150,000 of 299,000 steps")
+    assert (found.verdict, found.reason.split("; ")[0]) == (NOT_RUN, "TOM on Humanoid ends at 150,000 of 299,000 steps")
 
 
 def suite(**columns: Any) -> Evidence:
@@ -305,13 +307,43 @@ def test_what_a_claim_needs_is_a_grid_and_in_its_row() -> None:
         "check_bands",
     ]
     open_ = judge(CLAIMS["humanoid_60"], runs({}, scale="quick"), PUBLISHED, ROOT)
-    wide = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 1_620.0}, spread=200.0), PUBLISHED, ROOT)
+    wide = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 1_700.0}, spread=100.0), PUBLISHED, ROOT)
     sure = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 2_000.0}), PUBLISHED, ROOT)
     assert list(claims_table([open_, wide, sure], PUBLISHED)["to_decide"]) == [
-        "8 runs: TOM, MBPO on humanoid, seeds 0 to 3, scale paper (tom plan --claim humanoid_60)",
-        "more seeds: 4 leave it open",
+        "8 runs: TOM, MBPO on Humanoid, seeds 0 to 3, scale paper (tom plan --claim humanoid_60)",
+        "about 35 seeds: with so many the interval crosses no border, if the estimate and the spread between seeds "
+        "stay as they are with 4 (tom plan --claim humanoid_60)",
         "",
     ]
+
+
+def test_how_many_seeds_would_decide_follows_from_the_width_of_the_interval() -> None:
+    claim = replace(CLAIMS["humanoid_60"], envs=("ant", "humanoid"))
+    half = stats.t.ppf(0.975, [3, 7, 8]) / np.sqrt([4, 8, 9])  # of 4, 8 and 9 seeds with a spread of 1
+    near = Estimate(1.6 + half[2], 1.6 + half[2] - half[0], 1.6 + half[2] + half[0], 4)
+    assert half[1] > half[2] and settled_with(claim, near) == 9
+    assert settled_with(claim, near._replace(value=1.6)) == math.inf, "on the border"
+    assert math.isnan(settled_with(claim, Estimate(2.0, -math.inf, math.inf, 4)))
+    few, sure, out = near._replace(n_seeds=2), Estimate(2.0, 1.9, 2.1, 2), Estimate(1.0, 0.9, 1.7, 4)
+    assert settled_with(claim, sure) == 4, "as many as the claim asks for"
+    assert settled_with(claim, few) == 4, "an interval of two seeds shrinks fast"
+    both = {"ant": near, "humanoid": sure}
+    assert enough_seeds(claim, both) == 9 and enough_seeds(replace(claim, in_envs=1), both) == 4
+    assert enough_seeds(claim, {"ant": near, "humanoid": out}) == settled_with(claim, out), "one outside contradicts"
+    assert math.isnan(enough_seeds(claim, {"ant": near}))
+
+
+def test_the_plan_of_an_open_claim_has_the_seeds_that_would_decide_it(tmp_path: Path) -> None:
+    (tmp_path / "reports/tables/claims").mkdir(parents=True)
+    shutil.copy(ROOT / "reports/claims.yaml", tmp_path / "reports/claims.yaml")
+    for spread, seeds in ((100.0, 35), (400.0, 4)):
+        open_ = judge(CLAIMS["humanoid_60"], runs({("tom", "humanoid"): 1_700.0}, spread=spread), PUBLISHED, ROOT)
+        claims_table([open_], PUBLISHED).to_csv(tmp_path / "reports/tables/claims/claims.csv", index=False)
+        found = needed_by(["humanoid_60", "vagram_mdn_hopper"], tmp_path)
+        assert found.seeds == tuple(range(seeds))
+        assert len(found.because) == 1 and found.because[0].startswith("humanoid_60: ")
+        said = f"about {seeds} seeds" if seeds > 4 else "more than 100 seeds"
+        assert said in found.because[0]
 
 
 def test_claims_of_one_scale_are_decided_together() -> None:

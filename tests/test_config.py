@@ -239,6 +239,8 @@ WRONG_ARGUMENTS = [
     ("method=tom env=hopper =3", "=3 is not a setting"),
     ("method=tom env=hopper --mutlirun", "nearest valid choice: --multirun"),
     ("method=tom env=hopper run_dir=", "run_dir="),
+    ("method=tom env=hopper run_dir=~/x", "run_dir=~/x cannot be read; nearest valid choice: 'run_dir=\"~/x\"'"),
+    ("method=tom env=hopper seeds=[0,1", "seeds=[0,1 cannot be read; nearest valid choice: 'seeds=\"[0,1\"'"),
     ("--multirun method=tom,mbpo env=hopper weighting.clip=5", "weighting.clip=5 is not a setting"),
     ("--multirun method=tom env=hopper seed=0,-1", "seed=-1 is outside"),
     (

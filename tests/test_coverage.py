@@ -1,9 +1,22 @@
 """Intervals held to what they promise, by simulation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from pipeline.analysis.coverage import BOOTSTRAPPED, EXACT, bootstrap_coverage, exact_coverage
+from pipeline.analysis.coverage import (
+    BOOTSTRAPPED,
+    EXACT,
+    bootstrap_coverage,
+    covers,
+    exact_coverage,
+    mark,
+    mark_explained,
+)
+from pipeline.analysis.stats import COVERS
+from pipeline.claims.claim import read_claims
+from pipeline.claims.measures import MEASURES
+from pipeline.files import ROOT
 
 
 def binomial(repeats: int, share: float = 0.95) -> float:
@@ -38,3 +51,26 @@ def test_simulation_is_repeatable_and_one_seed_has_none() -> None:
     assert bootstrap_coverage(5, 1) is None
     few = [bootstrap_coverage(2, 3, repeats=50, resamples=50) for _ in range(2)]
     assert few[0] == few[1]
+
+
+def test_what_covers_less_is_marked_and_what_is_not_there_is_not() -> None:
+    few, enough = covers("mean over environments", 1, 3), covers("mean over environments", 5, 4)
+    assert mark(few) == "†" and mark(enough) == mark(None) == mark(float("nan")) == ""
+    assert mark_explained(pd.Series([few, None])) == "; † covers 75% in simulations of studies of this size"
+    assert mark_explained(pd.Series([enough])) == mark_explained(pd.Series([None])) == ""
+    assert covers("mean over environments", 1, 2) is None
+
+
+def test_every_table_with_a_bootstrap_interval_knows_what_it_covers() -> None:
+    asks = ("stats.bootstrap_interval(", "iqm_interval(", "interval_of_mean(", ", interval_of_mean)")
+    own = {ROOT / "pipeline/analysis/stats.py", ROOT / "pipeline/claims/measures.py"}
+    users = [path for path in (ROOT / "pipeline").rglob("*.py") if any(ask in path.read_text() for ask in asks)]
+    users = sorted({*users} - own - {ROOT / "pipeline/analysis/coverage.py"})
+    assert len(users) == 4
+    assert [path.name for path in users if "coverage import" not in path.read_text()] == []
+
+
+def test_a_claim_asks_for_as_many_seeds_as_its_bootstrap_interval_needs() -> None:
+    for claim in read_claims(ROOT / "reports/claims.yaml", [*MEASURES], ["claims"]):
+        if claim.measure == "normalised_average":
+            assert claim.needs and (covers("normalised average", len(claim.envs), claim.needs.seeds) or 0) >= COVERS

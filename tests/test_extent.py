@@ -234,7 +234,7 @@ def test_tables_are_cut_to_it_and_say_so(results: Path) -> None:
         "hopper": {"env_steps": 100, "total_env_steps": 900},
         "halfcheetah": {"env_steps": 200, "total_env_steps": 200},
     }
-    assert "environment steps: hopper 100 of 900, halfcheetah 200." in (folder / "returns.md").read_text()
+    assert "environment steps: Hopper 100 of 900, HalfCheetah 200." in (folder / "returns.md").read_text()
     curves = pd.read_csv(folder / "curves.csv")
     assert curves[curves["env"] == "hopper"]["env_steps"].max() == 100
     figure = draw(read(results), "plain", "return", "final")

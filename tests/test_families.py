@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from tom.core.several import several
 from tom.core.streams import streams
 from tom.envs import spec_of
 from tom.families import pendulum
-from tom.families.base import build, check_disjoint, several, tasks
+from tom.families.base import build, check_disjoint, tasks
 from tom.families.halfcheetah import BASES, apply
 from tom.families.simulated import TaskLockstep
 from tom.settings.families.halfcheetah import Settings as Cheetahs

@@ -15,7 +15,7 @@ from pipeline.engines.batches import batched, words_of
 from pipeline.engines.engine import Task
 from pipeline.engines.local import Local
 from pipeline.engines.processes import environment
-from pipeline.files import GIT_COMMIT, ROOT, commit
+from pipeline.files import GIT_COMMIT, ROOT, commit, edited
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation.cells import ABLATION
 from pipeline.suites.returns.cells import RETURNS, Returns
@@ -96,6 +96,31 @@ def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monke
     assert commit() == environment()[GIT_COMMIT] == "c0ffee"
     monkeypatch.setenv(GIT_COMMIT, "")
     assert commit() is None
+
+
+def test_the_commit_of_a_larger_repository_counts_where_it_has_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    inside = tmp_path / "some/where"
+    (inside / "pipeline").mkdir(parents=True)
+    (inside / "pipeline/files.py").touch()
+    monkeypatch.setattr("pipeline.files.CODE", inside)
+    monkeypatch.delenv(GIT_COMMIT, raising=False)
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    assert commit() is None and edited() is None
+    git("add", ".")
+    git("commit", "-qm", "with the code")
+    assert commit() == git("rev-parse", "HEAD") and edited() is False
+    (inside / "pipeline/files.py").write_text("pass")
+    assert edited() is True
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What a run says of itself, and the table of a grid that is made of it."""
 
 import io
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from rich.console import Console
 
 from pipeline.engines.engine import Task
 from pipeline.engines.live import table
+from pipeline.engines.local import Local
+from pipeline.engines.training import train_all
 from pipeline.runs import progress
 from pipeline.runs.folder import Cell
 from pipeline.runs.progress import Progress, Said, said
@@ -45,3 +49,46 @@ def test_a_row_for_each_task_that_trains(tmp_path: Path) -> None:
     assert rows[1] == ["quick-tom-hopper-s0", "1,000", "of", "6,500", "61", "79", "1", "min"]
     assert rows[2] == ["quick-tom-hopper-s1", "begins"]
     assert " ".join(rows[3]) == "0 of 2 ended; logs: runs/<cell>/log.txt"
+
+
+class Terminal(io.StringIO):
+    """Keeps what is written to it, and says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_screen(written: str) -> list[str]:
+    """What stands on a terminal after this was written to it, as far as rich's tables move the cursor."""
+    lines, row = [""], 0
+    for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\n|[^\x1b\n]+", written.replace("\r\n", "\n")):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif not part.startswith("\x1b"):
+            lines[row] += part.replace("\r", "")
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def test_at_its_end_a_grid_leaves_a_line_for_each_cell_and_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [Cell("tom", "hopper", seed, "quick", {}, "") for seed in range(2)]
+    programs = (("platform",), ("none_such",))
+    tasks = [Task([c], w, (tmp_path,), tmp_path / f"{c.seed}.txt") for c, w in zip(cells, programs, strict=True)]
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
+    failed = train_all(tasks, Local(jobs=1))
+    assert [*failed] == ["quick-tom-hopper-s1"] and "none_such" in failed["quick-tom-hopper-s1"]
+    first, last = on_screen(terminal.getvalue())
+    assert first.startswith("[1/2] quick-tom-hopper-s0: Linux")
+    assert last.startswith("[2/2] FAILED quick-tom-hopper-s1: ") and "none_such" in last
+    drawn = terminal.getvalue().split("\x1b[2K")
+    assert any("0 of 2 ended, 0 failed, 1 waiting; logs: runs/<cell>/log.txt" in part for part in drawn)
+    assert not any("2 of 2" in part and "begins" in part for part in drawn)

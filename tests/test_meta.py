@@ -12,15 +12,16 @@ import pytest
 from pipeline.config.params import load_params, parse_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.folder import Cell
+from pipeline.runs.owner import owned
 from pipeline.suites.meta import tables
 from pipeline.suites.meta.cells import META, NUMBERS
 from pipeline.suites.meta.figure import make as plot
 from pipeline.suites.meta.page import MET, MISSED, OPEN, answer
-from pipeline.suites.meta.work import record
+from pipeline.suites.meta.work import measured, record
 from tom.families.pendulum import PendulumFamily
 from tom.pacoh.experiment import Measurement, Place, experiment
 from tom.settings.fields import SettingsError
-from tom.settings.pacoh import meta_settings
+from tom.settings.pacoh import MetaSettings, meta_settings
 
 
 def params_text(**lines: str) -> str:
@@ -37,6 +38,13 @@ def params_text(**lines: str) -> str:
 
 def config(**lines: str) -> dict[str, Any]:
     return META.resolved(parse_params(params_text(**lines)), "pendulum")
+
+
+def small(*arms: str, env: str = "pendulum", **tasks: int) -> MetaSettings:
+    """The suite at scale smoke with these arms, fewer tasks and shorter episodes."""
+    whole = META.resolved(parse_params(params_text()), env)
+    few = {"train_tasks": 2, "test_tasks": 2, "episode_env_steps": 6}
+    return meta_settings(whole | {"arms": arms, "tasks": whole["tasks"] | few | tasks})
 
 
 def described(records: list[Any]) -> list[Any]:
@@ -70,11 +78,15 @@ def cell_of(root: Path, seed: int) -> Cell:
     return META.read_cell("pendulum", seed, "smoke", root)
 
 
-def test_a_run_goes_on_from_every_place_to_the_byte(tmp_path: Path) -> None:
-    """Saved and read as checkpoints are, at each place in turn; from there on the numbers are those of one go."""
+def test_a_run_goes_on_from_every_place_to_the_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved and read as checkpoints are, at each place in turn; from there on the numbers are those of one go.
+
+    A meta-fit is cut in its middle, too; what an arm of another name keeps is part of what these two keep.
+    """
     import torch
 
-    settings = meta_settings(config())
+    monkeypatch.setattr("tom.pacoh.arms.PIECE", 2)
+    settings = small("meta", "pooled_tom")
     whole = list(experiment(settings, [3]))
     places = [each for each in whole if isinstance(each, Place)]
     assert [each.done for each in places] == list(range(1, places[0].of + 1))
@@ -90,8 +102,15 @@ def test_a_run_goes_on_from_every_place_to_the_byte(tmp_path: Path) -> None:
     assert described(found) == described(whole)
 
 
+def test_pieces_of_a_meta_fit_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = small("meta")
+    whole = described(list(experiment(settings, [3])))
+    monkeypatch.setattr("tom.pacoh.arms.PIECE", 2)
+    assert described(list(experiment(settings, [3]))) == whole
+
+
 def test_replicas_depend_on_their_own_seed_alone() -> None:
-    settings = meta_settings(config(methods="[meta, plain, pooled]"))
+    settings = small("meta", "plain", "pooled")
     together, alone = (described(list(experiment(settings, seeds))) for seeds in ([5, 6], [6]))
     for (arm, by, count, numbers), (*names, own) in zip(together, alone, strict=True):
         assert [arm, by, count] == names
@@ -101,7 +120,7 @@ def test_replicas_depend_on_their_own_seed_alone() -> None:
 
 def test_parameters_never_reach_the_learner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Written down the other way round, they give the same worlds and the same bytes."""
-    settings = meta_settings(config(methods="[meta, plain, pooled]"))
+    settings = small("meta", "plain", "pooled")
     plain = described(list(experiment(settings, [4])))
 
     class Reversed(PendulumFamily):
@@ -120,19 +139,19 @@ def test_parameters_never_reach_the_learner(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_half_cheetahs_are_learned_with_their_rewards() -> None:
     """The simulator's family through the same loop: no oracle, and rewards are the model's."""
-    settings = meta_settings(META.resolved(parse_params(params_text(methods="[meta, plain, pooled]")), "halfcheetah"))
+    settings = small("meta", "pooled", env="halfcheetah", episode_env_steps=20)
     found = described(list(experiment(settings, [0])))
-    assert {arm for arm, *_ in found} == {"meta", "plain", "pooled"}
+    assert {arm for arm, *_ in found} == {"meta", "pooled"}
     assert [count for arm, by, count, _ in found if (arm, by) == ("meta", "rows")] == [0, 2, 5, 10]
     returns = [numbers["return"][0] for arm, by, _, numbers in found if (arm, by) == ("meta", "episodes")]
     assert len(returns) == 2 and np.isfinite(returns).all() and returns[0] != returns[1]
 
 
-def test_a_kill_leaves_what_goes_on(root: Path, tmp_path: Path) -> None:
+def test_a_kill_leaves_what_goes_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell whose run was stopped after some pieces ends in the same bytes."""
     from pipeline.runs.checkpoints import Checkpoints
 
-    cell, steps = cell_of(root, 0), Checkpoints.due
+    cell = cell_of(root, 0)
     shutil.copytree(root / "reports/cells", tmp_path / "reports/cells")
     for name in ("tom", "pipeline", "params.yaml"):
         (tmp_path / name).symlink_to(root / name)
@@ -140,23 +159,35 @@ def test_a_kill_leaves_what_goes_on(root: Path, tmp_path: Path) -> None:
     class Killed(Exception):
         pass
 
-    def due(self: Checkpoints, done: int) -> bool:
-        if done == 9:
+    def due(self: Checkpoints, env_steps: int) -> bool:
+        if env_steps == 9:
             raise Killed
-        return done % 4 == 0
+        return env_steps % 4 == 0
 
-    Checkpoints.due = due  # type: ignore[method-assign]
-    try:
-        with pytest.raises(Killed):
-            record(cell, tmp_path)
-        assert list(tmp_path.glob("runs/*/*.partial/checkpoints/000000008"))
-        Checkpoints.due = lambda self, done: False  # type: ignore[method-assign]
+    monkeypatch.setattr(Checkpoints, "due", due)
+    with pytest.raises(Killed):
         record(cell, tmp_path)
-    finally:
-        Checkpoints.due = steps  # type: ignore[method-assign]
+    assert list(tmp_path.glob("runs/*/*.partial/checkpoints/000000008"))
+    monkeypatch.setattr(Checkpoints, "due", lambda self, env_steps: False)
+    record(cell, tmp_path)
     both = [META.result_folder(cell, place) / NUMBERS for place in (root, tmp_path)]
     assert both[0].read_bytes() == both[1].read_bytes()
     assert not list(tmp_path.glob("runs/*/*.partial"))
+
+
+def test_checkpoints_of_other_code_make_room(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.runs.checkpoints import Checkpoints
+
+    def due(self: Checkpoints, env_steps: int) -> bool:
+        assert env_steps == 1, "stop"
+        return True
+
+    for done in (90, 91):
+        Checkpoints(tmp_path, {"fingerprint": "another"}).save(done, {}, 0.0, 0.0)
+    monkeypatch.setattr(Checkpoints, "due", due)
+    with owned(tmp_path), pytest.raises(AssertionError, match="stop"):
+        measured(cell_of(root, 0), tmp_path)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000000001"]
 
 
 def test_tables_and_figure_are_of_what_was_recorded(root: Path) -> None:
@@ -197,8 +228,20 @@ def test_what_cannot_be_used_is_refused(words: dict[str, str], sentence: str) ->
         config(**words)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"family": {"name": "pendulums"}}, "family=pendulums does not exist; nearest valid choice: pendulum"),
+        ({"arms": ["meta", "plan"]}, "arms=plan does not exist; nearest valid choice: plain"),
+    ],
+)
+def test_settings_of_ones_own_are_refused_too(words: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        meta_settings(config() | words)
+
+
 def test_a_weighting_that_asks_for_a_policy_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"pooled_tom.weighting.name=tom asks for a policy, .* choice: ratio"):
+    with pytest.raises(SettingsError, match=r"pooled_tom.weighting.name=tom asks for more than rows .* choice: ratio"):
         meta_settings(config() | {"weightings": {"pooled_tom": {"name": "tom"}}})
 
 

@@ -20,7 +20,8 @@ from tom.networked.learner import Learner
 from tom.networked.models import Models
 from tom.networked.ppo import advantages, choose, discounted, divergence, extended, standardised, surrogate
 from tom.networked.rules import constant, linear, returns, search
-from tom.networked.train import NetworkTrainer, train
+from tom.networked.train import train
+from tom.networked.trainer import NetworkTrainer
 from tom.networked.world import Trajectories, rollout, uniform_act
 from tom.settings.experiments.networked import Rules, Settings
 from tom.settings.fields import SettingsError
@@ -303,7 +304,7 @@ class Oracle:
 
 
 def models_of(config: dict[str, Any], world: Any, seeds: tuple[int, ...] = (0,)) -> Models:
-    return Models(network_settings(config), world, len(seeds), 2_000, draws(*seeds)["init"])
+    return Models(network_settings(config), world, len(seeds), draws(*seeds)["init"])
 
 
 def test_joint_rollouts_of_true_models_are_the_world() -> None:
@@ -448,7 +449,12 @@ def test_candidates_side_by_side_act_as_each_alone() -> None:
     [
         (small(kappa=4), r"train\.kappa=4 is above the diameter of binary; nearest valid value: 3"),
         (small(critic="central"), r"train\.critic=central with train\.kappa=1 .* nearest valid choice: train\.kappa=3"),
-        (small(weighting="tom"), r"weighting=tom asks for the policy .* nearest valid choice: weighting=ratio"),
+        (small(weighting="tom"), r"weighting=tom asks for more than rows .* nearest valid choice: weighting=ratio"),
+        (
+            small(weighting="ratio", model="none"),
+            r"weighting=ratio has no model to fit with train\.model=none; nearest valid choice: weighting=uniform",
+        ),
+        (small(weighting="ratio"), r"weighting\.pool_env_steps=1000 of 240 that are kept: .* nearest valid value: 120"),
         (small(fastest_start=35.0), r"fastest_start=35\.0 is above 30\.0, .* or released_starts=true"),
         (small(buffer_episodes=1), r"buffer_episodes=1 is less than a round collects; nearest valid value: 2"),
         (

@@ -18,7 +18,7 @@ from pipeline.suites.networked.cells import EVALS, NETWORKED, members, resolved
 from pipeline.suites.networked.questions import NO, OPEN, YES, answers, claimed, matches
 from pipeline.suites.networked.work import record
 from tom.settings.fields import SettingsError
-from tom.settings.network import WEIGHTINGS
+from tom.settings.weightings.ratio import OF_ROWS_ALONE
 
 OPTIONS = Options(device="cpu")
 SUITE = """networked:
@@ -108,7 +108,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(root: Path, tmp_path: 
         ("[catchup]", "[hopper]", r"networked\.envs=hopper does not exist"),
         ("scale: smoke", "scale: small", r"networked\.scale=small does not exist; valid choices: "),
         ("seeds: [0]", "seeds: []", r"networked\.seeds=\[\] is not a list"),
-        ("seeds: [0]", "seeds: [0]\n  until: 600", r"networked\.until is not a key"),
+        ("seeds: [0]", "seeds: [0]\n  until: 600", r"networked\.until=600 cannot be, .* in one piece"),
+        ("seeds: [0]", "seeds: [0]\n  rules: {}", r"networked\.rules is not a key"),
+        ("{model: none}", "[model]", r"networked\.methods\.dppo=\['model'\] is not a mapping"),
+        (SUITE[SUITE.index("    dppo") : SUITE.index("  envs")], "", r"networked\.methods is empty; valid example"),
         ("dppo:", "D-PPO:", r"the name 'D-PPO' is not made of"),
     ],
 )
@@ -122,7 +125,7 @@ def test_a_section_that_cannot_be_is_refused(old: str, new: str, words: str) -> 
     ("new", "words"),
     [
         ("kappa: 8, model: none", r"train\.kappa=8 is above the diameter of catchup; nearest valid value: 7"),
-        ("weighting: tom", r"weighting=tom asks for the policy"),
+        ("weighting: tom", r"weighting=tom asks for more than rows"),
         ("critic: central", r"nearest valid choice: train\.kappa=7"),
     ],
 )
@@ -132,11 +135,21 @@ def test_what_contradicts_itself_is_refused_with_its_place(new: str, words: str)
         resolved(params, "catchup")
 
 
+def test_a_scale_may_differ_from_network_to_network() -> None:
+    text = params_text(SUITE.replace("[catchup]", "[catchup, slowdown]"))
+    own = "    smoke:\n      envs: {slowdown: {train: {clip: 0.1}, dynamics: {mdn: {hidden: 7}}}}\n      train:"
+    params = parse_params(
+        text.replace("    smoke:\n      train:\n        total_env_steps: 1200", f"{own}\n        total_env_steps: 1200")
+    )
+    found = [resolved(params, env)["methods"]["dmpo_ratio"] for env in ("catchup", "slowdown")]
+    assert [(each["train"]["clip"], each["dynamics"]["hidden"]) for each in found] == [(0.2, 8), (0.1, 7)]
+
+
 def test_the_suite_of_the_repository_can_be_composed() -> None:
     params = load_params(ROOT)
     for env in params.suites["networked"].grid.envs:
         for method in resolved(params, env)["methods"].values():
-            assert method["weighting"]["name"] in WEIGHTINGS
+            assert method["weighting"]["name"] in OF_ROWS_ALONE
 
 
 def evals_of(**returns: Any) -> pd.DataFrame:

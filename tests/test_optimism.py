@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from tom.core.several import several
 from tom.core.streams import Stream, streams
 from tom.families import pendulum
-from tom.families.base import build, several
+from tom.families.base import build
 from tom.pacoh.bnn import ParticleNetwork
 from tom.pacoh.control import Planner, hallucinated, known, later
-from tom.pacoh.episodes import play
+from tom.pacoh.rows import play
+from tom.settings.experiments.pacoh import Control, Network
 from tom.settings.families.pendulum import Settings as Pendulums
-from tom.settings.pacoh import Control, Network
 
 CPU = torch.device("cpu")
 VALUE, MEAN, STD = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.3, 0.1, 0.2])

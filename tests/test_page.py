@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import pytest
 import vl_convert
 
 from pipeline.checks.remade import made_problems
+from pipeline.claims import table as claims
 from pipeline.report.curves import charts, script
 from pipeline.report.page import LIMIT_BYTES, REGISTER, deviations, inline, render
 from pipeline.report.page import make as write
 from pipeline.report.pictures import pictures
+from pipeline.suites.evidence import tables as evidence
 from tests.commands import complaint, typed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,6 +151,24 @@ def test_figures_of_other_suites_are_shown_where_they_are(tmp_path: Path) -> Non
     assert drawn[0].text.endswith(". What it says.")
     assert [(figure.heading, figure.table) for figure in drawn] == [("Weights by age", "tables/age/heatmap.csv")]
     assert "Weights on a curated buffer (Figure 4)" in [heading for heading, _ in absent]
+
+
+def test_words_stand_where_code_has_names(tmp_path: Path) -> None:
+    """Outside settings, deviations and what is set as code, no name of a column, a method or an environment."""
+    for part in ("paper", "tables", "figures"):
+        shutil.copytree(ROOT / "reports" / part, tmp_path / "reports" / part)
+    for part in ("results", "evidence"):
+        (tmp_path / "reports" / part).symlink_to(ROOT / "reports" / part)
+    for name in (REGISTER, "reports/claims.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    claims.make(tmp_path)
+    evidence.make(tmp_path)
+    html = re.sub(r"<(script|style|code)\b.*?</\1>|--claim \w+", "", render(tmp_path), flags=re.DOTALL)
+    html = re.sub(
+        r'<section id="(settings|deviations)".*?</details>|<small>reports/.*?</small>', "", html, flags=re.DOTALL
+    )
+    words = unescape(re.sub(r"<[^>]*>", " ", html))
+    assert re.findall(r"\S*\w_\w\S*|\b(?:hopper|walker2d|halfcheetah|ant|humanoid|mbpo|pmac)\b", words) == []
 
 
 def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_from_nothing_to_figures_and_then_only_what_an_edit_makes_stale(clone: C
     everything = {"configure", "train@mbpo-hopper-0", "train@tom-hopper-0", "aggregate", "plot"}
     everything |= {"age", "age_plot", "weights_tables", "weights_plot", "ablation_tables", "ablation_plot"}
     everything |= {"evidence_tables", "evidence_plot", "crossings_tables", "crossings_plot"}
-    everything |= {"finetune_tables", "finetune_plot"}
+    everything |= {f"{suite}_{part}" for suite in ("finetune", "meta", "networked") for part in ("tables", "plot")}
     everything |= {
         "road",
         "gorge",

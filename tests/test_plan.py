@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline import launch, plan
+from pipeline.checks.bench import measure
 from pipeline.claims.needed import needed_by
 from pipeline.config.params import Grid, Params, load_params
 from pipeline.engines import estimate
@@ -54,10 +56,41 @@ def test_the_parts_of_a_run_are_timed_once_where_none_is_recorded(
     assert estimate.seconds_of_cells(other, tmp_path) == [0.0]
 
 
-def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(estimate.os, "getloadavg", lambda: (37.0, 0.0, 0.0))
-    estimate.seconds_of_cells([cell_of("tom", "hopper", 0, "quick")])
-    assert "this machine is busy (load 37 on" in capsys.readouterr().err
+def test_a_calibration_is_that_of_one_processor_and_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells, timed = [cell_of("tom", "hopper", 0, "smoke")], list[float]()
+    monkeypatch.setattr(estimate, "timed", lambda config: timed.append(1.0 + len(timed)) or timed[-1])
+    here = {"cpu_model": lambda: "one processor", "version": lambda name: "1.0"}
+    for changed in ({}, {"cpu_model": lambda: "another"}, {"version": lambda name: "2.0"}, {}):
+        for name, value in (here | changed).items():
+            monkeypatch.setattr(estimate, name, value)
+        estimate.seconds_of_cells(cells, tmp_path)
+    assert estimate.seconds_of_cells(cells, tmp_path) == [1.0] and timed == [1.0, 2.0, 3.0]
+    said = [line for line in capsys.readouterr().err.splitlines() if "busy" not in line]
+    assert len(said) == 3, "nothing is said where nothing is timed"
+    assert all(line.endswith("timing the parts of one, up to a minute, once") for line in said)
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "runs/.calibration").iterdir()]
+    assert {(each["cpu"], each["torch"]) for each in kept} == {
+        ("one processor", "1.0"),
+        ("another", "1.0"),
+        ("one processor", "2.0"),
+    }
+
+
+def test_a_calibration_counts_the_processor_s_time_alone() -> None:
+    assert measure.seconds(lambda: time.sleep(0.3)) < 0.1
+
+
+@pytest.mark.parametrize(("load", "told"), [(1.4, False), (1.6, True)])
+def test_a_busy_machine_is_told(
+    load: float, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(tmp_path, cell := cell_of("tom", "hopper", 0, "smoke"), 60.0, cpu_model())
+    monkeypatch.setattr(estimate.os, "cpu_count", lambda: 10)
+    monkeypatch.setattr(estimate.os, "getloadavg", lambda: (10 * load, 0.0, 0.0))
+    assert estimate.seconds_of_cells([cell], tmp_path) == pytest.approx([60.0]), "in the processor's time"
+    assert (f"this machine is busy (load {10 * load:.0f} on 10 cores)" in capsys.readouterr().err) is told
 
 
 @pytest.mark.parametrize(
@@ -113,7 +146,7 @@ def test_a_plan_lists_what_is_stale_and_sums_up(monkeypatch: pytest.MonkeyPatch)
 def test_a_claim_is_planned_from_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "seconds_of_cells", lambda cells: [3600.0 for _ in cells])
     said = typed("plan", "--claim", "humanoid_60", "--jobs", "8").stdout.splitlines()
-    assert said[0] == "needs 8 runs: TOM, MBPO on humanoid, seeds 0 to 3, scale paper"
+    assert said[0] == "needs 8 runs: TOM, MBPO on Humanoid, seeds 0 to 3, scale paper"
     assert [line.split()[:4] for line in said[2:4]] == [
         [method, "humanoid", "0,1,2,3", "300,000"] for method in ("tom", "mbpo")
     ]

@@ -1,5 +1,6 @@
 """A trained policy in three lines: what it does, what it is asked for by others, and what it becomes in a file."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,24 @@ def test_every_recorded_policy_acts(folder: Path) -> None:
     obs, _ = env.reset(seed=0)
     obs, reward, *_ = env.step(policy.act(obs))
     assert policy.env == folder.parent.name and np.isfinite([*obs, reward]).all()
+
+
+@pytest.mark.parametrize("name", ["policy.npz", "config.yaml"])
+def test_a_file_that_was_edited_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "0"
+    shutil.copytree(HOPPER, folder)
+    load_policy(folder)
+    with (folder / name).open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(SettingsError, match=f"{name} is not the file that was recorded; nearest valid choice"):
+        load_policy(folder)
+    refused = typed("evaluate", folder)
+    assert f"{name} is not the file" in complaint(refused)
+    (folder / "provenance.json").write_text("[]")
+    with pytest.raises(SettingsError, match=r"provenance.json is not the record of a run"):
+        load_policy(folder)
+    (folder / "provenance.json").unlink()
+    load_policy(folder)
 
 
 @pytest.mark.parametrize("method", ["mbpo", "tom"])

@@ -4,13 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.analysis.coverage import MARK, mark
 from pipeline.analysis.results import ResultsError
 from pipeline.claims import table as claims
-from pipeline.report import figures, scores
+from pipeline.report import figures, scored, scores
 from pipeline.report.records import model_error_table, runs_table, settings_of, settings_table
 from pipeline.suites.returns.tables import make as aggregate
 from tests.results_on_disk import seal
@@ -82,6 +84,19 @@ def test_scores_profiles_and_improvement_by_hand() -> None:
     profile = scores.profiles_table({"cumulative_max": values}).set_index(["method", "threshold"])["share"]
     assert profile["tom", 1.0] == 0.5
     assert profile["mbpo", 0.0] == 1.0
+
+
+def test_figures_of_scores_mark_intervals_that_cover_less() -> None:
+    values = {method: np.arange(3.0)[None] + offset for method, offset in (("mbpo", 0.0), ("tom", 0.5))}
+    table = scores.improvement_table({"final": values})
+    figure = scored.improvement(table, "quick")
+    assert mark(table["coverage"].min()) == MARK, "one environment and three seeds"
+    assert all(text.get_text().endswith(MARK) for text in figure.axes[0].texts)
+    assert "† covers 9" in figure.get_suptitle()
+    profiles = scores.profiles_table({"final": values})
+    (band, *_) = scored.profiles(profiles, "quick").axes[0].collections
+    assert not len(band.get_facecolor()) and "† covers" in band.figure.get_suptitle()
+    plt.close("all")
 
 
 def test_one_run_changes_what_depends_on_it_and_nothing_else(copy: Path) -> None:

@@ -121,7 +121,7 @@ def test_ratios_are_paired_and_logarithmic(tmp_path: Path, name: str, column: st
     logs = [math.log(ratio) for ratio in ratios]
     low, high = t_interval(logs)
     assert found == pytest.approx((math.exp(np.mean(logs)), math.exp(low), math.exp(high), 4))
-    assert verdict(name, tmp_path) == (INCONCLUSIVE, "hopper: 0 of 4 seeds")
+    assert verdict(name, tmp_path) == (INCONCLUSIVE, "Hopper: 0 of 4 seeds")
     for seed, ratio in enumerate(ratios):
         for method, factor in (("tom", ratio), ("mbpo", 1.0)):
             record(tmp_path, method, seed, 1.0, env="hopper", **both | {column: factor})
@@ -139,7 +139,7 @@ def test_medians_leave_out_the_start_and_what_the_other_run_lacks(tmp_path: Path
     record(tmp_path, "tom", 1, 1.0, **{"model/bias_newest": 0.501})
     sure = estimate("model_bias_newest", tmp_path)
     assert sure.high is not None and sure.high < 1 and holds(GROUP["model_bias_newest"], sure) is None  # two of four
-    assert verdict("model_bias_newest", tmp_path) == (INCONCLUSIVE, "halfcheetah: 2 of 4 seeds; hopper: 0 of 4 seeds")
+    assert verdict("model_bias_newest", tmp_path) == (INCONCLUSIVE, "HalfCheetah: 2 of 4 seeds; Hopper: 0 of 4 seeds")
 
 
 def test_the_share_is_that_of_the_worst_run_over_known_rounds(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_collapses_are_counted_by_method(tmp_path: Path) -> None:
         record(tmp_path, "tom", seed, 1.0, returns=lambda step, seed=seed: 10.0 if step < 20_000 or seed else 1.0)
     runs = read_recorded(tmp_path)
     text = tables.remark(judge(GROUP["critic_calm"], runs, PUBLISHED), runs, PUBLISHED)
-    assert text == "halfcheetah: 0, 4 seeds, 40,000 of 300,000 env steps (collapse: MBPO 0 of 4, TOM 1 of 4)"
+    assert text == "HalfCheetah: 0, 4 seeds, 40,000 of 300,000 env steps (collapse: MBPO 0 of 4, TOM 1 of 4)"
 
 
 # Claims about the end.
@@ -193,7 +193,7 @@ def test_a_lead_so_far_stands_beside_the_published_one(tmp_path: Path) -> None:
     assert (lead.estimate, lead.low, lead.high) == pytest.approx((250.0, low, high))
     assert (lead.n_seeds, lead.published) == (4, pytest.approx(TOM - MBPO))
     assert lead.words == (
-        f"40,000 of 300,000 on halfcheetah: TOM − MBPO = +250 [+{low:.0f}, +{high:.0f}], 4 seeds; published +889"
+        f"40,000 of 300,000 on HalfCheetah: TOM − MBPO = +250 [+{low:.0f}, +{high:.0f}], 4 seeds; published +889"
     )
     assert set(found.index) == {"best_final", "best_efficiency", "average_tom"}  # of the others no method is recorded
     assert found.loc["average_tom"].published == pytest.approx(TOM / MBPO)
@@ -208,7 +208,7 @@ def test_the_mean_so_far_begins_with_the_learning(tmp_path: Path) -> None:
     assert mean.estimate == pytest.approx((125 + 1_000) / 2)
     assert mean.low is None
     assert mean.words.startswith(
-        "40,000 of 300,000 on halfcheetah: TOM − MBPO, mean so far = +562 (one seed: no interval)"
+        "40,000 of 300,000 on HalfCheetah: TOM − MBPO, mean so far = +562 (one seed: no interval)"
     )
     paper = CURVES[(CURVES["env"] == "HalfCheetah") & (CURVES["env_steps"] <= 35_000)]
     curves = {name: rows["return_mean"].to_numpy() for name, rows in paper.groupby("method")}
@@ -283,20 +283,19 @@ def test_the_page_and_the_terminal_show_it(tmp_path: Path, monkeypatch: pytest.M
     tables.make(tmp_path)
     plot.make(tmp_path)
     html = render(tmp_path)
-    page, words = Reader(html), "40,000 of 300,000 on halfcheetah: TOM − MBPO = +0 [+0, +0], 2 seeds; published +889"
+    page, words = Reader(html), "40,000 of 300,000 on HalfCheetah: TOM − MBPO = +0 [+0, +0], 2 seeds; published +889"
     assert f"So far, at {words}." in html
-    assert "How far the runs have come: halfcheetah" in " ".join(page.all("img", "alt"))
-    assert "TOM, halfcheetah, seed 1" in html
+    assert "How far the runs have come: HalfCheetah" in " ".join(page.all("img", "alt"))
+    assert "TOM, HalfCheetah, seed 1" in html
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     shown = " ".join(told([], tmp_path).split())
     assert f"So far (best_final), at {words}" in shown
     low, high = (math.exp(end) for end in t_interval([math.log(0.5), math.log(0.4)]))
     numbers = f"0.447 [{low:.3g}, {high:.3g}], 2 seeds, 40,000 of 300,000 env steps"
-    assert f"model_bias_newest: halfcheetah: {numbers}" in shown
-    assert "train.csv, model/bias_newest: TOM / MBPO in [0, 1]" in " ".join(
-        told(["model_bias_newest"], tmp_path).split()
-    )
+    assert f"model_bias_newest: HalfCheetah: {numbers}" in shown
+    one = " ".join(told(["model_bias_newest"], tmp_path).split())
+    assert "bias of the model on the newest rows: TOM / MBPO in [0, 1]" in one
 
 
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:

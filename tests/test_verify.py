@@ -18,7 +18,7 @@ from pipeline.checks.rerun import compare, drawn, present_cell
 from pipeline.engines import local
 from pipeline.files import ROOT, sha256
 from pipeline.runs.folder import FILES, PROVENANCE
-from pipeline.runs.provenance import other_machine
+from pipeline.runs.provenance import machine, other_machine
 from pipeline.suites.returns.figure import make as plot
 from pipeline.suites.returns.tables import make as aggregate
 from pipeline.verify import result_problems, verified
@@ -333,3 +333,8 @@ def test_what_is_drawn_is_cheap_and_always_the_same() -> None:
     assert len(drawn(seconds, 8)) == 8
     assert drawn(seconds, 20) == sorted(seconds)
     assert drawn({}, 2) == []
+
+
+def test_a_record_names_the_gpu_that_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Some GPU")
+    assert machine("cuda", 1)["gpu"] == "Some GPU" and "gpu" not in machine("cpu", 1)

@@ -86,13 +86,21 @@ def test_a_weight_that_rises_with_the_stage(tmp_path: Path) -> None:
     assert row.loc["falling", "of_bars"] == 0.0
 
 
+def test_with_three_seeds_the_interval_carries_its_mark(tmp_path: Path) -> None:
+    write_suite(tmp_path, seeds=(0, 1, 2))
+    found = statistics(tmp_path)["coverage"]
+    assert 0.7 < found["hopper", "tom", "falling"] < 0.8 and np.isnan(found["hopper", "published", "falling"])
+    page = (tmp_path / "reports/tables/weights/weights.md").read_text()
+    assert "† covers 75% in simulations" in page and "6.50 [6.50, 6.50]†; 6.50" in page and "]; " not in page
+
+
 def test_weights_that_are_all_alike_have_no_correlation(tmp_path: Path) -> None:
     write_suite(tmp_path, seeds=(0, 1, 2))
     row = statistics(tmp_path).loc[("hopper", "even")]
     assert np.isnan(row.loc["spearman", "of_bars"])
     assert row.loc["replay_over_random", "of_bars"] == 1.0
     page = (tmp_path / "reports/tables/weights/weights.md").read_text()
-    assert "| hopper | 1.00 [1.00, 1.00]; 1.00 |  |" in page
+    assert "| Hopper | 1.00 [1.00, 1.00]†; 1.00 |  |" in page
 
 
 def test_the_unit_is_the_mean_of_the_chunks(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ Nothing is unpickled. What a policy is asked for by libraries that know Stable-B
 `predict`.
 """
 
+import hashlib
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from tom.settings import environments
 from tom.settings.fields import SettingsError, nearest
 
 Parameters = dict[str, np.ndarray]
+RECORD = "provenance.json"  # beside the files of a finished run; its `sha256` has their digests by name
 
 
 class TrainedPolicy:
@@ -62,19 +66,38 @@ class TrainedPolicy:
 
 
 def load_policy(folder: str | Path, seed: int = 0) -> TrainedPolicy:
-    """The policy of a run's folder, one in reports/ or runs/; SettingsError if it is none."""
+    """The policy of a run's folder, one in reports/ or runs/; SettingsError if it is none, or was edited."""
     folder = Path(folder)
-    for name in ("config.yaml", "policy.npz"):
-        if not (folder / name).is_file():
-            raise SettingsError(f"{folder} has no {name}; nearest valid choice: the folder of a finished run")
+    settings, saved = (read_recorded(folder, name) for name in ("config.yaml", "policy.npz"))
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load(settings)
         env, contact_cost = config["env"], bool(config["train"]["contact_cost"])
-        with np.load(folder / "policy.npz", allow_pickle=False) as arrays:  # a pickle could run anything
+        with np.load(io.BytesIO(saved), allow_pickle=False) as arrays:  # a pickle could run anything
             parameters = {name: arrays[name] for name in arrays.files}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, OSError) as error:
         raise SettingsError(f"{folder} is not a finished run: {' '.join(str(error).split())}") from error
     return TrainedPolicy(known(env), contact_cost, parameters, seed)
+
+
+def read_recorded(folder: Path, name: str) -> bytes:
+    """A file of a run's folder; SettingsError if it is missing, or another than the record there has a digest of.
+
+    A folder without a record, or a record without digests, says nothing.
+    """
+    path, record = folder / name, folder / RECORD
+    if not path.is_file():
+        raise SettingsError(f"{folder} has no {name}; nearest valid choice: the folder of a finished run")
+    content = path.read_bytes()
+    try:
+        digests = json.loads(record.read_bytes()).get("sha256") if record.is_file() else None
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(f"{record} is not the record of a run: {' '.join(str(error).split())}") from error
+    if digests and digests.get(name) != hashlib.sha256(content).hexdigest():
+        raise SettingsError(
+            f"{path} is not the file that was recorded; nearest valid choice: what `git checkout` or `tom repro` "
+            f"brings back, or a copy of the folder without {RECORD}"
+        )
+    return content
 
 
 def make(env: str, contact_cost: bool = True, **options: Any) -> gymnasium.Env:

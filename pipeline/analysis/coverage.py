@@ -22,6 +22,7 @@ FALL = 4.0  # how far they fall, in standard deviations
 LEVEL = 8.0  # mean score in standard deviations, for ratios: Figure 3 has 4 (Walker2d) to 50 (Hopper)
 N_ENVS = 5  # as in the paper
 N_SEEDS = (4, 10)
+MARK = "†"  # behind an interval that is known to cover less than it says
 SCORES = {"normal": 0.0, "with collapses": FAILING}
 
 
@@ -41,6 +42,7 @@ BOOTSTRAPPED = {
     "mean over environments": Study(stats.pooled_mean, 1),
     "normalised average": Study(stats.mean_ratio, 2, 1.0),
     "probability of improvement": Study(stats.probability_of_improvement, 2, 0.5),
+    "performance profile": Study(lambda scores: stats.performance_profile(scores, [LEVEL])[..., 0], 1),
 }
 EXACT = {
     "mean over seeds (t)": Study(lambda mean, one: stats.mean_interval(one), 1),
@@ -79,6 +81,30 @@ def bootstrap_coverage(
         low, high = np.quantile(redrawn, [tail, 1 - tail], axis=-1)
         covered += int(((low <= truth) & (truth <= high)).sum())
     return covered / repeats
+
+
+def covers(interval: str, n_envs: int, n_seeds: int) -> float | None:
+    """What a nominal 95 % interval of BOOTSTRAPPED covers in studies of this size with normal scores.
+
+    None below LEAST_SEEDS, where no interval is given.
+    """
+    return bootstrap_coverage(n_envs, n_seeds, BOOTSTRAPPED[interval]) if n_seeds >= stats.LEAST_SEEDS else None
+
+
+def falls_short(coverage: float | None) -> bool:
+    """Whether an interval covers less than COVERS; one that is not there (None, NaN) does not."""
+    return coverage is not None and bool(coverage < stats.COVERS)
+
+
+def mark(coverage: float | None) -> str:
+    """MARK where an interval falls short, else nothing."""
+    return MARK if falls_short(coverage) else ""
+
+
+def mark_explained(coverages: "pd.Series[float]") -> str:
+    """What MARK means in a table with these coverages, after a semicolon; empty where none falls short."""
+    least = coverages.min()
+    return f"; {MARK} covers {least:.0%} in simulations of studies of this size" if falls_short(least) else ""
 
 
 def exact_coverage(study: Study, n_seeds: int, failing: float, repeats: int = 4_000, seed: int = 0) -> float:

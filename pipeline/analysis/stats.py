@@ -31,6 +31,11 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float 
     return mean, mean - half, mean + half
 
 
+def side(low: float | None, high: float | None, of: float = 0.0) -> int:
+    """1 for an interval above the number, -1 for one below it; 0 if it holds the number, or there is no interval."""
+    return 0 if low is None or high is None else int(low > of) - int(high < of)
+
+
 def mean_test(values: ArrayLike) -> float | None:
     """Two-sided p of the t test that the mean of independent values is 0; None for one value, and where all are 0."""
     sample = np.asarray(values, dtype=np.float64)

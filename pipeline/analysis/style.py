@@ -56,9 +56,13 @@ def step_axis(ax: Axes, ticks: int | None = None) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(ticks, steps=STEPS))
 
 
-def band(ax: Axes, steps: Any, low: Any, high: Any, look: Look, alpha: float = 0.14, **more: Any) -> None:
-    """What lies between two curves, in the method's colour."""
-    ax.fill_between(steps, low, high, color=look.colour, alpha=alpha, linewidth=0, **more)
+def band(
+    ax: Axes, steps: Any, low: Any, high: Any, look: Look, alpha: float = 0.14, open_: bool = False, **more: Any
+) -> None:
+    """What lies between two curves, in the method's colour; `open_`, dotted edges, as it covers less than it says."""
+    filled: dict[str, Any] = {"color": look.colour, "alpha": alpha, "linewidth": 0}
+    edges: dict[str, Any] = {"facecolor": "none", "edgecolor": look.colour, "linewidth": 0.8, "linestyle": ":"}
+    ax.fill_between(steps, low, high, **(edges if open_ else filled), **more)
 
 
 def difference(ax: Axes, height: float, row: pd.Series, clear: bool) -> None:

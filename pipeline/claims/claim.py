@@ -13,6 +13,23 @@ from pipeline.analysis.looks import spelled
 from pipeline.analysis.results import ResultsError, nearest
 
 LISTS = ("claims", "checks", "neighbours")
+COLUMNS = {  # of tables, in words
+    "final_return": "last return",
+    "weight_ratio": "mean weight on the road / off it",
+    "replay_over_random": "mean weight of SAC's replay / of random transitions",
+    "spearman": "rank correlation of weight and stage of training",
+    "pairs": "share of pairs of age groups in which the older one weighs more",
+    "model/bias_newest": "bias of the model on the newest rows",
+    "model/rmse_newest": "RMSE of the model on the newest rows",
+    "bias": "bias of the model on fresh rows",
+    "rmse": "RMSE of the model on fresh rows",
+    "last_of_central": "last return above that of the centralised learner, in shares of it",
+    "last_of_world": "last return above that with the true model, in shares of it",
+    "half_of_free": "best return in half the env steps above that without a model in all, in shares of it",
+    "fewer_than_plain": "episodes fewer than with a plain prior",
+    "fewer_than_pooled": "episodes fewer than with one model of all tasks",
+    "error_of_pooled": "error of the model / that of one model of all tasks",
+}
 
 
 class NoClaim(ResultsError):
@@ -50,13 +67,14 @@ class Claim:
     def quantity(self) -> str:
         """What is measured, in a few words."""
         others = ", ".join(spelled(method) for method in self.against)
+        column = COLUMNS.get(str(self.column), str(self.column))
         words = {
             "lead": f"return of {spelled(self.method)} − that of the best of {others}",
             "ratio": f"return of {spelled(self.method)} / {others}",
             "normalised_average": f"return of {spelled(self.method)} / {others}, mean over environments",
-            "column": f"{self.column} of {spelled(self.method)}" + (f" − {others}" if others else ""),
+            "column": f"{column}, {spelled(self.method)}" + (f" − {others}" if others else ""),
             "in_band": f"distance of {spelled(self.method)} from its published mean in half heights of the band",
-            "paired_ratio": f"{self.table}.csv, {self.column}: {spelled(self.method)} / {others}",
+            "paired_ratio": f"{column}: {spelled(self.method)} / {others}",
             "share_of_rounds": f"share of rounds with a share of the buffer of at least 0.1, {spelled(self.method)}",
             "collapses": f"runs of {spelled(self.method)} that collapse",
         }

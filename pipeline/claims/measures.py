@@ -44,6 +44,11 @@ def _height(run: pd.DataFrame, window: tuple[float, float]) -> float:
     return stats.area_under_curve(at, np.interp(at, steps, values))
 
 
+def level_of(claim: Claim) -> float:
+    """The level of each interval of a claim: with several others at once they hold jointly (Bonferroni)."""
+    return 1 - 0.05 / (len(claim.against) if claim.measure == "lead" else 1)
+
+
 def lead(evidence: Evidence, claim: Claim) -> dict[str, Estimate]:
     """Height of the method minus that of the best other one, paired by seed; jointly 95 % over the others.
 
@@ -53,7 +58,7 @@ def lead(evidence: Evidence, claim: Claim) -> dict[str, Estimate]:
     for env in claim.envs:
         mine = heights(evidence, claim.method, env, claim.window)
         others = [heights(evidence, other, env, claim.window) for other in claim.against]
-        each = [stats.mean_interval(mine - other, level=1 - 0.05 / len(others)) for other in others]
+        each = [stats.mean_interval(mine - other, level=level_of(claim)) for other in others]
         value, low, high = (_least(ends) for ends in zip(*each, strict=True))
         assert value is not None
         found[env] = Estimate(value, low, high, len(mine))

@@ -19,6 +19,7 @@ from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_ours, read_published
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate, curve, spans
 from pipeline.claims.needed import to_decide
+from pipeline.claims.seeds import enough_seeds
 from pipeline.claims.verdict import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -70,7 +71,9 @@ def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
         row |= dict(zip(COLUMNS, _summary(claim, each.ours, exact=False), strict=True))
         row |= {"published": _summary(claim, each.published, exact=True)[0], "in_the_figure": each.published_verdict}
         open_ = each.verdict in (NOT_RUN, INCONCLUSIVE)
-        row |= {"reason": each.reason, "to_decide": to_decide(claim, _least_seeds(each)) if open_ else ""}
+        seeds = enough_seeds(claim, each.ours) if open_ else math.nan
+        row |= {"reason": each.reason, "to_decide": to_decide(claim, _least_seeds(each), seeds) if open_ else ""}
+        row |= {"seeds_to_decide": seeds}
         rows.append({**row, "remark": remark(claim, published)})
     return pd.DataFrame(rows)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.claims.claim import Claim
 from pipeline.claims.evidence import TABLES, Evidence
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate
@@ -103,7 +104,11 @@ def _lacking(claim: Claim, rows: pd.DataFrame, method: str, env: str) -> str:
     seeds = _seeds(rows, method, env)
     needed = claim.needs.seeds if claim.needs else 0
     alone = ", and one seed gives no interval" if seeds == 1 else ""
-    return "" if seeds >= needed else f"{' on '.join(filter(None, (method, env)))}: {seeds} of {needed} seeds{alone}"
+    return "" if seeds >= needed else f"{_where(method, env)}: {seeds} of {needed} seeds{alone}"
+
+
+def _where(method: str, env: str) -> str:
+    return " on ".join(filter(None, (spelled(method), place_of(env))))
 
 
 def _short(ours: Evidence, published: Evidence, method: str, env: str) -> str:
@@ -111,7 +116,7 @@ def _short(ours: Evidence, published: Evidence, method: str, env: str) -> str:
     ends = [part.of(method, env)["env_steps"].max() for part in (ours, published)]
     if any(pd.isna(end) for end in ends) or ends[0] >= ends[1]:
         return ""
-    return f"{method} on {env} ends at {ends[0]:,.0f} of {ends[1]:,.0f} steps"
+    return f"{_where(method, env)} ends at {ends[0]:,.0f} of {ends[1]:,.0f} steps"
 
 
 def judge(claim: Claim, ours: Evidence, published: Evidence, root: Path) -> Verdict:
@@ -127,5 +132,5 @@ def judge(claim: Claim, ours: Evidence, published: Evidence, root: Path) -> Verd
         return Verdict(claim, NOT_RUN, lacking, {}, theirs)
     found = MEASURES[claim.measure](ours, claim)
     open_in = [env for env, estimate in found.items() if holds(claim, estimate) is None]
-    reason = f"the interval crosses the border of the region: {', '.join(open_in)}" if open_in else ""
+    reason = f"the interval crosses the border of the region: {', '.join(map(place_of, open_in))}" if open_in else ""
     return Verdict(claim, decide(claim, found), reason, found, theirs)

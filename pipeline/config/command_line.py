@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -72,10 +73,7 @@ def check(arguments: Arguments, params: Params) -> list[dict[str, Any]]:
     for text in arguments.overrides:
         if "=" not in text and not text.startswith("~"):
             raise SettingsError(f"{text} is not key=value; {nearest(text, [f'{key}=...' for key in RUN_KEYS])}")
-    try:
-        parsed = OverridesParser.create().parse_overrides(arguments.overrides)
-    except HydraException as error:
-        raise SettingsError(f"{one_line(error)}; write key=value") from None
+    parsed = map(_parsed, arguments.overrides)
     mine = [override for override in parsed if not override.key_or_group.startswith("hydra")]
     for override in mine:
         _plain(override, arguments.flags.multirun)
@@ -88,6 +86,16 @@ def check(arguments: Arguments, params: Params) -> list[dict[str, Any]]:
         if "until" in selection:
             check_until("until", selection["until"], config["train"])
     return runs
+
+
+def _parsed(text: str) -> Override:
+    """What `key=value` says in Hydra's grammar, which knows some characters, such as ~, in quotes alone."""
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        key, _, value = text.partition("=")
+        quoted = shlex.quote(f'{key}="{value}"')
+        raise SettingsError(f"{text} cannot be read; nearest valid choice: {quoted}") from None
 
 
 def _plain(override: Override, multirun: bool) -> None:

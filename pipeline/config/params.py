@@ -1,14 +1,13 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import networked
-from pipeline.config.like import methods_written_out, part, parts_written_out
+from pipeline.config.like import methods_written_out, part
 from pipeline.config.methods import Variant, between, check_method
 from pipeline.config.refusals import (
     Section,
@@ -24,13 +23,15 @@ from pipeline.config.refusals import (
     one_line,
     one_of,
 )
+from pipeline.config.shapes import AGENT, META, NETWORK, Shape, checked, checked_methods, checked_scale
 from pipeline.files import ROOT, read_yaml
-from tom.settings import KINDS, names, settings_class
-from tom.settings import train as train_settings
+from tom.settings import KINDS
 from tom.settings.experiments.networked import AGENTS
+from tom.settings.experiments.networked import Settings as Networked
+from tom.settings.experiments.pacoh import ARMS
 from tom.settings.experiments.road_and_rocks import Offline, World
 from tom.settings.fields import SettingsError
-from tom.settings.pacoh import ARMS, MetaSettings, families, family_settings
+from tom.settings.pacoh import families
 
 TRACKING = ("off", "wandb", "tensorboard")
 ROAD = {"world": World, "offline": Offline}  # sections of `road` besides those of the parts
@@ -41,7 +42,7 @@ ABLATION = "ablation"  # the suite that makes methods of its own
 PAIR = ("base", "target")
 STAND_IN = "stand_in"  # beside them, where some switches have no meaning for the base
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
-META = "meta"  # the suite of task families, whose methods are arms and whose settings are its own
+FAMILIES, NETWORKS = "meta", "networked"  # suites whose methods and settings are their own
 EVIDENCE_KEYS = ("scale", "commit", "grids")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "evidence", "scales")
 SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; each may have a section of its name
@@ -49,9 +50,6 @@ SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; ea
     for path in sorted(ROOT.glob("pipeline/suites/*/cells.py"))
     if "\nSUITE = " in path.read_text(encoding="utf-8")
 )
-
-
-Checked = Callable[[Any, str, tuple[str, ...]], Section]  # a section, where it is, other keys it may have -> it
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,20 @@ class Suite:
     """A grid of its own at a scale of its own, and what it changes at each scale.
 
     The methods of an ablation are its base, each variant of it, its stand-in if it has one, and its target; `origins`
-    says which method each of them is measured from. `own` is the section of a suite whose methods are not those of
-    `methods`.
+    says which method each of them is measured from. `methods` are what the methods of a suite change, where they are
+    not those of params.yaml's own `methods`.
     """
 
     scale: str
     grid: Grid
     scales: dict[str, Section]
     origins: Mapping[str, str] = field(default_factory=dict)
-    own: Section = field(default_factory=dict)
+    methods: Mapping[str, Section] = field(default_factory=dict)
+
+    def tuned(self, env: str, *keys: str) -> dict[str, Any]:
+        """What the suite sets below these keys at its scale, and there on an environment."""
+        whole = self.scales.get(self.scale)
+        return at(whole, *keys) | at(whole, "envs", env, *keys)
 
 
 @dataclass(frozen=True)
@@ -176,20 +179,21 @@ def _params(text: str) -> Params:
     variants = _variants(top.get(ABLATION), methods)
     entries = [*methods, *variants]
     envs = {
-        check_env(check_name(name, "envs")): _section(section, f"envs.{name}")
+        check_env(check_name(name, "envs")): checked(section, f"envs.{name}")
         for name, section in _named(top, "envs").items()
     }
     scales = {
-        check_name(name, "scales"): _scale(section, name, envs) for name, section in _named(top, "scales").items()
+        check_name(name, "scales"): checked_scale(section, f"scales.{name}", envs)
+        for name, section in _named(top, "scales").items()
     }
 
     def suite(name: str) -> Suite:
         if name == ABLATION:
             return _ablation(top[name], variants, envs, scales)
-        if name == networked.NAME:
-            return _networked(top[name], scales)
-        if name == META:
-            return _in_one_piece(top[name], name, ARMS, families(), scales, _meta_section)
+        if name == NETWORKS:
+            return _networks(top[name], scales)
+        if name == FAMILIES:
+            return _in_one_piece(top[name], name, ARMS, families(), scales, META)
         return _in_one_piece(top[name], name, entries, envs, scales)
 
     return Params(
@@ -200,7 +204,7 @@ def _params(text: str) -> Params:
         grid=_grid(mapping(top["grid"], "grid"), entries, envs),
         methods=methods,
         envs=envs,
-        all=_section(top.get("all"), "all"),
+        all=checked(top.get("all"), "all"),
         scales=scales,
         road=_road(top.get("road"), entries),
         suites={name: suite(name) for name in SUITES if top.get(name) is not None},
@@ -251,40 +255,31 @@ def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[st
     return replace(_suite(section, "ablation", [base, *origins], envs, scales), origins=origins)
 
 
-def _networked(given: Any, scales: Iterable[str]) -> Suite:
-    section, where = networked.checked(given, scales), networked.NAME
-    grid = {key: section.get(key) for key in GRID} | {"methods": list(section["methods"])}
-    return Suite(section["scale"], _grid(grid, section["methods"], AGENTS, where), {}, own=section)
+def _networks(given: Any, scales: Iterable[str]) -> Suite:
+    section, where = mapping(given, NETWORKS), f"{NETWORKS}.methods"
+    methods = checked_methods(section.get("methods"), where, Networked, NETWORK.parts)
+    listed = {**section, "methods": list(methods)}
+    return replace(_in_one_piece(listed, NETWORKS, methods, AGENTS, scales, NETWORK), methods=methods)
 
 
 def _in_one_piece(
-    given: Any,
-    name: str,
-    methods: Iterable[str],
-    envs: Iterable[str],
-    scales: Iterable[str],
-    checked: Checked | None = None,
+    given: Any, name: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str], shape: Shape = AGENT
 ) -> Suite:
     if UNTIL in mapping(given, name):
         raise SettingsError(
             f"{name}.{UNTIL}={given[UNTIL]} cannot be, since a cell of this suite is made in one piece; "
-            f"nearest valid choice: another total_env_steps below {name}.scales"
+            f"nearest valid choice: something shorter below {name}.scales"
         )
-    return _suite(given, name, methods, envs, scales, checked)
+    return _suite(given, name, methods, envs, scales, shape)
 
 
 def _suite(
-    given: Any,
-    where: str,
-    methods: Iterable[str],
-    envs: Iterable[str],
-    scales: Iterable[str],
-    checked: Checked | None = None,
+    given: Any, where: str, methods: Iterable[str], envs: Iterable[str], scales: Iterable[str], shape: Shape = AGENT
 ) -> Suite:
     section = mapping(given, where)
     known(section, ["scale", *GRID, UNTIL, "scales"], f"{where}.")
     changed = {
-        one_of(f"{where}.scales", scale, scales): _scale(values, scale, envs, f"{where}.scales", checked)
+        one_of(f"{where}.scales", scale, scales): checked_scale(values, f"{where}.scales.{scale}", envs, shape)
         for scale, values in mapping(section.get("scales"), f"{where}.scales").items()
     }
     scale = one_of(f"{where}.scale", section.get("scale"), scales)
@@ -319,43 +314,6 @@ def _until(given: Any, envs: Iterable[str], where: str) -> int | dict[str, int] 
     return {one_of(where, env, envs): check_step(step, f"{where}.{env}") for env, step in given.items()}
 
 
-def _meta_section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
-    """A section of the suite `meta`: {tasks: {...}, ...}, {family: {pendulum: {...}}}, {weighting: {tom: {...}}}."""
-    section = mapping(given, where)
-    known(section, [*MetaSettings.SECTIONS, "family", "weighting", *also], f"{where}.")
-    for key, settings in MetaSettings.SECTIONS.items():
-        check_values(section.get(key), settings, f"{where}.{key}")
-    place = f"{where}.family"
-    for name, values in mapping(section.get("family"), place).items():
-        check_values(values, family_settings(one_of(place, name, families())), f"{place}.{name}")
-    weighting = {"weighting": section["weighting"]} if "weighting" in section else {}
-    return {**section, **_section(weighting, where)}
-
-
-def _scale(
-    given: Any, scale: str, envs: Iterable[str], where: str = "scales", checked: Checked | None = None
-) -> Section:
-    place, check = f"{where}.{scale}", checked or _section
-    section = check(given, place, ("envs",))
-    there = mapping(section.get("envs"), f"{place}.envs").items()
-    changed = {one_of(f"{place}.envs", env, envs): check(values, f"{place}.envs.{env}", ()) for env, values in there}
-    return {**section, "envs": changed}
-
-
-def _section(given: Any, where: str, also: tuple[str, ...] = ()) -> Section:
-    """A section that holds for whichever part is chosen: train: {...}, weighting: {tom: {...}, ...}, ..."""
-    section = dict(mapping(given, where))
-    known(section, ["train", *KINDS, *also], f"{where}.")
-    check_values(section.get("train"), train_settings.Settings, f"{where}.train")
-    for kind in [kind for kind in KINDS if kind in section]:
-        place = f"{where}.{kind}"
-        parts = {one_of(place, name, names(kind)): values for name, values in mapping(section[kind], place).items()}
-        section[kind] = parts_written_out(parts, place)
-        for name, values in section[kind].items():
-            check_values(values, settings_class(kind, name), f"{place}.{name}")
-    return section
-
-
 def _road(given: Any, methods: Iterable[str]) -> Section:
     """The section of Figure 2: its methods, seeds and strengths, its worlds, data and training, and the parts."""
     section = mapping(given, "road")
@@ -380,7 +338,7 @@ def _road(given: Any, methods: Iterable[str]) -> Section:
         check_values(section.get(key), settings, f"road.{key}")
         check_values(second.get(key), settings, f"road.{GORGE}.{key}")
     parts = {key: value for key, value in section.items() if key not in (*grid, *ROAD, GORGE)}
-    return {**section, **_section(parts, "road")}
+    return {**section, **checked(parts, "road")}
 
 
 def _named(top: Section, key: str) -> Section:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.engines.engine import Task
 from pipeline.runs.progress import Said, said
@@ -17,15 +18,15 @@ EVERY_S = 0.5
 COLUMNS = ("env steps", "return", "env steps/s", "left")
 
 
-def table(running: Iterable[Task], summary: str) -> Table:
+def table(running: Iterable[Task], summary: str) -> Group:
     """A row for each task that trains, by what its log says, and one line about all."""
-    made = Table("cell", *COLUMNS, box=None, caption=f"{summary}; logs: runs/<cell>/log.txt", caption_justify="left")
+    made = Table("cell", *COLUMNS, box=None)
     for task in running:
         at = said(task.log) or Said("", "")
         steps = f"{int(at.env_steps):,} of {int(at.total):,}" if at.env_steps else "begins"
         others = "".join(f",{cell.seed}" for cell in task.cells[1:])
         made.add_row(task.name + others, steps, at.mean_return, at.rate, at.left)
-    return made
+    return Group(made, Text(f"{summary}; logs: runs/<cell>/log.txt", style="dim italic"))
 
 
 class View:
@@ -44,10 +45,11 @@ class View:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
+            self._live.update(Text(), refresh=True)  # what a stop draws once more would be the state before the end
             self._live.stop()
 
-    def show(self, running: Iterable[Task], summary: str) -> None:
-        """As it is now; at most twice a second."""
-        if self._live and time.monotonic() - self._shown >= EVERY_S:
+    def show(self, running: Iterable[Task], summary: str, news: bool = False) -> None:
+        """As it is now; at most twice a second, or at once after `news`, so that nothing stands there that ended."""
+        if self._live and (news or time.monotonic() - self._shown >= EVERY_S):
             self._shown = time.monotonic()
             self._live.update(table(running, summary), refresh=True)

@@ -41,7 +41,7 @@ def train_all(
                 for each in news:
                     if each.state is State.ENDED:
                         ended(each)
-                view.show(list(training.running), training.summary())
+                view.show(list(training.running), training.summary(), news=bool(news))
                 if not news:
                     time.sleep(engine.look_s)
         finally:
@@ -90,7 +90,8 @@ class Training:
 
     def summary(self) -> str:
         """How many ended, failed and wait, and the time left, in one line."""
-        waiting, left = len(self.tasks) - len(self.took) - len(self.running), self.left_s()
+        waiting = len(self.tasks) - len(self.took) - len(self.running)
+        left = self.left_s() if len(self.took) < len(self.tasks) else None
         more = "" if left is None else f", {in_words(left)} left"
         return f"{len(self.took)} of {len(self.tasks)} ended, {len(self.failed)} failed, {waiting} waiting{more}"
 

@@ -14,8 +14,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.analysis.extent import stops_in_words
-from pipeline.analysis.looks import spelled
+from pipeline.analysis.extent import stops
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
 from pipeline.claims.table import estimate, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
@@ -23,7 +23,7 @@ from pipeline.files import write_file
 from pipeline.report import curves
 from pipeline.report.pictures import PROTOCOL, base64_of, drawn_as, pictures
 from pipeline.suites.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
-from pipeline.suites.returns.page import HEADINGS
+from pipeline.suites.returns.page import HEADINGS, NAMES
 
 PLACE = Path("reports") / "index.html"
 LIMIT_BYTES = 3_000_000
@@ -92,7 +92,7 @@ def returns(tables: Path) -> list[dict[str, Any]]:
             known = pd.notna(row[f"{name}_low"])
             ends = f"{row[f'{name}_low']:,.0f} to {row[f'{name}_high']:,.0f}" if known else "one seed: none"
             each = ", ".join(f"{number:,.0f}" for number in runs[name])
-            rows.append((row["env"], spelled(str(row["method"])), f"{row[f'{name}_mean']:,.0f}", ends, each))
+            rows.append((place_of(row["env"]), spelled(str(row["method"])), f"{row[f'{name}_mean']:,.0f}", ends, each))
         found.append({"heading": heading, "rows": rows})
     return found
 
@@ -141,7 +141,7 @@ def render(root: Path) -> str:
     )
     return environment.get_template("page.html.j2").render(
         scale=str(runs["scale"].iloc[0]),
-        extent=stops_in_words(runs),
+        extent=", ".join(f"{place_of(env)} {words}" for env, words in stops(runs).items()),
         seeds=int(runs["seed"].nunique()),
         claims=[row for row in shown if not (row["check"] or row["paper"])],
         neighbours=[row for row in shown if row["paper"]],
@@ -161,6 +161,8 @@ def render(root: Path) -> str:
         rule=base64_of((reports / "claims.yaml").read_bytes()),
         script=curves.script(),
         spelled=spelled,
+        place_of=place_of,
+        titles=NAMES,
     )
 
 

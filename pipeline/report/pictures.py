@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.analysis.looks import place_of
+
 COLOURS = 128  # of a picture on the page
 SHOWN = 0.7  # of a picture's pixels: they are drawn for print
 # Figures by folder and file name, `*` for all that a suite drew: (heading, what they show, table with their data).
@@ -143,7 +145,7 @@ def drawn_as(
     """
     found = []
     for path in sorted((reports / "figures").glob(f"{name}.png")):
-        title, said = f"{heading}: {path.stem}" if named else heading, path.with_suffix(".txt")
+        title, said = f"{heading}: {place_of(path.stem)}" if named else heading, path.with_suffix(".txt")
         whole = f"{text} {said.read_text(encoding='utf-8').strip()}" if said.is_file() else text
         content, size = small(path)
         width, height = (round(SHOWN * pixels) for pixels in size)

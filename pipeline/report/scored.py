@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from pipeline.analysis.coverage import falls_short, mark, mark_explained
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.style import TITLES, band, caption, legend, panels
@@ -21,9 +22,11 @@ SOURCES: dict[str, tuple[str, dict[str, Any]]] = {  # what it is called, and how
 
 
 def _interval(where: str, table: pd.DataFrame) -> str:
-    """What a caption says of intervals: how they are drawn, or why there are none."""
-    known = table["low"].notna().any()
-    return f"{where}: nominal 95 % bootstrap interval" if known else f"fewer than {LEAST_SEEDS} seeds: no interval"
+    """What a caption says of intervals: how they are drawn, with their mark, or why there are none."""
+    if not table["low"].notna().any():
+        return f"fewer than {LEAST_SEEDS} seeds: no interval"
+    least = table["coverage"].min()
+    return f"{where}{mark(least)}: nominal 95 % bootstrap interval{mark_explained(table['coverage'])}"
 
 
 def averages(table: pd.DataFrame, scale: str) -> Figure:
@@ -42,7 +45,8 @@ def averages(table: pd.DataFrame, scale: str) -> Figure:
             ax.bar(at, row.value, 0.92 * width, color=styles[row.method].colour, edgecolor="white", **look)
             ax.annotate(f"{row.value:.2f}", (at, 0.02), ha="center", fontsize=6.5, color="black", bbox=LABEL)
             if pd.notna(row.low):
-                ax.plot([at, at], [row.low, row.high], color="black", linewidth=1.4)
+                line = ":" if falls_short(row.coverage) else "-"
+                ax.plot([at, at], [row.low, row.high], color="black", linewidth=1.4, linestyle=line)
     ax.axhline(1.0, color="0.2", linewidth=1.0, linestyle=(0, (4, 2)))
     ax.set_xticks(range(len(methods)), [spelled(method) for method in methods])
     ax.set(ylabel="return / MBPO's, mean over environments", ylim=(0, None))
@@ -61,7 +65,8 @@ def profiles(table: pd.DataFrame, scale: str) -> Figure:
             look, scores = styles[str(method)], line["threshold"]
             ax.step(scores, line["share"], where="post", color=look.colour, linestyle=look.line, linewidth=2.2)
             if line["low"].notna().all():
-                band(ax, scores, line["low"], line["high"], look, step="post")
+                short = falls_short(line["coverage"].min())
+                band(ax, scores, line["low"], line["high"], look, open_=short, step="post")
         ax.set(title=TITLES[str(statistic)], xlabel="normalised score τ", ylim=(-0.02, 1.02), xlim=(0, None))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[0].set_ylabel("share of runs with a score above τ")
@@ -79,7 +84,7 @@ def improvement(table: pd.DataFrame, scale: str) -> Figure:
         grid = rows.pivot(index="method", columns="other", values="probability").reindex(index=methods, columns=methods)
         ax.imshow(grid, cmap="RdBu_r", vmin=0, vmax=1)
         for row in rows.itertuples():
-            ends = f"\n{row.low:.0%}–{row.high:.0%}" if pd.notna(row.low) else ""
+            ends = f"\n{row.low:.0%}–{row.high:.0%}{mark(row.coverage)}" if pd.notna(row.low) else ""
             colour = "white" if abs(row.probability - 0.5) > 0.3 else "black"
             place, text = (methods.index(row.other), methods.index(row.method)), f"{row.probability:.0%}{ends}"
             ax.text(*place, text, ha="center", va="center", fontsize=8, color=colour)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.coverage import covers
 from pipeline.analysis.runs import matrix, normalised
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import Array
@@ -22,7 +23,8 @@ REFERENCE = "mbpo"  # whose return is 1 in the paper's normalised average
 STATISTICS = ("cumulative_max", "final")  # the published metric, and the one that hides no collapse
 THRESHOLDS = np.linspace(0.0, 1.5, 61)
 PUBLISHED_SEEDS = 4  # Ma et al. (2023), section 5.2
-EXACTLY_1 = 1.0, None, None
+ENDS = ["low", "high", "coverage"]  # of a nominal 95 % interval, and what it covers
+EXACTLY_1 = 1.0, None, None, None
 
 
 def averages_table(seeds: pd.DataFrame, final: pd.DataFrame) -> pd.DataFrame:
@@ -36,15 +38,16 @@ def averages_table(seeds: pd.DataFrame, final: pd.DataFrame) -> pd.DataFrame:
     if REFERENCE in methods and ours[REFERENCE].mean(1).min() > 0:
         for method, returns in ours.items():
             interval = stats.floats(stats.bootstrap_interval(stats.mean_ratio, [returns, ours[REFERENCE]]))
-            rows.append(("ours", method, *(interval if method != REFERENCE else EXACTLY_1), *returns.shape))
+            known = *interval, covers("normalised average", *returns.shape)
+            rows.append(("ours", method, *(known if method != REFERENCE else EXACTLY_1), *returns.shape))
     final = final[final["env"] != "NormalizedAverage"].assign(env=lambda table: table["env"].str.lower())
     finals = final.pivot(index="env", columns="method", values="final_return")
     ratios = finals.div(finals[REFERENCE], axis=0)
     for source, chosen in (("published", list(ratios.index)), ("published, our environments", envs)):
         if set(chosen) <= set(ratios.index):
             for method, ratio in ratios.loc[chosen].mean().items():
-                rows.append((source, method, ratio, None, None, len(chosen), PUBLISHED_SEEDS))
-    return pd.DataFrame(rows, columns=["source", "method", "value", "low", "high", "n_envs", "n_seeds"])
+                rows.append((source, method, ratio, None, None, None, len(chosen), PUBLISHED_SEEDS))
+    return pd.DataFrame(rows, columns=["source", "method", "value", *ENDS, "n_envs", "n_seeds"])
 
 
 def profiles_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
@@ -53,9 +56,10 @@ def profiles_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
     for statistic, by_method in scores.items():
         for method, values in by_method.items():
             interval = stats.bootstrap_interval(profile, [values], resamples=2_000)
-            columns = [np.broadcast_to(np.nan if part is None else part, THRESHOLDS.shape) for part in interval]
+            known = *interval, covers("performance profile", *values.shape)
+            columns = [np.broadcast_to(np.nan if part is None else part, THRESHOLDS.shape) for part in known]
             rows += [(statistic, method, *row) for row in zip(THRESHOLDS, *columns, strict=True)]
-    return pd.DataFrame(rows, columns=["statistic", "method", "threshold", "share", "low", "high"])
+    return pd.DataFrame(rows, columns=["statistic", "method", "threshold", "share", *ENDS])
 
 
 def improvement_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
@@ -64,8 +68,9 @@ def improvement_table(scores: dict[str, dict[str, Array]]) -> pd.DataFrame:
     for statistic, by_method in scores.items():
         for (method, mine), (other, theirs) in permutations(by_method.items(), 2):
             interval = stats.bootstrap_interval(stats.probability_of_improvement, [mine, theirs], resamples=4_000)
-            rows.append((statistic, method, other, *stats.floats(interval)))
-    return pd.DataFrame(rows, columns=["statistic", "method", "other", "probability", "low", "high"])
+            known = *stats.floats(interval), covers("probability of improvement", *mine.shape)
+            rows.append((statistic, method, other, *known))
+    return pd.DataFrame(rows, columns=["statistic", "method", "other", "probability", *ENDS])
 
 
 def make(root: Path) -> Path:

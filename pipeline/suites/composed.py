@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.config.compose import compose
-from pipeline.config.params import Params, at
+from pipeline.config.params import Params
 from tom.settings import KINDS
 from tom.settings.fields import SettingsError
 
@@ -24,11 +24,5 @@ def composed(name: str, params: Params, method: str, env: str, **more: Any) -> d
 def changes(name: str, params: Params, method: str, env: str) -> dict[str, Any]:
     """What the suite changes at its scale, then for the environment: `train.key`, and `kind.key` of the part used."""
     suite = params.suites[name]
-    whole = suite.scales.get(suite.scale, {})
     places = [("train", ("train",)), *((kind, (kind, params.part(method, kind))) for kind in KINDS)]
-    return {
-        f"{section}.{key}": value
-        for changed in (whole, at(whole, "envs", env))
-        for section, place in places
-        for key, value in at(changed, *place).items()
-    }
+    return {f"{section}.{key}": value for section, place in places for key, value in suite.tuned(env, *place).items()}

@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.analysis.extent import TOTAL, is_partial, so_far
@@ -30,17 +31,26 @@ def again(name: str) -> str:
     return f"make repro SUITE={name}"
 
 
+def recorded_cells(root: Path, name: str, suite: Mapping[str, Any], keys: Iterable[str]) -> Records:
+    """These keys, and more, of what was recorded with every cell of the suite, by its folder."""
+    folders = [
+        root / "reports" / name / suite["scale"] / env / str(seed)
+        for env, seed in product(suite["envs"], suite["seeds"])
+    ]
+    return {folder: read_record(folder, (*PLACE, *keys), again(name)) for folder in folders}
+
+
 def read_records(root: Path, name: str, suite: Mapping[str, Any], measured: Iterable[str]) -> Records:
-    """What was recorded with every cell of the suite, by its folder; ResultsError if seeds had different settings.
+    """What was recorded with every cell that consists of runs; ResultsError if seeds had different settings.
 
     What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go, and the
     seeds of an environment have to go as far as each other.
     """
-    records, first = Records(), dict[str, dict[str, Any]]()
-    for env, seed in product(suite["envs"], suite["seeds"]):
-        folder = root / "reports" / name / suite["scale"] / env / str(seed)
-        found = records[folder] = read_record(folder, ("scale", *PLACE, "settings", "runs", *measured), again(name))
-        if (other := first.setdefault(env, found))["settings"] != found["settings"]:
+    records = recorded_cells(root, name, suite, ("scale", "settings", "runs", *measured))
+    first = dict[str, dict[str, Any]]()
+    for folder, found in records.items():
+        other = first.setdefault(env := found["env"], found)
+        if other["settings"] != found["settings"]:
             raise ResultsError(f"{folder}: other settings than those of the first seed on {env}: {again(name)}")
         if (here := extent(found)) != extent(other):
             raise ResultsError(
@@ -59,6 +69,17 @@ def read_table(path: Path, columns: tuple[str, ...], missing: str) -> pd.DataFra
     table = read_recorded(path, kind := "a table of the suite", missing)
     with reading(path, kind):
         return table[list(columns)]
+
+
+def below_each_other(records: Records, name: str, columns: tuple[str, ...], value: str, missing: str) -> pd.DataFrame:
+    """Columns of one of the CSVs of every cell, with environment and seed; ResultsError if a value is not finite."""
+    parts = []
+    for folder, record in records.items():
+        table = read_table(folder / f"{name}.csv", columns, missing)
+        if not np.isfinite(table[value]).all():
+            raise ResultsError(f"{folder / name}.csv: a number is not finite: {missing}")
+        parts.append(table.assign(**{key: record[key] for key in PLACE}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def cell_values(folder: Path, record: Mapping[str, Any], missing: str) -> pd.DataFrame:

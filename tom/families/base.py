@@ -8,7 +8,6 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from tom.core.streams import Stream
@@ -79,8 +78,3 @@ def multipliers(stream: Stream, count: int, bases: Tensor, spread: float) -> Ten
 def flat(parameters: Tensor) -> Tensor:
     """Parameters [R, T, P] of worlds side by side: [N, P]."""
     return parameters.flatten(0, 1)
-
-
-def several(stream: Stream, count: int) -> Stream:
-    """A stream for each of `count` tasks of every replica, N generators in all, which depends on this one's state."""
-    return Stream([torch.Generator(stream.device).manual_seed(seed) for row in stream.seeds(count) for seed in row])

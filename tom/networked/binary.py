@@ -5,6 +5,7 @@ P(s_i' = 1) = .15 + .3 (mean of s over i and its neighbours) + .4 a_i,    r_i = 
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from tom.core.streams import Stream
 from tom.networked.graph import line
@@ -66,12 +67,11 @@ def bits(agents: int) -> Tensor:
 def tables() -> tuple[Tensor, Tensor]:
     """P(s' | s, a) [S, A, S] and each agent's reward [n, S, A], of joint states and actions."""
     joint = bits(GRAPH.agents)
-    states, actions = joint[:, None, :, None], joint[None, :, :, None]
-    one = chance(states, actions.expand(len(joint), -1, -1, -1))[..., 0]  # [S, A, n]
+    shape = len(joint), len(joint), GRAPH.agents, 1
+    states, actions = joint[:, None, :, None].expand(shape), joint[None, :, :, None].expand(shape)
+    one = chance(states, actions)[..., 0]  # [S, A, n]
     moves = torch.where(joint == 1.0, one[:, :, None], 1.0 - one[:, :, None]).prod(-1)
-    return moves, rewards(states.expand(-1, len(joint), -1, -1), actions.expand(len(joint), -1, -1, -1))[
-        ..., 0
-    ].movedim(-1, 0)
+    return moves, rewards(states, actions)[..., 0].movedim(-1, 0)
 
 
 def joint_policy(logits: Tensor) -> Tensor:
@@ -103,9 +103,9 @@ def extended_gradient(logits: Tensor, hops: int) -> Tensor:
     logits = logits.detach().requires_grad_()
     _, advantage, occupancy = (part.detach() for part in values(logits))
     summed = extended(advantage, GRAPH.reach(hops))
-    joint, chosen = bits(GRAPH.agents), torch.nn.functional.logsigmoid
+    joint = bits(GRAPH.agents)
     by_state = logits[torch.arange(GRAPH.agents), joint.long()]  # [S, n]
-    log = torch.where(joint[None] == 1.0, chosen(by_state)[:, None], chosen(-by_state)[:, None])  # [S, A, n]
+    log = torch.where(joint[None] == 1.0, logsigmoid(by_state)[:, None], logsigmoid(-by_state)[:, None])  # [S, A, n]
     (found,) = torch.autograd.grad((occupancy * summed * log.movedim(-1, 0)).sum(), logits)
     return found
 

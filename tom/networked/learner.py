@@ -20,7 +20,7 @@ from tom.networked.ppo import (
     standardised,
     surrogate,
 )
-from tom.networked.world import Trajectories, World
+from tom.networked.world import Trajectories, World, at
 from tom.settings.experiments.networked import Settings
 
 PARTS = ("policies", "critics", "policy_adam", "critic_adam")
@@ -91,9 +91,11 @@ class Learner:
         return {"entropy": entropy.detach(), "value_loss": value_loss.detach()}
 
     def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from; the tensors are those in use."""
         return {name: getattr(self, name).state_dict() for name in PARTS}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where `state_dict` was taken."""
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.settle()
@@ -103,24 +105,24 @@ class _Batch:
     """What the passes need of T steps of B networks, flattened to N = T B rows [R, n, N, ...]."""
 
     def __init__(self, learner: Learner, batch: Trajectories):
-        settings, graph, critics, self.learner = learner.settings, learner.graph, learner.critics, learner
-        values = critics.values(batch)
-        own = advantages(batch.rewards, values, settings.discount, settings.trace)
-        returns = discounted(batch.rewards, values[:, :, -1], settings.discount).flatten(2)
-        counts = batch.moving.float().flatten(1)[:, None].expand(-1, graph.agents, -1)
-        now = batch.obs[:, :, :-1]
+        self.learner, settings, graph, critics = learner, learner.settings, learner.graph, learner.critics
+        now, values = batch.obs[:, :, :-1], critics.values(batch)
         self.seen, self.known = (graph.gather(now, hops).flatten(2, 3) for hops in (1, critics.hops))
-        self.actions, self.counts, self.count = batch.actions.flatten(2), counts, counts.shape[-1]
-        sums = [extended(own, graph.reach(hops)).flatten(2) for hops in (settings.kappa, graph.diameter)]
-        self.advantage, self.target = standardised(sums[0], counts), critics.targets(returns, counts)
-        self.cosine = self._cosine(sums)
+        self.actions = batch.actions.flatten(2)
+        self.counts = batch.moving.float().flatten(1)[:, None].expand(-1, graph.agents, -1)
+        self.count = self.counts.shape[-1]
+        own = advantages(batch.rewards, values, settings.discount, settings.trace)
+        near, whole = (extended(own, graph.reach(hops)).flatten(2) for hops in (settings.kappa, graph.diameter))
+        self.advantage, self.cosine = standardised(near, self.counts), self._cosine(near, whole)
+        returns = discounted(batch.rewards, values[:, :, -1], settings.discount).flatten(2)
+        self.target = critics.targets(returns, self.counts)
         with torch.no_grad():
             self.log = self._log_probability(learner.acting)
 
     def rows(self, index: Tensor) -> list[Tensor]:
         """The parts at index [R, B], each replica its own: [R, n, B, ...] each."""
         parts = (self.seen, self.known, self.actions, self.log, self.advantage, self.target, self.counts)
-        return [torch.stack([own[:, place] for own, place in zip(part, index, strict=True)]) for part in parts]
+        return [at(part, index) for part in parts]
 
     @torch.no_grad()
     def divergence(self) -> Tensor:
@@ -131,13 +133,14 @@ class _Batch:
         log = policies(self.seen).log_softmax(-1)
         return log.gather(-1, self.actions[..., None])[..., 0]
 
-    def _cosine(self, sums: list[Tensor]) -> Tensor:
+    def _cosine(self, *sums: Tensor) -> Tensor:
         """Of the angle between the policy gradients with these two sums of advantages, over all agents, [R]."""
         policies = self.learner.policies
         log, parameters = self._log_probability(policies), list(policies.parameters())
-        steps = [
-            torch.autograd.grad(mean_over(log * each, self.counts).sum(), parameters, retain_graph=True)
-            for each in sums
-        ]
-        own, whole = (torch.cat([part.view(len(self.seen), -1) for part in step], 1) for step in steps)
-        return torch.nn.functional.cosine_similarity(own, whole, dim=1)
+        steps = []
+        for each in sums:
+            gain = mean_over(log * each, self.counts).sum()
+            parts = torch.autograd.grad(gain, parameters, retain_graph=True)
+            steps.append(torch.cat([part.view(len(self.seen), -1) for part in parts], 1))
+        near, whole = steps
+        return torch.nn.functional.cosine_similarity(near, whole, dim=1)

@@ -53,8 +53,10 @@ class Memory:
             self.moving[:, slots] = count
 
     def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from."""
         return {"replay": self.replay.state_dict(), "moving": self.counts.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where `state_dict` was taken."""
         self.replay.load_state_dict(state["replay"])
         self.moving[:, : state["moving"].shape[1]] = state["moving"]

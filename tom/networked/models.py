@@ -12,6 +12,7 @@ from torch import Tensor
 from tom.core.context import Context, View, build
 from tom.core.networks import Policy
 from tom.core.replay import draw, take
+from tom.core.several import several
 from tom.core.streams import Stream
 from tom.dynamics.diagnostics import errors_on
 from tom.dynamics.fit import fit
@@ -24,31 +25,28 @@ from tom.weightings.base import normalised, summary
 PROBED = 2_000  # rows, drawn from those that tell anything, on which the error of one step is measured
 PARTS = ("dynamics", "weighting", "memory")
 NUMBERS = (
-    "model/epochs",
-    "model/holdout_loss",
-    "model/rmse",
-    "model/bias",
-    "model/drift",
+    *(f"model/{name}" for name in ("epochs", "holdout_loss", "rmse", "bias", "drift")),
     "weights/ess",
     "weights/max",
 )
 
 
-def per_agent(stream: Stream, agents: int) -> Stream:
-    """A fresh stream for every agent of every replica, that depends on this one's state."""
-    return Stream([torch.Generator().manual_seed(seed) for row in stream.seeds(agents) for seed in row])
-
-
 class Models:
     """The models of R n agents, what they are fitted to, and a world made of them; it offers what `Steps` says."""
 
-    def __init__(self, settings: NetworkSettings, world: World, replicas: int, capacity: int, init: Stream):
-        """With a replay of the newest `capacity` env steps."""
-        self.settings, self.world, self.replicas, self.graph = settings, world, replicas, world.graph
-        self.memory = Memory(world, replicas, capacity)
+    def __init__(self, settings: NetworkSettings, world: World, replicas: int, init: Stream):
+        """With a replay of the newest `buffer_episodes`, or of all."""
+        loop, self.settings, self.world, self.replicas, self.graph = (
+            settings.train,
+            settings,
+            world,
+            replicas,
+            world.graph,
+        )
+        self.memory = Memory(world, replicas, loop.buffer_episodes * world.horizon or loop.total_env_steps)
         sizes = self.memory.replay.observation_dim, self.memory.replay.action_dim
-        stream, discount = per_agent(init, self.graph.agents), settings.train.discount
-        context = Context(replicas * self.graph.agents, *sizes, discount, init.device, stream)
+        stream = several(init, self.graph.agents)
+        context = Context(replicas * self.graph.agents, *sizes, loop.discount, init.device, stream)
         self.dynamics = build("dynamics", settings.dynamics, context)
         self.weighting = build("weighting", settings.weighting, context)
         self.loss, self.fits = NegativeLogLikelihood(), 0
@@ -57,11 +55,11 @@ class Models:
         """Refits every model to the stored rows by their weights; a row from after a crash has none. [R] each."""
         agents, replay = self.graph.agents, self.memory.replay
         # None of the weightings that are let in asks for the policy, which here is of another kind.
-        view = View(replay, cast(Policy, policies), None, replay.added, 0, per_agent(weighting, agents))
+        view = View(replay, cast(Policy, policies), None, replay.added, 0, several(weighting, agents))
         self.weighting.prepare(view)
         weights = normalised(self.weighting.weights(view) * self.memory.counts)
         columns, rows = self.loss.columns(view), replay.all()
-        found = fit(self.dynamics, rows, weights, columns, self.loss, per_agent(stream, agents))
+        found = fit(self.dynamics, rows, weights, columns, self.loss, several(stream, agents))
         self.fits += 1
         numbers = {f"model/{name}": value for name, value in found.items()}
         numbers |= {f"weights/{name}": value for name, value in summary(weights, replay).items()}
@@ -72,7 +70,7 @@ class Models:
         if not self.fits:
             return {}
         rows, counts = self.memory.rows(newest)
-        index = draw(counts, PROBED, per_agent(stream, self.graph.agents))
+        index = draw(counts, PROBED, several(stream, self.graph.agents))
         found = errors_on(self.dynamics, self.memory.replay.all().like(take(rows, index)))
         one = {f"model/{name}": self.over_agents(found[name]) for name in ("rmse", "bias")}
         return one | {"model/drift": self.drift(newest, stream)}
@@ -104,8 +102,8 @@ class Models:
     def step(self, state: Tensor, actions: Tensor, stream: Stream) -> tuple[Tensor, Tensor]:
         """All agents step, then exchange what their models predict; what has stopped stays as it is."""
         shape = (self.graph.agents, state.shape[2], 1 + state.shape[3])
-        draws = (draw.flatten(0, 1) for draw in (stream.uniform(*shape), stream.normal(*shape)))
-        reward, after = self.dynamics.sample(self.memory.inputs(state, actions), *draws)
+        luck = stream.uniform(*shape).flatten(0, 1), stream.normal(*shape).flatten(0, 1)
+        reward, after = self.dynamics.sample(self.memory.inputs(state, actions), *luck)
         after, reward = after.view(state.shape), reward.view(state.shape[:-1])
         over = self.stopped(state)[:, None]
         after = torch.where(over[..., None], state, after)
@@ -115,6 +113,7 @@ class Models:
         return rewards
 
     def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` goes on from; the tensors are those in use."""
         optimizer = self.dynamics.optimizer
         return {
             "fits": self.fits,
@@ -123,6 +122,7 @@ class Models:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where `state_dict` was taken."""
         self.fits = state["fits"]
         for name in PARTS:
             getattr(self, name).load_state_dict(state[name])

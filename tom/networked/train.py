@@ -1,35 +1,16 @@
-"""The loop of DMPO (Du et al., 2022): collect, refit the agents' models, improve policies on short joint rollouts.
+"""The loop of DMPO (Du et al., 2022), which yields the records of tom/train.py.
 
-It yields the records of tom/train.py, so a run of it is kept, stopped and gone on with like any other.
+So a run of it is kept, stopped and gone on with like any other.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from tom.core.finite import Diverged, check_finite
-from tom.core.replay import draw
-from tom.core.streams import streams
-from tom.networked import learner, models
-from tom.networked.binary import Binary
-from tom.networked.cacc import Platoon
-from tom.networked.learner import Learner
-from tom.networked.models import Models
-from tom.networked.world import Act, Steps, Trajectories, World, rollout, uniform_act
-from tom.settings.experiments.networked import Settings
-from tom.settings.network import NetworkSettings, network_settings
-from tom.train import Evaluation, Final, Record, Round, Step, on_host
-
-CPU = torch.device("cpu")  # the networks are small
-
-
-def world_of(scenario: str, settings: Settings) -> World:
-    """The world with this name, of AGENTS in tom/settings/experiments/networked.py."""
-    return Binary() if scenario == "binary" else Platoon(scenario, settings)
+from tom.networked.trainer import NetworkTrainer
+from tom.settings.network import network_settings
+from tom.train import Final, Record, Step
 
 
 def train(
@@ -59,113 +40,3 @@ def train(
         yield Step(trainer.env_steps, trainer.state_dict)
     policies = trainer.learner.policies.state_dict()
     yield Final(trainer.env_steps, {name: value.view(len(seeds), -1).numpy() for name, value in policies.items()})
-
-
-class NetworkTrainer:
-    """R networks of agents in the middle of a run."""
-
-    def __init__(self, settings: NetworkSettings, seeds: Sequence[int]):
-        loop, self.replicas = settings.train, len(seeds)
-        self.loop, self.env_steps, self.rounds = loop, 0, 0
-        self.streams = streams(seeds, CPU)
-        self.world = world_of(settings.env, loop)
-        self.learner = Learner(loop, self.world, self.replicas, self.streams["init"])
-        capacity = loop.buffer_episodes * self.world.horizon or loop.total_env_steps
-        learned = loop.model == "learned"
-        init = self.streams["init"]
-        self.models = Models(settings, self.world, self.replicas, capacity, init) if learned else None
-        self.warmup_env_steps = loop.warmup_episodes * self.world.horizon if learned else 0
-
-    def round(self) -> Round:
-        """One round: episodes, a refit, bursts of PPO; numbers are NaN where there is none of it. Diverged."""
-        warming, numbers = self.env_steps < self.warmup_env_steps, dict[str, Tensor]()
-        act = uniform_act(self.world.actions) if warming else self.learner.act
-        newest = self.episodes(act, self.loop.episodes, "env")
-        if self.models:
-            numbers |= self.models.errors(newest, self.streams["probe"])
-            self.models.memory.add(newest, self.rounds)
-        begun = self.env_steps
-        self.env_steps += self.loop.episodes * self.world.horizon
-        self.rounds += 1
-        if not warming:
-            if self.models:
-                numbers |= self.models.fit(self.learner.policies, self.streams["model"], self.streams["weighting"])
-            self.learner.anneal(1.0 - begun / self.loop.total_env_steps)
-            numbers |= self.improve(newest)
-            self.learner.settle()
-        numbers |= self.returns(newest)
-        return self._checked(numbers)
-
-    def episodes(self, act: Act, count: int, purpose: str) -> Trajectories:
-        """So many whole episodes of the world from fresh starts."""
-        stream = self.streams[purpose]
-        return rollout(self.world, self.world.start(stream, count), act, self.world.horizon, stream)
-
-    def improve(self, newest: Trajectories) -> dict[str, Tensor]:
-        """The inner iterations, those on rollouts spread evenly among them; numbers of the last on the world's data."""
-        share = self.loop.rollout_share if self.loop.model != "none" else 0.0
-        numbers, real = dict[str, Tensor](), replace(newest, rewards=self.world.seen(newest.rewards))
-        for count in range(self.loop.inner_iterations):
-            imagined = int((count + 1) * share) > int(count * share)
-            batch = self.branched(newest) if imagined else real
-            found = self.learner.improve(batch, self.streams["replay"])
-            if not (imagined and numbers):
-                numbers = {f"policy/{name}": value for name, value in found.items()}
-        return numbers
-
-    def branched(self, newest: Trajectories) -> Trajectories:
-        """Short rollouts of the policies from states of the newest trajectories in which all still moved."""
-        steps: Steps = self.models or self.world
-        states, stream = newest.obs if self.models else newest.states, self.streams["rollout"]
-        index = draw(newest.moving.flatten(1).float(), self.loop.rollouts, stream)
-        flat = states[:, :, :-1].flatten(2, 3)
-        starts = torch.stack([own[:, place] for own, place in zip(flat, index, strict=True)])
-        found = rollout(steps, starts, self.learner.act, self.loop.rollout_length, stream)
-        return replace(found, rewards=steps.seen(found.rewards))
-
-    def returns(self, newest: Trajectories) -> dict[str, Tensor]:
-        """Each agent's part of the return of a round's episodes, and the share of these that stopped; [R] each."""
-        means = newest.rewards.mean((2, 3))
-        stopped = newest.stopped[:, -1].float().mean(1)
-        return {f"agents/return_{agent}": part for agent, part in enumerate(means.unbind(1))} | {"stopped": stopped}
-
-    def evaluation(self) -> Evaluation:
-        """Fresh episodes with drawn actions: the mode of a policy that mixes them is another controller."""
-        found = self.episodes(self.learner.act, self.loop.eval_episodes, "eval")
-        returns = (found.rewards.sum((1, 2)) / self.world.horizon).double().numpy()
-        lost = ~np.isfinite(returns).all(1)
-        if lost.any():
-            raise Diverged(self.env_steps, {"returns": lost}, {"return": returns.mean(1)})
-        return Evaluation(self.env_steps, returns, found.moving.sum(1).numpy())
-
-    def _checked(self, numbers: dict[str, Tensor]) -> Round:
-        unknown = torch.full((self.replicas,), torch.nan)
-        names = [f"policy/{name}" for name in learner.NUMBERS] + (list(models.NUMBERS) if self.models else [])
-        whole = on_host(dict.fromkeys(names, unknown) | numbers)
-        nets = {"policies": self.learner.policies, "critics": self.learner.critics}
-        nets |= {"model": self.models.dynamics} if self.models else {}
-        sums = {
-            name: torch.stack([each.detach().view(self.replicas, -1).sum(1) for each in net.parameters()]).sum(0)
-            for name, net in nets.items()
-        }
-        check_finite(self.env_steps, whole, on_host(sums))
-        return Round(self.env_steps, whole)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state between two rounds, its tensors those in use: to be saved before the next."""
-        return {
-            "env_steps": self.env_steps,
-            "rounds": self.rounds,
-            "streams": {purpose: stream.state_dict() for purpose, stream in self.streams.items()},
-            "learner": self.learner.state_dict(),
-            "models": self.models.state_dict() if self.models else None,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Puts a fresh trainer where `state_dict` was taken; the state is used up."""
-        self.env_steps, self.rounds = state["env_steps"], state["rounds"]
-        for purpose, stream in state["streams"].items():
-            self.streams[purpose].load_state_dict(stream)
-        self.learner.load_state_dict(state["learner"])
-        if self.models:
-            self.models.load_state_dict(state["models"])

@@ -5,7 +5,7 @@ the agents offers the same as a world, with observations in the place of states.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -64,6 +64,10 @@ class Trajectories:
         """Whether a step could change anything, bool [R, T, B]."""
         return ~self.stopped[:, :-1]
 
+    def as_seen(self, world: Steps) -> "Trajectories":
+        """The same with rewards as learners get them."""
+        return replace(self, rewards=world.seen(self.rewards))
+
 
 @torch.no_grad()
 def rollout(world: Steps, state: Tensor, act: Act, steps: int, stream: Stream) -> Trajectories:
@@ -77,6 +81,11 @@ def rollout(world: Steps, state: Tensor, act: Act, steps: int, stream: Stream) -
     stopped = torch.stack([world.stopped(state) for state in states], 1)
     obs = torch.stack([world.observe(state) for state in states], 2)
     return Trajectories(torch.stack(states, 2), obs, stopped, torch.stack(actions, 2), torch.stack(rewards, 2))
+
+
+def at(values: Tensor, index: Tensor) -> Tensor:
+    """Values [R, n, N, ...] at index [R, B], each replica its own: [R, n, B, ...]."""
+    return torch.stack([own[:, place] for own, place in zip(values, index, strict=True)])
 
 
 def uniform_act(actions: int) -> Act:

@@ -8,9 +8,8 @@ from tom.core.replay import Transitions, take
 from tom.core.streams import Stream
 from tom.dynamics.base import targets_of
 from tom.pacoh.bnn import ParticleNetwork
-from tom.pacoh.prior import WeightPrior
-from tom.pacoh.svgd import direction
-from tom.settings.pacoh import Adaptation
+from tom.pacoh.particles import WeightPrior, direction
+from tom.settings.experiments.pacoh import Adaptation
 
 RELEASED = 1e-4  # weight of the log prior in the released code, over particles and rows of a batch
 

@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from tom.core.replay import Transitions
+from tom.core.several import several
 from tom.core.streams import Stream
 from tom.dynamics.base import targets_of
-from tom.families.base import several
 from tom.pacoh.adapt import adapt
 from tom.pacoh.bnn import ParticleNetwork
 from tom.pacoh.meta import MetaFit
-from tom.pacoh.prior import WeightPrior
+from tom.pacoh.particles import WeightPrior
 from tom.settings.pacoh import MetaSettings
 
 PIECE = 500  # steps of a meta-fit between which a run can stop; changes no result

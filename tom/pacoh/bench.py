@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from tom.core.replay import Transitions
+from tom.core.several import several
 from tom.core.streams import streams
-from tom.families.base import Worlds, build, several, tasks
+from tom.families.base import Worlds, build, flat, tasks
 from tom.pacoh.arms import Arm, MetaPrior, PlainPrior
 from tom.pacoh.bnn import ParticleNetwork
-from tom.pacoh.control import Imagined, Planner, hallucinated
-from tom.pacoh.episodes import joined, play
-from tom.pacoh.measure import errors, scale_of
+from tom.pacoh.control import Planner, hallucinated, known
 from tom.pacoh.pooled import Pooled
+from tom.pacoh.rows import errors, play, scale_of
 from tom.settings.pacoh import MetaSettings
 
 CPU = torch.device("cpu")  # the networks are small
@@ -27,6 +27,7 @@ class Bench:
     def __init__(self, settings: MetaSettings, seeds: Sequence[int]):
         self.settings, self.seeds, self.steps = settings, list(seeds), settings.tasks.episode_env_steps
         self.family, self.counts, draws = build(settings.family), settings.tasks, streams(seeds, CPU)
+        self.sizes = self.family.observation_dim, self.family.action_dim
         self.train, self.test = tasks(self.family, draws["env"], self.counts.train_tasks, self.counts.test_tasks)
         self.streams = {
             "collect": several(draws["policy"], self.counts.train_tasks),
@@ -42,11 +43,17 @@ class Bench:
         assert self.arm is not None
         return self.arm
 
-    def planner(self, of: ParticleNetwork | Imagined) -> Planner:
-        """A planner in a model, with the family's reward if it is known, or with steps as they are given."""
-        control, family = self.settings.control, self.family
-        step = hallucinated(of, family.reward, control.optimism) if isinstance(of, ParticleNetwork) else of
-        return Planner(control, step, family.observation_dim, family.action_dim)
+    def planner(self, model: ParticleNetwork) -> Planner:
+        """A planner in a model, with the family's reward if it is known."""
+        step = hallucinated(model, self.family.reward, self.settings.control.optimism)
+        return Planner(self.settings.control, step, *self.sizes)
+
+    def oracle(self) -> Planner | None:
+        """A planner in the test tasks as they are; None where their step or their reward is not known."""
+        step, reward = self.family.dynamics(flat(self.test)), self.family.reward
+        if step is None or reward is None:
+            return None
+        return Planner(self.settings.control, known(step, reward), *self.sizes)
 
     def play(self, worlds: Worlds, planner: Planner | None, stream: str) -> tuple[Transitions, Tensor]:
         """An episode in each of the worlds: its rows, and returns [N]."""
@@ -61,7 +68,8 @@ class Bench:
 
     def add(self, name: str, rows: Transitions) -> None:
         """Keeps rows [N, m, W] after those of this name."""
-        self.rows[name] = joined(self.rows[name], rows) if name in self.rows else rows
+        earlier = [self.rows[name].data] if name in self.rows else []
+        self.rows[name] = rows.like(torch.cat([*earlier, rows.data], 1))
 
     def by_task(self, rows: Transitions) -> Transitions:
         """Rows of tasks side by side [N, m, W] by replica: [R, n, m, W]."""
@@ -95,8 +103,7 @@ class Bench:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes to where `state_dict` was taken."""
         self.done, self.name = state["done"], state["name"]
-        sizes = self.family.observation_dim, self.family.action_dim
-        self.rows = {name: Transitions(data, *sizes) for name, data in state["rows"].items()}
+        self.rows = {name: Transitions(data, *self.sizes) for name, data in state["rows"].items()}
         if self.name:
             self.take_up(self.name)
             self.at_hand.load_state_dict(state["arm"])

@@ -10,8 +10,8 @@ from tom.core.adam import ReplicaAdam
 from tom.core.networks import StackedMLP
 from tom.core.streams import Stream
 from tom.dynamics.descent import FittedByDescent
-from tom.pacoh.prior import WeightPrior
-from tom.settings.pacoh import Network
+from tom.pacoh.particles import WeightPrior
+from tom.settings.experiments.pacoh import Network
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
@@ -22,7 +22,7 @@ class AnyStack(StackedMLP):
     def at(self, theta: Tensor, x: Tensor) -> Tensor:
         """What networks with the weights theta [*lead, D] say of x [*lead, B, in]: [*lead, B, out]."""
         weights, biases = self.parts(theta)
-        own, self.stack = self.stack, len(weights)
+        own, self.stack = self.stack, len(weights)  # so many networks, for this one call
         found: Tensor = functional_call(self, {"weights": weights, "biases": biases}, x)
         self.stack = own
         return found

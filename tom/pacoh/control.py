@@ -15,7 +15,7 @@ from tom.core.planning import coloured, search
 from tom.core.streams import Stream
 from tom.families.base import Reward, Step
 from tom.pacoh.bnn import ParticleNetwork
-from tom.settings.pacoh import Control
+from tom.settings.experiments.pacoh import Control
 
 # obs [N, B, O], action [N, B, A], eta [N, B, O] -> reward [N, B], next obs [N, B, O]
 Imagined = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

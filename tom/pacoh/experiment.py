@@ -18,8 +18,8 @@ from tom.core.streams import streams
 from tom.families.base import flat
 from tom.pacoh.arms import PlainPrior
 from tom.pacoh.bench import CPU, Bench
-from tom.pacoh.control import known
-from tom.settings.pacoh import CURVE_ROWS, MetaSettings
+from tom.settings.experiments.pacoh import CURVE_ROWS
+from tom.settings.pacoh import MetaSettings
 
 ORACLE = "oracle"
 
@@ -69,7 +69,7 @@ class Experiment(Bench):
 
     def pieces(self) -> list[Callable[[], Iterator[Measurement]]]:
         """Everything there is to do."""
-        looked = self.steps if self.family.dynamics(flat(self.test)) is None else 2 * self.steps
+        looked = self.steps if self.oracle() is None else 2 * self.steps
         found: list[Callable[[], Iterator[Measurement]]] = [
             partial(self.collect, episode) for episode in range(self.counts.train_episodes)
         ]
@@ -93,9 +93,9 @@ class Experiment(Bench):
 
     def look(self) -> Iterator[Measurement]:
         """Rows of every test task that no arm acts for: of an oracle, where the true step is known, and at random."""
-        worlds, step = self.family.worlds(flat(self.test)), self.family.dynamics(flat(self.test))
-        if step is not None and self.family.reward is not None:
-            rows, returns = self.play(worlds, self.planner(known(step, self.family.reward)), "look")
+        worlds, oracle = self.family.worlds(flat(self.test)), self.oracle()
+        if oracle is not None:
+            rows, returns = self.play(worlds, oracle, "look")
             self.add("look", rows)
             yield Measurement(ORACLE, "episodes", 0, {"return": self.by_seed(returns)})
         self.add("look", self.play(worlds, None, "look")[0])

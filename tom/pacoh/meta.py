@@ -17,9 +17,8 @@ from tom.core.adam import fused_adam
 from tom.core.replay import take
 from tom.core.streams import Stream
 from tom.pacoh.bnn import ParticleNetwork
-from tom.pacoh.prior import WeightPrior, log_hyper_prior
-from tom.pacoh.svgd import direction
-from tom.settings.pacoh import Prior
+from tom.pacoh.particles import WeightPrior, direction, log_hyper_prior
+from tom.settings.experiments.pacoh import Prior
 
 
 def log_evidence(log_likelihood: Tensor, power: float) -> Tensor:

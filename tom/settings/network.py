@@ -7,9 +7,7 @@ from typing import Any
 from tom.settings import settings_class
 from tom.settings.experiments.networked import AGENTS, HORIZONS, Settings
 from tom.settings.fields import SettingsError, nearest, problems
-
-WEIGHTINGS = ("uniform", "pmac", "ratio")  # those that ask for no policy: TOM's dual needs that of the joint state
-FALLBACK = "ratio"
+from tom.settings.weightings.ratio import FALLBACK, OF_ROWS_ALONE
 
 
 @dataclass
@@ -26,6 +24,7 @@ class NetworkSettings:
         for key in ("train", "dynamics", "weighting"):
             yield from problems(getattr(self, key), key)
         yield from self._uneven()
+        yield from self._unweighed()
         kappa, most = self.train.kappa, AGENTS[self.env] - 1
         if kappa > most:
             yield f"train.kappa={kappa} is above the diameter of {self.env}; nearest valid value: {most}"
@@ -34,10 +33,26 @@ class NetworkSettings:
                 f"train.critic=central with train.kappa={kappa} sees more than it is asked for; "
                 f"nearest valid choice: train.kappa={most}"
             )
-        if self.weighting.name not in WEIGHTINGS:
+
+    def _unweighed(self) -> Iterator[str]:
+        """A weighting that cannot be asked here, or that would weigh nothing."""
+        loop, weighting = self.train, self.weighting
+        if weighting.name not in OF_ROWS_ALONE:
             yield (
-                f"weighting={self.weighting.name} asks for the policy of one agent's whole state, and a neighbourhood "
-                f"is not closed; nearest valid choice: weighting={FALLBACK}"
+                f"weighting={weighting.name} asks for more than rows and their age, such as the policy of the joint "
+                f"state, and a neighbourhood is not closed; nearest valid choice: weighting={FALLBACK}"
+            )
+        if loop.model != "learned" and weighting.name != "uniform":
+            yield (
+                f"weighting={weighting.name} has no model to fit with train.model={loop.model}; nearest valid choice: "
+                "weighting=uniform"
+            )
+        kept = min(loop.buffer_episodes * HORIZONS[self.env] or loop.total_env_steps, loop.total_env_steps)
+        pool = getattr(weighting, "pool_env_steps", 0)
+        if pool >= kept:
+            yield (
+                f"weighting.pool_env_steps={pool} of {kept} that are kept: there is nothing to tell the newest from; "
+                f"nearest valid value: {max(kept // 2, 2)}"
             )
 
     def _uneven(self) -> Iterator[str]:

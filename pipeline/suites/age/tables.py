@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.analysis.coverage import covers
 from pipeline.analysis.extent import stops
 from pipeline.analysis.results import TRAIN_FIRST, Grid, read_grid, read_results, read_table, reading
 from pipeline.analysis.runs import RUN, intervals
@@ -76,10 +77,15 @@ def seeds_table(rounds: pd.DataFrame) -> pd.DataFrame:
 
 
 def older_table(seeds: pd.DataFrame) -> pd.DataFrame:
-    """Per method and environment each share's mean over seeds and bootstrap interval (empty with one seed)."""
+    """Per method and environment each share's mean over seeds, its bootstrap interval and what that covers.
+
+    The last three are empty with few seeds.
+    """
     keys = ["method", "env", "share"]
     long = seeds.melt(keys[:2], SHARES, var_name="share", ignore_index=False).sort_index(kind="stable")
-    return intervals(long, keys, "value", interval_of_mean)[[*keys, "n_seeds", "mean", "low", "high"]]
+    table = intervals(long, keys, "value", interval_of_mean)
+    table["coverage"] = [covers("mean over environments", 1, count) for count in table["n_seeds"]]
+    return table[[*keys, "n_seeds", "mean", "low", "high", "coverage"]]
 
 
 def make(root: Path) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pipeline.analysis import stats
+from pipeline.analysis.looks import place_of
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.claims.claim import Claim
 from pipeline.claims.evidence import Evidence
@@ -119,7 +120,7 @@ def judge(claim: Claim, runs: Sequence[Recorded], published: Evidence) -> Verdic
     needed = claim.needs.seeds if claim.needs else 0
     each = {env: found.get(env, UNKNOWN) for env in claim.envs}
     few = [env for env in claim.envs if each[env].n_seeds < needed]
-    reasons = [f"{env}: {each[env].n_seeds} of {needed} seeds" for env in few]
-    crossed = [env for env in claim.envs if env not in few and holds(claim, each[env]) is None]
+    reasons = [f"{place_of(env)}: {each[env].n_seeds} of {needed} seeds" for env in few]
+    crossed = [place_of(env) for env in claim.envs if env not in few and holds(claim, each[env]) is None]
     reasons += [f"the interval crosses the border of the region: {', '.join(crossed)}"] if crossed else []
     return Verdict(claim, decide(claim, each), "; ".join(reasons), found, {})

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.analysis.extent import TOTAL, so_far
-from pipeline.analysis.looks import spelled
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.tables import table_lines
 from pipeline.claims.table import estimate, why
 
@@ -34,7 +34,7 @@ def run_rows(runs: pd.DataFrame) -> Iterator[list[str]]:
     """The table of runs, header first."""
     yield ["run", "env steps", *SHOWN]
     for _, row in runs.iterrows():
-        name = f"{spelled(str(row['method']))}, {row['env']}, seed {row['seed']}"
+        name = f"{spelled(str(row['method']))}, {place_of(row['env'])}, seed {row['seed']}"
         numbers = [format(row[column], digits) if pd.notna(row[column]) else "" for column, digits in SHOWN.values()]
         yield [name, so_far(row["env_steps"], row[TOTAL]), *(text.replace("-", "−") for text in numbers)]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.extent import so_far
-from pipeline.analysis.looks import spelled
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.runs import RUN
 from pipeline.claims.claim import Claim
@@ -96,7 +96,7 @@ def _row(
     estimate: Estimate,
     published: float,
 ) -> dict[str, object]:
-    places = [f"{so_far(ends[env], parts[env][0][0].total_env_steps)} on {env}" for env in ends]
+    places = [f"{so_far(ends[env], parts[env][0][0].total_env_steps)} on {place_of(env)}" for env in ends]
     first, others = spelled(claim.method), ", ".join(spelled(method) for method in claim.against)
     best = f"the best of {others}" if len(claim.against) > 1 else others
     measured = f"{first} − {best}" if claim.measure == "lead" else f"{first} / {others}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.analysis.extent import so_far
-from pipeline.analysis.looks import spelled
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.claims import measures
@@ -38,9 +38,8 @@ def remark(verdict: Verdict, runs: Sequence[Recorded], published: Evidence) -> s
         end = common_step(groups := paired(runs, claim.methods, env))
         seeds = f"{estimate.n_seeds} seed{'s' if estimate.n_seeds != 1 else ''}"
         said = DETAILS.get(claim.measure, lambda *_: "")(claim, runs, env, published)
-        places.append(
-            f"{env}: {_number(estimate)}, {seeds}, {so_far(end, groups[0][0].total_env_steps)} env steps{said}"
-        )
+        far = so_far(end, groups[0][0].total_env_steps)
+        places.append(f"{place_of(env)}: {_number(estimate)}, {seeds}, {far} env steps{said}")
     return "; ".join(places)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.digests import module_digests
-from pipeline.config.params import GRID, Params, at
+from pipeline.config.params import GRID, Params
 from pipeline.suites.suite import SuiteKind, configure
+from tom.settings.experiments.pacoh import ARMS
 from tom.settings.fields import SettingsError
-from tom.settings.pacoh import ARMS, MetaSettings, meta_settings
+from tom.settings.pacoh import MetaSettings, meta_settings
 
 NUMBERS = "numbers.csv"
 AGAINST = ("plain", "pooled")  # what the rules compare the arm `meta` with
@@ -25,27 +26,17 @@ def resolved(params: Params, env: str) -> dict[str, Any]:
     for arm in ("meta", *AGAINST):
         if arm not in suite.grid.methods:
             raise SettingsError(f"meta.methods lacks {arm}, which the rules compare; nearest valid choice: add {arm}")
-    whole = suite.scales.get(suite.scale, {})
-    layers = whole, at(whole, "envs", env)
-
-    def values(*keys: str) -> dict[str, Any]:
-        return {key: value for layer in layers for key, value in at(layer, *keys).items()}
-
-    def weighting(arm: str) -> dict[str, Any]:
-        own = dict(ARMS[arm] or {})
-        tuned = at(params.scales[suite.scale], "weighting", own["name"])
-        return {**tuned, **values("weighting", own["name"]), **own}
-
+    weightings = {arm: part["name"] for arm in suite.grid.methods if (part := ARMS[arm])}
     config = {
-        "family": {"name": env, **values("family", env)},
+        "family": {"name": env, **suite.tuned(env, "family", env)},
         "arms": list(suite.grid.methods),
-        "weightings": {arm: weighting(arm) for arm in suite.grid.methods if ARMS[arm]},
-        **{key: values(key) for key in MetaSettings.SECTIONS},
+        "weightings": {arm: {"name": name, **suite.tuned(env, "weighting", name)} for arm, name in weightings.items()},
+        **{key: suite.tuned(env, key) for key in MetaSettings.SECTIONS},
     }
     try:
         return dataclasses.asdict(meta_settings(config)) | {"arms": config["arms"]}
     except SettingsError as error:
-        raise SettingsError(f"{error} (suite meta, family {env}, scale {suite.scale})") from None
+        raise SettingsError(f"params.yaml: {error} (suite meta, family {env}, scale {suite.scale})") from None
 
 
 def sources(config: dict[str, Any], root: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.analysis.looks import place_of
 from pipeline.analysis.tables import table_lines
 
 LEVEL = 0.9  # of the intervals of the rules
@@ -53,7 +54,7 @@ def answer(rules: pd.DataFrame, family: str) -> str:
     rows = rules[rules["family"] == family]
     counts = [f"{name}: {', '.join(rows['rule'][rows['verdict'] == name])}" for name in (MET, MISSED, OPEN)]
     said = [each.replace("_", " ") for each in counts if not each.endswith(": ")]
-    return f"{family}, does a meta-learned prior adapt faster? {'; '.join(said) or 'nothing was measured'}."
+    return f"{place_of(family)}, does a meta-learned prior adapt faster? {'; '.join(said) or 'nothing was measured'}."
 
 
 def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -> str:
@@ -69,7 +70,8 @@ def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -
         for (by, statistic), table in curves[curves["family"] == family].groupby(["by", "statistic"], sort=False):
             counts = sorted(table["count"].unique())
             head = ("arm", *(f"{count}" for count in counts))
-            lines += [f"## {family}: {statistic} by {by}", "", *table_lines(head, _curve(table, counts), "lr"), ""]
+            lines += [f"## {place_of(str(family))}: {statistic} by {by}", ""]
+            lines += [*table_lines(head, _curve(table, counts), "lr"), ""]
     return "\n".join(lines)
 
 

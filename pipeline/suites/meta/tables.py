@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.results import ResultsError, read_record
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.meta.page import (
@@ -30,7 +29,7 @@ from pipeline.suites.meta.page import (
     STATISTICS,
     markdown,
 )
-from pipeline.suites.recorded import again, read_suite, read_table
+from pipeline.suites.recorded import again, below_each_other, read_suite, recorded_cells
 
 NAME = "meta"
 COLUMNS = ("arm", "by", "count", "task", "statistic", "value")
@@ -40,15 +39,8 @@ CLAIMED = ["scale", "env", "method", "seed", "fewer_than_plain", "fewer_than_poo
 
 def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
     """One row per family, seed, task, arm, count and statistic; ResultsError for a cell that is not there."""
-    found = []
-    for family, seed in product(suite["envs"], suite["seeds"]):
-        folder = root / "reports" / NAME / suite["scale"] / family / str(seed)
-        read_record(folder, ("env", "seed", "fingerprint"), again(NAME))
-        table = read_table(folder / "numbers.csv", COLUMNS, again(NAME))
-        if not np.isfinite(table["value"]).all():
-            raise ResultsError(f"{folder}: a number is not finite: {again(NAME)}")
-        found.append(table.assign(family=family, seed=seed))
-    return pd.concat(found, ignore_index=True)
+    records = recorded_cells(root, NAME, suite, ("fingerprint",))
+    return below_each_other(records, "numbers", COLUMNS, "value", again(NAME)).rename(columns={"env": "family"})
 
 
 def curves_table(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -130,10 +122,8 @@ def episodes_until(numbers: pd.DataFrame, arm: str) -> pd.Series:
 
 def _above(differences: pd.Series, unit: str) -> tuple[str, str]:
     mean, low, high = stats.mean_interval(differences, LEVEL)
-    if low is None or high is None:
-        return f"{mean:.2f} {unit}", OPEN
-    verdict = MET if low > 0.0 else MISSED if high < 0.0 else OPEN
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}] {unit}", verdict
+    bracket = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+    return f"{mean:.2f}{bracket} {unit}", {1: MET, 0: OPEN, -1: MISSED}[stats.side(low, high)]
 
 
 def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -145,8 +135,7 @@ def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
         for arm, count in product(arms, counts):
             pair = at(own, arm, "rows", count, "rmse") - at(own, "pooled", "rows", count, "rmse")
             mean, low, high = stats.mean_interval(pair, LEVEL)
-            clear = low is not None and high is not None and low * high > 0.0
-            verdict = OPEN if not clear else "better" if mean < 0.0 else "worse"
+            verdict = {1: "worse", 0: OPEN, -1: "better"}[stats.side(low, high)]
             rows.append((family, arm, count, mean, low, high, verdict))
     return pd.DataFrame(rows, columns=["family", "arm", "count_", "difference", "low", "high", "verdict"])
 

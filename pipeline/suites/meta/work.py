@@ -18,7 +18,7 @@ from pipeline.files import ROOT, commit
 from pipeline.runs.answers import GOES_ON
 from pipeline.runs.folder import Cell, beside, run_folder
 from pipeline.runs.interruptions import Interruptions, Stopped
-from pipeline.runs.owner import owned
+from pipeline.runs.owner import owned, refuse_loss, renew
 from pipeline.runs.partial import locked
 from pipeline.suites.meta.cells import META, NUMBERS
 from pipeline.suites.suite import record_one, write_csv
@@ -56,6 +56,8 @@ def measured(cell: Cell, partial: Path) -> tuple[Rows, float]:
     identity = {"fingerprint": cell.fingerprint, "source_digest": cell.source_digest, "torch": version("torch")}
     checkpoints = Checkpoints(partial, identity)
     found = checkpoints.latest()
+    if found is None:
+        checkpoints.clear()  # of other code; the new ones would be taken for the older
     rows: Rows = found.state["rows"] if found else []
     before, start = (found.wall_s if found else 0.0), time.perf_counter()
     with Interruptions() as interruptions:
@@ -65,7 +67,9 @@ def measured(cell: Cell, partial: Path) -> tuple[Rows, float]:
                 continue
             if interruptions.number is not None or checkpoints.due(record.done):
                 spent = before + time.perf_counter() - start
-                checkpoints.save(record.done, {"science": record.state(), "rows": rows}, spent, 0.0)
+                state = {"science": record.state(), "rows": rows}
+                checkpoints.save(record.done, state, spent, 0.0, check=lambda: refuse_loss(partial))
+                renew(partial, checkpoints.interval_s)
             if interruptions.number is not None:
                 raise Stopped(interruptions.number, f"{cell.name}: {GOES_ON}")
     return rows, before + time.perf_counter() - start

@@ -17,13 +17,16 @@ METHODS = {
     "dmpo_pmac": "DMPO, all data, weighted as by PMAC",
     "dmpo_world": "DMPO with the true model",
 }
-SHORT = {"dppo": "PPO, κ = 1", "ippo": "PPO, κ = 0", "cppo": "PPO, central"} | {
+SHORT = {  # the same where there is little room
+    "dppo": "PPO, κ = 1",
+    "ippo": "PPO, κ = 0",
+    "cppo": "PPO, central",
     "dmpo": "DMPO",
     "dmpo_all": "DMPO, all data",
     "dmpo_ratio": "DMPO, ratio",
     "dmpo_pmac": "DMPO, PMAC",
     "dmpo_world": "DMPO, true model",
-}  # the same where there is little room
+}
 NETWORKS = {"catchup": "Catch-up", "slowdown": "Slow-down", "binary": "Four agents"}
 RULES = {"constant": "one action always", "linear": "a linear rule"}
 NUMBERS = {

@@ -46,7 +46,7 @@ def _bars(env: str, evals: pd.DataFrame, seeds: pd.DataFrame, rules: pd.DataFram
         won = int((best > BAR).sum())
         found = YES if won >= 2 * len(best) / 3 else NO
         yield env, f"does DPPO's best evaluation exceed {BAR:g} in two of three seeds?", _listed(best), found
-    longest = evals["length_mean"].max()
+    longest = max(evals["length_mean"].max(), rules["length"].max())
     lengths = of(seeds, "dppo", "last_length")
     stands = YES if (lengths >= longest).all() else NO
     yield env, "does DPPO's last evaluation end without a crash?", f"{_listed(lengths)} steps", stands
@@ -101,9 +101,7 @@ def matches(ours: pd.Series, theirs: pd.Series) -> str:
     """One-sided equivalence, paired by seed: the whole 95 % interval is above -EQUIVALENT |other|, or all below it."""
     _, low, high = stats.mean_interval(ours - theirs)
     margin = EQUIVALENT * abs(theirs.mean())
-    if low is None or high is None:
-        return OPEN
-    return YES if low > -margin else NO if high < -margin else OPEN
+    return {1: YES, 0: OPEN, -1: NO}[stats.side(low, high, of=-margin)]
 
 
 def _weights(env: str, rounds: pd.DataFrame) -> Iterator[Answer]:
@@ -112,12 +110,10 @@ def _weights(env: str, rounds: pd.DataFrame) -> Iterator[Answer]:
     plain = {method: of(drift, method, "value") for method in ("dmpo", "dmpo_all")}
     if ratio.empty or any(values.empty for values in plain.values()):
         return
-    gains = [stats.mean_interval(values - ratio) for values in plain.values()]
-    helps = all(low is not None and low > 0 for _, low, _ in gains)
-    harms = any(high is not None and high < 0 for _, _, high in gains)
+    gains = [stats.side(*stats.mean_interval(values - ratio)[1:]) for values in plain.values()]
     measured = ", ".join(f"{values.mean() - ratio.mean():+.3f} below {method}" for method, values in plain.items())
     question = "does the ratio lower the rollout error against both uniforms (newest data, all data)?"
-    yield env, question, measured, YES if helps else NO if harms else OPEN
+    yield env, question, measured, {1: YES, 0: OPEN, -1: NO}[min(gains)]
 
 
 def _listed(values: pd.Series) -> str:

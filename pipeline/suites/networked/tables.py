@@ -1,44 +1,28 @@
 """`python -m pipeline.suites.networked.tables` makes reports/tables/networked/ from the suite's results, nothing else.
 
-Learning curves with t intervals, what each question of pipeline/suites/networked/page.py comes to, the models' errors.
+Learning curves with t intervals, what each question of questions.py comes to, the models' errors.
 Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
 
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
-from pipeline.analysis.results import ResultsError
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.networked.page import markdown
 from pipeline.suites.networked.questions import answers, claimed
-from pipeline.suites.recorded import Records, again, read_records, read_suite, read_table, runs_table
+from pipeline.suites.recorded import again, below_each_other, read_records, read_suite, runs_table
 
 NAME = "networked"
-PLACE = ["env", "seed"]
-RECORDED = {
-    "evals": ("method", "env_steps", "return_mean", "length_mean"),
-    "rounds": ("method", "env_steps", "number", "value"),
-    "rules": ("rule", "episode", "return", "length"),
-    "gradients": ("network", "kappa", "error"),
+RECORDED = {  # by file: its columns, and the one whose numbers have to be finite
+    "evals": (("method", "env_steps", "return_mean", "length_mean"), "return_mean"),
+    "rounds": (("method", "env_steps", "number", "value"), "value"),
+    "rules": (("rule", "episode", "return", "length"), "return"),
+    "gradients": (("network", "kappa", "error"), "error"),
 }
-
-
-def read(records: Records, name: str) -> pd.DataFrame:
-    """One of the tables of every cell, below each other, with environment and seed."""
-    parts = []
-    for folder, record in records.items():
-        table = read_table(folder / f"{name}.csv", RECORDED[name], again(NAME))
-        parts.append(table.assign(**{key: record[key] for key in PLACE}))
-    found = pd.concat(parts, ignore_index=True)
-    value = {"evals": "return_mean", "rounds": "value", "rules": "return", "gradients": "error"}[name]
-    for row in found[~np.isfinite(found[value])].itertuples():
-        raise ResultsError(f"{row.env}, seed {row.seed}: a number of {name}.csv is not finite: {again(NAME)}")
-    return found
 
 
 def curves_table(evals: pd.DataFrame) -> pd.DataFrame:
@@ -72,15 +56,16 @@ def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/networked and returns its path; ResultsError leaves the old tables as they are."""
     suite = read_suite(root, NAME, ("scale", "envs", "seeds"))
     records = read_records(root, NAME, suite, ())
-    evals, rounds, rules = (read(records, name) for name in ("evals", "rounds", "rules"))
-    first = next(iter(records))
-    gradients = read_table(first / "gradients.csv", RECORDED["gradients"], again(NAME))
+    evals, rounds, rules, gradients = (
+        below_each_other(records, name, *recorded, again(NAME)) for name, recorded in RECORDED.items()
+    )
+    exact = ["network", "kappa"]
     found = {
         "curves": curves_table(evals),
         "seeds": seeds_table(evals),
         "models": models_table(rounds),
         "rules": rules.groupby(["env", "rule"], sort=False)[["return", "length"]].mean().reset_index(),
-        "gradients": gradients,
+        "gradients": gradients.drop_duplicates(exact)[[*exact, "error"]],  # the same in every cell
         "runs": runs_table(records.values()),
     }
     found["claims"] = claimed(evals, found["seeds"], suite["scale"])

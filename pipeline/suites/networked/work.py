@@ -43,7 +43,7 @@ def rules(env: str, seed: int, config: Mapping[str, Any]) -> Iterator[dict[str, 
 
     from tom.core.streams import streams
     from tom.networked.rules import measured
-    from tom.networked.train import world_of
+    from tom.networked.trainer import world_of
     from tom.settings.experiments.networked import Rules, Settings
 
     torch.set_num_threads(1)

@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.analysis.coverage import falls_short
 from pipeline.analysis.extent import stops
 from pipeline.analysis.looks import Look, looks, place_of, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.stage import made
-from pipeline.analysis.stats import COVERS
 from pipeline.analysis.style import COLUMNS, STEPS, band, caption, legend, panels, step_axis, styled, write_figures
 
 # Figures: file name -> (curve in the tables, label of its axis, statistic of the panel over environments)
@@ -108,13 +108,13 @@ def _aggregate(ax: Axes, table: pd.DataFrame, styles: dict[str, Look]) -> None:
     for place, row in enumerate(table.itertuples()):
         look = styles[row.method]
         if pd.notna(row.low):
-            fill = "none" if row.coverage_normal < COVERS else look.colour
+            fill = "none" if falls_short(row.coverage_normal) else look.colour
             bar = Rectangle((row.low, place - 0.05), row.high - row.low, 0.1, facecolor=fill, edgecolor=look.colour)
             ax.add_patch(bar).set(alpha=0.5)
         ax.plot(row.iqm, place, color=look.colour, marker=look.marker, markersize=7)
     covered = table["coverage_normal"].min()
     about = "" if pd.isna(covered) else "\nbar: 95 % interval"
-    about = f"\nopen bar: nominally 95 %, covers {covered:.0%}" if covered < COVERS else about
+    about = f"\nopen bar: nominally 95 %, covers {covered:.0%}" if falls_short(covered) else about
     ax.set(title="All environments", xlabel=f"normalised, interquartile mean{about}", ylim=(len(table) - 0.4, -0.6))
     ax.set_yticks(range(len(table)), [spelled(method) for method in table["method"]])
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))

@@ -4,16 +4,25 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.analysis.coverage import MARK, falls_short, mark
 from pipeline.analysis.extent import extents
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import Grid
-from pipeline.analysis.stats import COVERS, LEAST_SEEDS
+from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.tables import table_lines
 
 HEADINGS = {
     "final": "Final return (last evaluation)",
     "cumulative_max": "Cumulative maximum (the published metric; it hides collapses)",
     "auc": "Average height of the learning curve (area / length)",
+}
+NAMES = {  # of statistics of a run's evaluations
+    "final": "last return",
+    "final_window": "mean return of the last tenth",
+    "best_of_last_three": "best of the last three returns",
+    "cumulative_max": "best return",
+    "auc": "average height of the curve",
+    "auc_cumulative_max": "average height of the best return so far",
 }
 
 
@@ -28,7 +37,7 @@ def markdown(tables: dict[str, pd.DataFrame], grid: Grid) -> str:
 
 def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
     count = len(grid.seeds)
-    steps = ", ".join(f"{env} {words}" for env, words in extents(seeds).items())
+    steps = ", ".join(f"{place_of(env)} {words}" for env, words in extents(seeds).items())
     yield f"{count} {'seed' if count == 1 else 'seeds'} per cell; environment steps: {steps}."
     yield (
         "Brackets: 95 % t interval of the mean over seeds."
@@ -53,7 +62,7 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
         yield "No method improved on untrained policies in any environment: there is no scale to compare on."
         return
     yield "Interquartile mean of (return - floor) / (top - floor) over environments and seeds, where"
-    ends = [f"{row['env']} {row['floor']:.0f} and {row['top']:.0f}" for _, row in tables["scales"].iterrows()]
+    ends = [f"{place_of(row['env'])} {row['floor']:.0f} and {row['top']:.0f}" for _, row in tables["scales"].iterrows()]
     yield f"floor = untrained policies, top = the best method's mean cumulative maximum: {'; '.join(ends)}."
     yield "The choice of the top is part of the data, and its uncertainty is not in the intervals."
     if table["coverage_normal"].notna().all():
@@ -62,6 +71,7 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
             f"Brackets: stratified bootstrap, nominally 95 %; in simulations with {first['n_envs']} environments and "
             f"{first['n_seeds']} seeds they hold the truth in {first['coverage_normal']:.0%} of studies, "
             f"{first['coverage_with_collapses']:.0%} where 15 % of the runs collapse."
+            + (f" {MARK}: they cover less than they say." if falls_short(first["coverage_normal"]) else "")
         )
     else:
         yield f"Fewer than {LEAST_SEEDS} seeds: an interval would cover far less than it says, and none is given."
@@ -74,8 +84,8 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _iqm(row: dict[str, float]) -> str:
-    less = f", covers {row['coverage_normal']:.0%}" if (row["coverage_normal"] or 1.0) < COVERS else ""
-    return f"{row['iqm']:.2f} {_bracket(row['low'], row['high'], '.2f')}{less}".strip()
+    interval = f"{_bracket(row['low'], row['high'], '.2f')}{mark(row['coverage_normal'])}"
+    return f"{row['iqm']:.2f} {interval}".strip()
 
 
 def _bracket(low: float | None, high: float | None, digits: str) -> str:

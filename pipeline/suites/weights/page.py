@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from pipeline.analysis.coverage import mark, mark_explained
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import Grid
 from pipeline.analysis.stats import LEAST_SEEDS
 from pipeline.analysis.tables import table_lines
@@ -26,18 +28,21 @@ def markdown(made: dict[str, pd.DataFrame], grid: Grid) -> str:
         rows = table[table["statistic"] == name].set_index(["env", "method"])
         methods = [*grid.methods, PUBLISHED]
         lines += ["", f"## {heading[0].upper()}{heading[1:]}", ""]
+        known = rows.index
         cells = [
-            [env, *(_cell(rows.loc[(env, method)]) if (env, method) in rows.index else "" for method in methods)]
+            [place_of(env), *(_cell(rows.loc[env, method]) if (env, method) in known else "" for method in methods)]
             for env in grid.envs
         ]
-        lines += table_lines(("environment", *methods), cells, "lc")
+        heads = (method if method == PUBLISHED else spelled(method) for method in methods)
+        lines += table_lines(("environment", *heads), cells, "lc")
     return "\n".join(lines) + "\n"
 
 
 def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
     yield "Statistics of the bars, which are means over seeds, as the published ones are."
     yield f"{count} seed{'s' if count > 1 else ''}; brackets: " + (
-        "bootstrap over seeds, nominally 95 %, with so few seeds less; last: mean of each seed's own statistic."
+        f"bootstrap over seeds, nominally 95 %{mark_explained(made['statistics']['coverage'])}; "
+        "last: mean of each seed's own statistic."
         if count >= LEAST_SEEDS
         else f"none, since fewer than {LEAST_SEEDS} seeds give no interval."
     )
@@ -45,9 +50,13 @@ def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
     for env, runs in made["sac"].groupby("env", sort=False):
         first = runs[runs["env_steps"] == 0]["return_mean"].mean()
         best = runs.groupby("seed")["return_mean"].max().mean()
-        yield f"{env} {round(first)} and {round(best)} in {runs['env_steps'].max():,} steps."
+        yield f"{place_of(env)} {round(first)} and {round(best)} in {runs['env_steps'].max():,} steps."
 
 
 def _cell(row: pd.Series) -> str:
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]; {row['mean_of_seeds']:.2f}"
-    return "" if pd.isna(row["of_bars"]) else f"{row['of_bars']:.2f}{interval}"
+    if pd.isna(row["of_bars"]):
+        return ""
+    if pd.isna(row["low"]):
+        return f"{row['of_bars']:.2f}"
+    bracket = f"[{row['low']:.2f}, {row['high']:.2f}]{mark(row['coverage'])}"
+    return f"{row['of_bars']:.2f} {bracket}; {row['mean_of_seeds']:.2f}"

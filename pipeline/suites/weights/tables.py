@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.analysis.coverage import covers
 from pipeline.analysis.published import SPELLED
 from pipeline.analysis.results import Grid, ResultsError, read_grid, read_table, reading
 from pipeline.analysis.runs import named
@@ -96,8 +97,8 @@ def matrix(cells: pd.DataFrame) -> Array:
 def statistics_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Per environment, method and statistic: of the bars (means over seeds) with its bootstrap interval over seeds.
 
-    Beside it the mean over seeds of each seed's own statistic. The interval is empty with one seed, and for the
-    published bars, of which only the means are known.
+    Beside it what the interval of a mean over so many seeds covers, and the mean over seeds of each seed's own
+    statistic. The interval is empty with few seeds, and for the published bars, of which only the means are known.
     """
     rows = []
     for table in (chunks, published.assign(method=PUBLISHED, seed=0)):
@@ -107,8 +108,9 @@ def statistics_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFr
             for name in STATISTICS:
                 of_seeds = np.mean([measured(row, name) for row in weights]) if n_seeds else np.nan
                 of_bars = interval_of_mean(weights, partial(measured, name=name))
-                rows.append((env, method, name, n_seeds, *of_bars, of_seeds))
-    columns = ["env", "method", "statistic", "n_seeds", "of_bars", "low", "high", "mean_of_seeds"]
+                coverage = covers("mean over environments", 1, n_seeds)
+                rows.append((env, method, name, n_seeds, *of_bars, coverage, of_seeds))
+    columns = ["env", "method", "statistic", "n_seeds", "of_bars", "low", "high", "coverage", "mean_of_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from tom.settings.fields import part
 from tom.settings.weightings import tom
 
+OF_ROWS_ALONE = ("uniform", "pmac", "ratio")  # weightings that ask for rows and their age, and nothing else
+FALLBACK = "ratio"  # among these, in the place of one that asks for a policy
 SHARED = (
     "discriminator_hidden",
     "discriminator_updates",

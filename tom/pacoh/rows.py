@@ -1,12 +1,36 @@
-"""How well a model knows a task: on rows of it that nothing learned from."""
+"""Rows of tasks: episodes that make them, and how well a model knows those that nothing learned from."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tom.core.replay import Transitions
+from tom.core.replay import Transitions, rows_of
+from tom.core.streams import Stream
+from tom.envs.episodes import uniform_actions
+from tom.families.base import TaskFamily, Worlds
 from tom.pacoh.bnn import ParticleNetwork
+from tom.pacoh.control import Planner
 
 NORMAL_90 = 1.6448536269514722  # standard deviations to each side that hold 90 % of a Gaussian
+
+
+def play(
+    family: TaskFamily, worlds: Worlds, planner: Planner | None, env_steps: int, stream: Stream
+) -> tuple[Transitions, Tensor]:
+    """One episode in each of N worlds, by plans or else by uniform actions: rows [N, env_steps, W], returns [N].
+
+    In the rows the last step is truncated, and rewards that a planner knows are 0: there is nothing to learn of them.
+    """
+    obs, rows = worlds.reset(stream), []
+    total, none = torch.zeros(len(obs)), np.zeros(len(obs))
+    for step in range(env_steps):
+        action = uniform_actions(stream, family.action_dim) if planner is None else planner.act(obs, stream)
+        next_obs, reward = worlds.step(action)
+        total = total + reward
+        learnt = reward.numpy() if family.reward is None else none
+        rows.append(rows_of(obs, action, next_obs, learnt, none, none + (step == env_steps - 1)))
+        obs = next_obs
+    return Transitions(torch.stack(rows, 1), family.observation_dim, family.action_dim), total
 
 
 def errors(model: ParticleNetwork, rows: Transitions, scale: Tensor) -> dict[str, Tensor]:
