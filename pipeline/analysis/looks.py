@@ -58,13 +58,14 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
     """A look for each method, in the given order. A name not in KNOWN gets a spare one chosen by its own letters.
 
     Two unknown names meet only if their letters choose the same spare; then the later one alphabetically moves on.
-    With more unknown names than spare looks, looks repeat.
+    More unknown names than spare looks get those of KNOWN methods that are not there; with more still, looks repeat.
     """
     names, chosen = list(methods), dict[str, Look]()
+    free = [look for name, look in KNOWN.items() if name not in names]
     for name in sorted(set(names) - KNOWN.keys()):
         start = zlib.crc32(name.encode())
         turns = [SPARE[(start + turn) % len(SPARE)] for turn in range(len(SPARE))]
-        chosen[name] = next((look for look in turns if look not in chosen.values()), turns[0])
+        chosen[name] = next((look for look in (*turns, *free) if look not in chosen.values()), turns[0])
     return {name: KNOWN.get(name) or chosen[name] for name in names}
 
 
