@@ -288,7 +288,8 @@ def test_what_claims_are_decided_on_by_hand() -> None:
     returns["pooled"] = returns["meta"]
     few = {"meta": 0.1, "plain": 0.3, "pooled": 0.2}
     numbers = numbers_of(few, few, returns)
-    found = tables.claimed(numbers, "quick").set_index(["method", "seed"]).loc["meta"]
+    found = tables.episodes_table(numbers, "quick").set_index(["method", "seed"]).loc["meta"]
     assert (found["fewer_than_plain"] == 1).all() and (found["fewer_than_pooled"] == 0).all()
-    assert found["error_of_pooled"].to_list() == pytest.approx([0.5] * 3, rel=0.05)
-    assert tables.claimed(numbers[numbers["arm"] != "oracle"], "quick").empty
+    errors = tables.errors_table(numbers, "quick").set_index(["method", "seed"])["error_of_pooled"]
+    assert errors["meta"].to_list() == pytest.approx([0.5] * 3, rel=0.05)
+    assert tables.episodes_table(numbers[numbers["arm"] != "oracle"], "quick").empty

@@ -23,9 +23,10 @@ TABLES = {
         "networked/claims.csv",
         ("scale", "method", "env", "seed", "last_of_central", "last_of_world", "half_of_free"),
     ),
-    "meta": (
-        "meta/claims.csv",
-        ("scale", "method", "env", "seed", "fewer_than_plain", "fewer_than_pooled", "error_of_pooled"),
+    "meta/errors": ("meta/errors.csv", ("scale", "method", "env", "seed", "error_of_pooled")),
+    "meta/episodes": (
+        "meta/episodes.csv",
+        ("scale", "method", "env", "seed", "fewer_than_plain", "fewer_than_pooled"),
     ),
     "age": ("age/seeds.csv", ("scale", "method", "env", "seed", "pairs")),
 }

@@ -13,7 +13,7 @@ from pipeline.claims.claim import Claim, NoClaim, read_claims
 from pipeline.claims.measures import CHECKS, MEASURES
 from pipeline.claims.seeds import MOST
 
-OF_GRID = (None, "age")  # the tables of claims that runs of the grid decide; any other is that of the suite it names
+OF_GRID = (None, "age")  # the tables of claims that runs of the grid decide; another's name begins with its suite
 ROAD = "tom repro: Road-and-Rocks, a minute or two"
 EVIDENCE = "tom evidence: more seeds of the published protocol, in the background"
 TABLE = Path("reports/tables/claims/claims.csv")
@@ -50,7 +50,7 @@ def needed(claim: Claim, seeds: float = 0) -> Runs | None:
     needs = claim.needs
     if needs is None or needs.scale is None:
         return None
-    suite = "" if claim.table in OF_GRID else str(claim.table)
+    suite = "" if claim.table in OF_GRID else str(claim.table).partition("/")[0]
     count = max(needs.seeds, int(seeds) if math.isfinite(seeds) else 0)
     return Runs(suite, needs.scale, claim.methods, claim.envs, tuple(range(count)))
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import KNOWN, Look
+from pipeline.analysis.looks import KNOWN, Look, place_of
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import band, caption, legend, panels, styled, write_figures
 from pipeline.suites.meta.page import answer, spelled
@@ -43,7 +43,10 @@ def draw(curves: pd.DataFrame, family: str) -> Figure:
     axes[0].set_yscale("log")
     axes[2].axhline(0.9, color="0.3", linewidth=1.0, linestyle=(0, (4, 2)))
     legend(figure, styles, spelled)
-    caption(figure, f"{family}: mean over test tasks and seeds; band: 95 % t interval over seeds; dashes: oracle, 90 %")
+    caption(
+        figure,
+        f"{place_of(family)}: mean over test tasks and seeds; band: 95 % t interval over seeds; dashes: oracle, 90 %",
+    )
     return figure
 
 

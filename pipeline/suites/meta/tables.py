@@ -34,7 +34,7 @@ from pipeline.suites.recorded import again, below_each_other, read_suite, record
 NAME = "meta"
 COLUMNS = ("arm", "by", "count", "task", "statistic", "value")
 PAIR = ["seed", "task"]
-CLAIMED = ["scale", "env", "method", "seed", "fewer_than_plain", "fewer_than_pooled", "error_of_pooled"]
+RUN = ["scale", "env", "method", "seed"]  # as claims are decided by
 
 
 def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
@@ -91,23 +91,31 @@ def decided(numbers: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
             yield f"faster_than_{other}", *_above(until[other] - until["meta"], "episodes fewer")
 
 
-def claimed(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """What claims are decided on: a row per family with an oracle, arm and seed, each the mean over the tasks.
+def errors_table(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Per family, arm and seed the error after FEW rows, mean over tasks, as a multiple of the pooled model's."""
+    rows = []
+    for family, here in numbers.groupby("family", sort=False):
+        errors = {arm: at(here, arm, "rows", FEW, "rmse").groupby("seed").mean() for arm in here["arm"].unique()}
+        for arm, of_seeds in errors.items() if "pooled" in errors else ():
+            rows += [(scale, family, arm, seed, error / errors["pooled"][seed]) for seed, error in of_seeds.items()]
+    return pd.DataFrame(rows, columns=[*RUN, "error_of_pooled"])
 
-    Its error after FEW rows as a multiple of the pooled model's, and how many episodes fewer than plain and pooled it
-    takes until the return is as good as the oracle's.
+
+def episodes_table(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Per family with an oracle, arm and seed: episodes fewer than plain and pooled until a return as good as its own.
+
+    Means over tasks.
     """
     rows = []
     for family, here in numbers.groupby("family", sort=False):
         arms = [arm for arm in here["arm"].unique() if len(at(here, arm, "rows", FEW, "rmse"))]
         if not {"plain", "pooled"} <= set(arms) or at(here, "oracle", "episodes", 0, "return").empty:
             continue
-        errors = {arm: at(here, arm, "rows", FEW, "rmse").groupby("seed").mean() for arm in arms}
         until = {arm: episodes_until(here, arm).groupby("seed").mean() for arm in arms}
         for arm in arms:
-            others = until["plain"] - until[arm], until["pooled"] - until[arm], errors[arm] / errors["pooled"]
-            rows += [(scale, family, arm, seed, *(each[seed] for each in others)) for seed in errors[arm].index]
-    return pd.DataFrame(rows, columns=CLAIMED)
+            fewer = [until[other] - until[arm] for other in ("plain", "pooled")]
+            rows += [(scale, family, arm, seed, *(each[seed] for each in fewer)) for seed in until[arm].index]
+    return pd.DataFrame(rows, columns=[*RUN, "fewer_than_plain", "fewer_than_pooled"])
 
 
 def episodes_until(numbers: pd.DataFrame, arm: str) -> pd.Series:
@@ -145,7 +153,7 @@ def make(root: Path) -> Path:
     numbers = numbers_table(root, suite := read_suite(root, NAME, ("scale", "envs", "seeds")))
     rules, curves, weighed = rules_table(numbers), curves_table(numbers), weighed_table(numbers)
     tables = {"rules": rules, "curves": curves, "weighed": weighed, "numbers": numbers}
-    tables["claims"] = claimed(numbers, suite["scale"])
+    tables |= {"errors": errors_table(numbers, suite["scale"]), "episodes": episodes_table(numbers, suite["scale"])}
     return write_tables(root / "reports/tables" / NAME, tables, {"meta.md": markdown(rules, curves, weighed)})
 
 
