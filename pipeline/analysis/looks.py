@@ -42,7 +42,13 @@ CAPITALS = (
     "dhmbpo",
 )
 SPELLED = {"vagram": "VaGraM", "rama": "RAMa"} | {name: name.upper() for name in CAPITALS}
-PLACES = {"halfcheetah": "HalfCheetah", "road_and_rocks": "Road-and-Rocks"}
+PLACES = {
+    "halfcheetah": "HalfCheetah",
+    "road_and_rocks": "Road-and-Rocks",
+    "catchup": "Catch-up",
+    "slowdown": "Slow-down",
+    "binary": "Four agents",
+}
 SPARE = (
     Look("#000000", (0, (3, 1, 1, 1)), "X"),
     Look("#882255", (0, (5, 2)), "<"),

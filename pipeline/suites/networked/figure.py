@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.analysis.looks import Look, looks
+from pipeline.analysis.looks import Look, looks, place_of
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import caption, legend, panels, step_axis, styled, write_figures
-from pipeline.suites.networked.page import NETWORKS, RULES, SHORT, answer
+from pipeline.suites.networked.page import RULES, SHORT, answer
 
 LEAST = 1e-5  # an error below this is none
 DASHES = {"constant": (0.0, (4.0, 2.0)), "linear": (0.0, (1.0, 1.5))}
@@ -27,7 +27,7 @@ def draw(curves: pd.DataFrame, rules: pd.DataFrame, gradients: pd.DataFrame) -> 
     figure, axes = panels(len(envs) + 1, width=4.2, height=3.6, margin=1.2)
     for ax, env in zip(axes, envs, strict=False):
         _returns(ax, curves[curves["env"] == env], rules[rules["env"] == env], styles)
-        ax.set(title=NETWORKS.get(env, env), xlabel="env steps", ylabel="return per env step")
+        ax.set(title=place_of(env), xlabel="env steps", ylabel="return per env step")
     _gradients(axes[-1], gradients)
     legend(figure, styles, lambda method: SHORT.get(method, method))
     seeds = curves["n_seeds"].min()

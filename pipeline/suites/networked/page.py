@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from pipeline.analysis.looks import place_of
 from pipeline.analysis.tables import table_lines
 
 # By name: what it is.
@@ -27,7 +28,6 @@ SHORT = {  # the same where there is little room
     "dmpo_pmac": "DMPO, PMAC",
     "dmpo_world": "DMPO, true model",
 }
-NETWORKS = {"catchup": "Catch-up", "slowdown": "Slow-down", "binary": "Four agents"}
 RULES = {"constant": "one action always", "linear": "a linear rule"}
 NUMBERS = {
     "model/rmse": "error of one step, unseen data",
@@ -46,7 +46,7 @@ def markdown(found: Mapping[str, pd.DataFrame]) -> str:
     """The page: the answers, then returns, models and gradients."""
     lines = ["# Networks of agents: DMPO on platoons", "", *_answers(found["answers"])]
     for env, runs in found["seeds"].groupby("env", sort=False):
-        lines += ["", f"## {NETWORKS.get(str(env), env)}", ""]
+        lines += ["", f"## {place_of(str(env))}", ""]
         rules = found["rules"][found["rules"]["env"] == env]
         lines += table_lines(("method", "best", "last", "steps of the last"), [*_runs(runs), *_rules(rules)], "lr")
         models = found["models"][found["models"]["env"] == env]
@@ -60,7 +60,7 @@ def markdown(found: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _answers(table: pd.DataFrame) -> list[str]:
-    rows = [(NETWORKS.get(row.env, row.env), row.question, row.measured, row.answer) for row in table.itertuples()]
+    rows = [(place_of(row.env), row.question, row.measured, row.answer) for row in table.itertuples()]
     return list(table_lines(("network", "question", "measured, by seed", "answer"), rows, "l"))
 
 
@@ -86,4 +86,4 @@ def answer(table: pd.DataFrame, env: str) -> str:
     """The questions of one network with their answers, in a sentence."""
     rows = table[table["env"] == env]
     said = "; ".join(f"{row.question.removesuffix('?')}: {row.answer}" for row in rows.itertuples())
-    return f"{NETWORKS.get(env, env)}: {said}." if said else ""
+    return f"{place_of(env)}: {said}." if said else ""
