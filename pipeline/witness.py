@@ -130,7 +130,10 @@ def _digests(root: Path, methods: Sequence[str]) -> Iterator[tuple[Path, str]]:
         "runs/datasets/*.partial",
     ):
         for config in sorted(root.glob(f"{pattern}/config.yaml")):
-            values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(config))  # type: ignore[assignment]
+            try:
+                values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(config))  # type: ignore[assignment]
+            except FileNotFoundError:  # a run that ended meanwhile
+                continue
             if values["method"] in methods:
                 yield from _of_run(config.parent, {key: values[key] for key in SCIENCE})
     for suite in kinds().values():

@@ -55,8 +55,8 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
 SUITES = ("ablation", "weights", "crossings", "finetune")
 STALE = {  # after a change in the file
     "tom/occupancy/dual.py": {"tom", *SUITES, "road", "gorge", "ablation/road"},
-    "tom/dynamics/mdn.py": {"tom", "mbpo", *SUITES, "networked", "meta"},  # weights: settings of the data set's run
-    "tom/pacoh/svgd.py": {"meta"},
+    "tom/dynamics/mdn.py": {"tom", "mbpo", *SUITES, "networked"},  # weights: settings of the data set's run
+    "tom/pacoh/particles.py": {"meta"},
     "tom/networked/ppo.py": {"networked"},
     "tom/experiments/curated_buffer.py": {"weights"},
     "pipeline/suites/weights/work.py": {"weights"},

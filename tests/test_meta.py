@@ -29,7 +29,7 @@ def params_text(**lines: str) -> str:
     text = (ROOT / "params.yaml").read_text()
     section = re.search(r"(?ms)^meta:.*?(?=^evidence:)", text)
     assert section
-    given = {"scale": "smoke", "seeds": "[0, 1]"} | lines
+    given = {"scale": "smoke", "envs": "[pendulum]", "seeds": "[0, 1]"} | lines
     changed = section.group()
     for key, value in given.items():
         changed = re.sub(rf"(?ms)^  {key}:.*?(?=^  \w|\Z)", f"  {key}: {value}\n", changed)

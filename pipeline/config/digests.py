@@ -41,12 +41,7 @@ def source_digests(config: Mapping[str, Any], root: Path, also: Iterable[str] = 
 
 def module_digests(modules: Iterable[str], root: Path, packages: Collection[str] = SCIENCE) -> dict[str, str]:
     """The same of these modules, and of everything in the packages that they import, directly or not."""
-    start = list(modules)
-    for module in start:
-        if _file(module, root) is None:
-            raise SettingsError(f"{module.replace('.', '/')}.py is missing; restore the file or choose another part")
-    files = {_file(module, root) for module in _closure(start, root, packages)}
-    return {path: _digest(root / path, _stamp(root / path)) for path in sorted(filter(None, files))}
+    return _Code(root).digests(list(modules), packages)
 
 
 def stage_digests(root: Path) -> dict[Path, str]:
@@ -55,19 +50,12 @@ def stage_digests(root: Path) -> dict[Path, str]:
     That is each that can be run in STAGES, with all that it imports of the project; all of tom too where it takes stock
     of sources. A stage depends on the file of the module that it runs.
     """
-    found = {}
+    found, code = dict[Path, str](), _Code(root)
     for path in (path for room in STAGES for path in sorted((root / room).rglob("*.py"))):
         if '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
             module = ".".join(path.relative_to(root).with_suffix("").parts)
-            found[CODE / module] = source_digest(_stage_sources(module, root))
+            found[CODE / module] = source_digest(code.of_stage(module))
     return found
-
-
-def _stage_sources(module: str, root: Path) -> dict[str, str]:
-    digests = module_digests([module], root, PROJECT)
-    if "pipeline/config/digests.py" not in digests:
-        return digests
-    return digests | {str(path.relative_to(root)): _digest(path, _stamp(path)) for path in root.glob("tom/**/*.py")}
 
 
 def code_digest(config: Mapping[str, Any], root: Path) -> str:
@@ -80,29 +68,62 @@ def source_digest(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{path} {digests[path]}\n" for path in sorted(digests)).encode()).hexdigest()
 
 
-def _closure(start: list[str], root: Path, packages: Collection[str]) -> set[str]:
-    """The modules in `start`, all they import within the packages, and the packages that hold these."""
-    found: set[str] = set()
-    waiting = list(start)
-    while waiting:
-        module = waiting.pop()
-        path = _file(module, root)
-        if module in found or path is None or not (module in start or module.split(".")[0] in packages):
-            continue
-        found.add(module)
+class _Code:
+    """The files below a root as they are now, each looked at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.path = functools.cache(self._path)
+        self.imports = functools.cache(self._imports)
+        self.digest = functools.cache(self._digest)
+
+    def digests(self, start: list[str], packages: Collection[str]) -> dict[str, str]:
+        """Of the modules in `start` and all that they import within the packages, by path."""
+        for module in start:
+            if self.path(module) is None:
+                raise SettingsError(
+                    f"{module.replace('.', '/')}.py is missing; restore the file or choose another part"
+                )
+        paths = {self.path(module) for module in self.closure(start, packages)}
+        return {path: self.digest(path) for path in sorted(filter(None, paths))}
+
+    def of_stage(self, module: str) -> dict[str, str]:
+        """Of all the project's code that a stage runs; all of tom too where it takes stock of sources."""
+        digests = self.digests([module], PROJECT)
+        if "pipeline/config/digests.py" not in digests:
+            return digests
+        science = (str(path.relative_to(self.root)) for path in self.root.glob("tom/**/*.py"))
+        return digests | {path: self.digest(path) for path in science}
+
+    def closure(self, start: list[str], packages: Collection[str]) -> set[str]:
+        """The modules in `start`, all they import within the packages, and the packages that hold these."""
+        found, waiting = set[str](), list(start)
+        while waiting:
+            module = waiting.pop()
+            inside = module in start or module.split(".")[0] in packages
+            if module in found or not inside or self.path(module) is None:
+                continue
+            found.add(module)
+            waiting += self.imports(module)
+            if "." in module:
+                waiting.append(module.rpartition(".")[0])
+        return found
+
+    def _path(self, module: str) -> str | None:
+        """Relative to the root; None for a module that is not there."""
+        stem = module.replace(".", "/")
+        return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if (self.root / path).is_file()), None)
+
+    def _imports(self, module: str) -> tuple[str, ...]:
+        path = self.path(module)
+        assert path is not None, "asked for where it is there"
         try:
-            waiting += _imports(root / path, module, _stamp(root / path))
+            return _imports(self.root / path, module, _stamp(self.root / path))
         except SyntaxError as error:
             raise SettingsError(f"{path}:{error.lineno}: {error.msg}") from None
-        if "." in module:
-            waiting.append(module.rpartition(".")[0])
-    return found
 
-
-def _file(module: str, root: Path) -> str | None:
-    """The path of a module relative to `root`; None for one that is not there."""
-    stem = module.replace(".", "/")
-    return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if (root / path).is_file()), None)
+    def _digest(self, path: str) -> str:
+        return _digest(self.root / path, _stamp(self.root / path))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -141,11 +141,12 @@ def drawn_as(
 ) -> list[Picture]:
     """The figures of this name below reports/figures, in order, each with the text that was drawn with it.
 
-    Their own names are in the headings if `named`.
+    Their own names are in the headings if `named`, or if there are several.
     """
-    found = []
-    for path in sorted((reports / "figures").glob(f"{name}.png")):
-        title, said = f"{heading}: {place_of(path.stem)}" if named else heading, path.with_suffix(".txt")
+    found, paths = [], sorted((reports / "figures").glob(f"{name}.png"))
+    for path in paths:
+        title = f"{heading}: {place_of(path.stem)}" if named or len(paths) > 1 else heading
+        said = path.with_suffix(".txt")
         whole = f"{text} {said.read_text(encoding='utf-8').strip()}" if said.is_file() else text
         content, size = small(path)
         width, height = (round(SHOWN * pixels) for pixels in size)
