@@ -40,6 +40,10 @@ CAPITALS = (
     "maac",
     "moto",
     "dhmbpo",
+    "dmpo",
+    "dppo",
+    "ippo",
+    "cppo",
 )
 SPELLED = {"vagram": "VaGraM", "rama": "RAMa"} | {name: name.upper() for name in CAPITALS}
 PLACES = {
@@ -82,4 +86,4 @@ def spelled(method: str) -> str:
 
 def place_of(env: str) -> str:
     """An environment's name as people write it: hopper is Hopper, inverted_pendulum Inverted Pendulum."""
-    return PLACES.get(env) or " ".join(word.capitalize() for word in env.split("_"))
+    return PLACES.get(env.lower()) or " ".join(word.capitalize() for word in env.split("_"))
