@@ -68,8 +68,8 @@ newest: $(STAMP)    ## another Python in an environment of its own: digests, smo
 	$(MAKE) --no-print-directory setup VENV=$(VENV)/newest PYTHON=$(NEWEST)
 	tom check python $(VENV)/newest/bin/python --jobs $(or $(JOBS),$(CORES))
 
-learns fidelity bench: $(STAMP)    ## `tom check`: does it learn? numbers whose answer is known; times. Minutes each
-	tom check $@
+learns fidelity bench: $(STAMP)    ## `tom check`: does it learn (METHODS="ma maac")? numbers whose answer is known; times. Minutes each
+	tom check $@ $(if $(filter learns,$@),$(METHODS))
 
 plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper UNTIL=40000 ENGINE=slurm)
 	tom plan $(HOW) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))

@@ -381,13 +381,15 @@ def check() -> None:
     """What is checked beyond the tests, in minutes."""
 
 
-@command(check, "tom check learns")
+@command(check, "tom check learns ma maac")
+@click.argument("methods", metavar="[METHOD]...", nargs=-1, shell_complete=known("methods"))
 @JOBS
-def learns(jobs: int) -> int:
-    """Do both methods learn? HalfCheetah, six seeds, scale quick."""
+def learns(methods: tuple[str, ...], jobs: int) -> int:
+    """Do methods learn? HalfCheetah, six seeds, scale quick; mbpo and tom, or those that are named."""
+    from pipeline.checks.learns import METHODS
     from pipeline.checks.learns import learns as checked
 
-    return checked(jobs)
+    return checked(jobs, methods or METHODS)
 
 
 @command(check, "tom check fidelity")

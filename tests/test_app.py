@@ -71,6 +71,10 @@ def test_a_word_that_is_no_command_is_refused_with_the_nearest() -> None:
     assert complaint(typed("plan", "--jbos", 2)) == "Error: No such option '--jbos'. Did you mean '--jobs'?"
 
 
+def test_a_method_that_is_none_is_refused_before_anything_trains() -> None:
+    assert complaint(typed("check", "learns", "mm")).startswith("method=mm does not exist; nearest valid choice: tom_ma")
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_can_complete(shell: str) -> None:
     assert "_TOM_COMPLETE" in typed("completion", shell).stdout
