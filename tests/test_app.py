@@ -72,7 +72,8 @@ def test_a_word_that_is_no_command_is_refused_with_the_nearest() -> None:
 
 
 def test_a_method_that_is_none_is_refused_before_anything_trains() -> None:
-    assert complaint(typed("check", "learns", "mm")).startswith("method=mm does not exist; nearest valid choice: tom_ma")
+    said = complaint(typed("check", "learns", "mm"))
+    assert said.startswith("method=mm does not exist; nearest valid choice: tom_ma")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
