@@ -102,6 +102,14 @@ def test_predict_is_what_stable_baselines_asks_for(policy: TrainedPolicy) -> Non
     assert not np.array_equal(policy.predict(obs)[0][0], policy.predict(obs)[0][1]), "sampled unless it is said"
 
 
+def test_a_run_of_another_loop_is_refused_by_its_environment(tmp_path: Path) -> None:
+    """A platoon has a policy for each vehicle."""
+    (tmp_path / "config.yaml").write_text("env: catchup\ntrain: {}\n")
+    (tmp_path / "policy.npz").write_bytes(b"")
+    with pytest.raises(SettingsError, match="env=catchup does not exist"):
+        tom.load_policy(tmp_path)
+
+
 def test_an_observation_of_another_size_is_refused(policy: TrainedPolicy) -> None:
     with pytest.raises(SettingsError, match=r"^obs has the shape \[17\]; nearest valid choice: \[..., 11\]$"):
         policy.act(np.zeros(17))

@@ -71,12 +71,13 @@ def load_policy(folder: str | Path, seed: int = 0) -> TrainedPolicy:
     settings, saved = (read_recorded(folder, name) for name in ("config.yaml", "policy.npz"))
     try:
         config = yaml.safe_load(settings)
-        env, contact_cost = config["env"], bool(config["train"]["contact_cost"])
+        env = known(config["env"])  # first: another loop's run has settings of its own
+        contact_cost = bool(config["train"]["contact_cost"])
         with np.load(io.BytesIO(saved), allow_pickle=False) as arrays:  # a pickle could run anything
             parameters = {name: arrays[name] for name in arrays.files}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, OSError) as error:
         raise SettingsError(f"{folder} is not a finished run: {' '.join(str(error).split())}") from error
-    return TrainedPolicy(known(env), contact_cost, parameters, seed)
+    return TrainedPolicy(env, contact_cost, parameters, seed)
 
 
 def read_recorded(folder: Path, name: str) -> bytes:
