@@ -6,9 +6,10 @@ An untrained deterministic policy scores about 0 and uniform random actions abou
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.analysis.results import read_evaluations
-from pipeline.config.params import load_params
+from pipeline.config.params import Params, load_params
 from pipeline.config.refusals import one_of
 from pipeline.engines.batches import Batch, words_of
 from pipeline.engines.engine import task_of
@@ -19,14 +20,15 @@ from pipeline.runs.folder import Cell, State, run_folder, state
 from pipeline.suites.returns.cells import cell_of
 
 METHODS, ENV, SCALE, SEEDS = ("mbpo", "tom"), "halfcheetah", "quick", range(6)
-AS_CROSSED = ("train.probe_every_env_steps=500",)  # as in params.yaml, so that what that suite trained is there
 BAR = 220.0  # return
 LAST = 3  # evaluations
 
 
-def cells(methods: Sequence[str]) -> list[Cell]:
-    """The runs this question needs."""
-    return [cell_of(method, ENV, seed, SCALE, AS_CROSSED) for method in methods for seed in SEEDS]
+def as_crossed(params: Params) -> list[str]:
+    """What the suite sets at this scale, so that what it trained is there; nothing where there is no such suite."""
+    suite = params.suites.get("crossings")
+    tuned = replace(suite, scale=SCALE).tuned(ENV, "train") if suite else {}
+    return [f"train.{key}={value}" for key, value in tuned.items()]
 
 
 def score(cell: Cell) -> float:
@@ -48,9 +50,10 @@ def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = (
 
 def learns(jobs: int, methods: Sequence[str] = METHODS) -> int:
     """0 if every method learns; the table says which seeds did not. SettingsError for a method that is not there."""
-    there = load_params().entries
-    wanted = cells([one_of("method", method, there) for method in methods])
-    train_missing(wanted, jobs, AS_CROSSED)
+    params = load_params()
+    named, words = [one_of("method", method, params.entries) for method in methods], as_crossed(params)
+    wanted = [cell_of(method, ENV, seed, SCALE, words) for method in named for seed in SEEDS]
+    train_missing(wanted, jobs, words)
     print(f"{ENV}, scale {SCALE}: best of the last {LAST} evaluations by seed; the median has to reach {BAR:.0f}")
     all_learn = True
     for method in methods:

@@ -148,6 +148,12 @@ def value(row: Any, number: float) -> str:
     return f"{number:.0f} of {row.envs} envs" if row.envs > 1 else f"{number:.4g}"
 
 
+def groups(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The rows of the paper's claims, those of other papers' claims, and the checks of its figures."""
+    checks, neighbours = table["check"], table["paper"] != ""
+    return table[~checks & ~neighbours], table[neighbours], table[checks]
+
+
 def metrics(table: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, object]:
     """A few numbers for `dvc metrics`: how many claims have which verdict, and each method's mean final return.
 
@@ -156,11 +162,10 @@ def metrics(table: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, object]:
     final: dict[str, dict[str, float]] = {}
     for (method, env), runs in seeds.groupby(["method", "env"], sort=False)["final"]:
         final.setdefault(method, {})[env] = round(float(runs.mean()), 1)
-    checks, neighbours = table["check"], table["paper"] != ""
-    claims = table[~checks & ~neighbours]
+    claims, neighbours, checks = groups(table)
     return {
-        "checks_of_figures": _counts(table[checks], (SUPPORTED, CONTRADICTED)),
-        "claims_of_neighbours": _counts(table[neighbours], VERDICTS),
+        "checks_of_figures": _counts(checks, (SUPPORTED, CONTRADICTED)),
+        "claims_of_neighbours": _counts(neighbours, VERDICTS),
         at_scale(str(seeds["scale"].iloc[0]), seeds): {"claims": _counts(claims, VERDICTS), "final_return": final},
     }
 

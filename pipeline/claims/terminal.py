@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.analysis.results import ResultsError, nearest
 from pipeline.claims.claim import NoClaim
-from pipeline.claims.table import estimate, read_tables, value
+from pipeline.claims.table import estimate, groups, read_tables, value
 from pipeline.claims.verdict import VERDICTS
 
 TABLES = Path("reports/tables")
@@ -24,14 +24,14 @@ SHOWS = {"contradicted": " (against the claim)"}
 
 def overview(table: pd.DataFrame, so_far: pd.DataFrame, width: int) -> Iterator[str]:
     """The verdict table, and below it why claims were not run and what the paper's figures and short runs show."""
-    early, others = table["folder"] == "evidence", table["paper"] != ""
-    for chosen, heading in (
-        (~table["check"] & ~early & ~others, "Claims of the paper"),
-        (others, "Claims of other systems' papers"),
-        (table["check"], "The paper against its own figures"),
-        (early, "The published protocol, as far as the runs go"),
+    early = table["folder"] == "evidence"
+    claims, neighbours, checks = groups(table[~early])
+    for rows, heading in (
+        (claims, "Claims of the paper"),
+        (neighbours, "Claims of other systems' papers"),
+        (checks, "The paper against its own figures"),
+        (table[early], "The published protocol, as far as the runs go"),
     ):
-        rows = table[chosen]
         counts = [f"{(rows['verdict'] == verdict).sum()} {verdict}" for verdict in VERDICTS]
         said = ", ".join(count for count in counts if not count.startswith("0 "))
         yield from textwrap.wrap(f"{heading}: {said}", width)

@@ -7,6 +7,7 @@ of them anew are inside, so that it can be sent alone.
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from markupsafe import Markup, escape
 from pipeline.analysis.extent import stops
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
-from pipeline.claims.table import estimate, read_tables, value
+from pipeline.claims.table import estimate, groups, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.files import write_file
 from pipeline.report import curves
@@ -127,11 +128,11 @@ def render(root: Path) -> str:
     reports, tables = root / "reports", root / "reports" / "tables"
     so_far = pd.read_csv(tables / "evidence" / "so_far.csv")
     claims, by_env = read_tables(tables / "claims")
-    asked = ~claims["check"] & (claims["paper"] == "")
+    own, neighbours, checks = groups(claims)
     runs = pd.read_csv(tables / "report" / "runs.csv")
     charts = curves.charts(reports)
     drawn, absent = pictures(reports, charts)
-    shown = list(verdicts(claims, by_env, so_far))
+    shown = partial(verdicts, by_env=by_env, so_far=so_far)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -143,10 +144,10 @@ def render(root: Path) -> str:
         scale=str(runs["scale"].iloc[0]),
         extent=", ".join(f"{place_of(env)} {words}" for env, words in stops(runs).items()),
         seeds=int(runs["seed"].nunique()),
-        claims=[row for row in shown if not (row["check"] or row["paper"])],
-        neighbours=[row for row in shown if row["paper"]],
-        checks=[row for row in shown if row["check"]],
-        counts=[(verdict, MARKS[verdict], int(((claims["verdict"] == verdict) & asked).sum())) for verdict in MARKS],
+        claims=list(shown(own)),
+        neighbours=list(shown(neighbours)),
+        checks=list(shown(checks)),
+        counts=[(verdict, mark, int((own["verdict"] == verdict).sum())) for verdict, mark in MARKS.items()],
         evidence=evidence(reports, charts, so_far),
         drawn=drawn,
         absent=absent,

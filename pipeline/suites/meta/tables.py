@@ -58,6 +58,11 @@ def at(numbers: pd.DataFrame, arm: str, by: str, count: int, statistic: str) -> 
     return rows[rows["statistic"] == statistic].set_index(PAIR)["value"].sort_index()
 
 
+def errors_after(numbers: pd.DataFrame, arm: str, count: int) -> pd.Series:
+    """The error of an arm after so many rows, mean over tasks, by seed."""
+    return at(numbers, arm, "rows", count, "rmse").groupby("seed").mean()
+
+
 def rules_table(numbers: pd.DataFrame) -> pd.DataFrame:
     """What was found about each rule on each family, and its verdict; no row where it was not measured."""
     rows = [
@@ -69,8 +74,7 @@ def rules_table(numbers: pd.DataFrame) -> pd.DataFrame:
 def decided(numbers: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """Rule, what was found, and the verdict, on one family."""
     few, many = (
-        {arm: at(numbers, arm, "rows", count, "rmse").groupby("seed").mean() for arm in ("meta", "plain", "pooled")}
-        for count in (FEW, MANY)
+        {arm: errors_after(numbers, arm, count) for arm in ("meta", "plain", "pooled")} for count in (FEW, MANY)
     )
     if len(few["meta"]):
         of_plain, of_pooled = few["meta"] / few["plain"], few["meta"] / few["pooled"]
@@ -95,7 +99,7 @@ def errors_table(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
     """Per family, arm and seed the error after FEW rows, mean over tasks, as a multiple of the pooled model's."""
     rows = []
     for family, here in numbers.groupby("family", sort=False):
-        errors = {arm: at(here, arm, "rows", FEW, "rmse").groupby("seed").mean() for arm in here["arm"].unique()}
+        errors = {arm: errors_after(here, arm, FEW) for arm in here["arm"].unique()}
         for arm, of_seeds in errors.items() if "pooled" in errors else ():
             rows += [(scale, family, arm, seed, error / errors["pooled"][seed]) for seed, error in of_seeds.items()]
     return pd.DataFrame(rows, columns=[*RUN, "error_of_pooled"])
