@@ -213,6 +213,28 @@ class Payload:
         return Path.touch, (self.path,)
 
 
+def test_what_a_kill_while_one_is_dropped_left_is_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tmp_path, 10, 20)
+    remove = shutil.rmtree
+
+    def killed(folder: Path, **options: Any) -> None:
+        if folder.is_dir():
+            (folder / MANIFEST).unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Checkpoints(tmp_path, IDENTITY).save(30, state_at(30), 3.0, 1.5)
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    found = Checkpoints(tmp_path, IDENTITY).latest()
+    assert found is not None and found.state["env_steps"] == 30
+    assert capsys.readouterr().err == ""
+    saved(tmp_path, 40)
+    assert names(tmp_path / CHECKPOINTS) == ["000000030", "000000040"]
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_nothing_is_unpickled_from_a_state_that_was_replaced(
     zipped: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]

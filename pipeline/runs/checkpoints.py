@@ -101,7 +101,7 @@ class Checkpoints:
         try:
             self._write(env_steps, state, {"wall_s": wall_s, "cpu_s": cpu_s, "segments": list(segments)}, check)
             for old in _newest_first(self.folder)[KEPT:]:
-                shutil.rmtree(old)
+                _drop(old)
             saved = True
         except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
             shutil.rmtree(self._unfinished(env_steps), ignore_errors=True)
@@ -179,7 +179,7 @@ class Checkpoints:
         for path in (*unfinished.iterdir(), unfinished):
             to_disk(path)
         check()  # who came meanwhile may have changed the tables that were copied
-        shutil.rmtree(final, ignore_errors=True)
+        _drop(final)
         os.replace(unfinished, final)
         to_disk(self.folder)
 
@@ -209,6 +209,15 @@ def _newest_first(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted((path for path in folder.iterdir() if path.name.isdigit()), reverse=True)
+
+
+def _drop(checkpoint: Path) -> None:
+    """Removes it, if it is there; whoever is killed meanwhile leaves it whole, or under a name that is none of one."""
+    dropped = checkpoint.with_name("dropped")
+    shutil.rmtree(dropped, ignore_errors=True)  # what such a kill left
+    if checkpoint.is_dir():
+        os.replace(checkpoint, dropped)
+        shutil.rmtree(dropped)
 
 
 def groups(runs: Sequence[Checkpoints]) -> list[list[int]]:
