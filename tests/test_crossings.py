@@ -16,7 +16,7 @@ from pipeline.runs.folder import Cell
 from pipeline.suites.crossings import tables
 from pipeline.suites.crossings.cells import CROSSINGS, PRIMARY, resolved
 from pipeline.suites.crossings.figure import make as plot
-from pipeline.suites.crossings.page import QUESTION, left_out
+from pipeline.suites.crossings.page import QUESTION, costs, left_out
 from pipeline.suites.crossings.work import record
 from pipeline.suites.paired import HARMS, HELPS, OPEN, UNDECIDED, answer, differences_table
 from tom.settings.fields import SettingsError
@@ -103,6 +103,15 @@ def test_uniform_weights_may_be_there_with_other_settings_of_the_same_parts(tmp_
     found = resolved(load_params(tmp_path), "hopper")["crossings"]
     against = [found[method]["against"] for method in ("planner_nobc", "planner", "tom_planner")]
     assert against == ["planner_nobc", "planner", "planner"]
+
+
+def test_costs_are_of_the_same_seed_s_run_of_the_first_method() -> None:
+    spent = {"mbpo": (10.0, 20.0, 10.0), "maac": (30.0, 40.0, 20.0)}
+    rows = [
+        ("halfcheetah", seed, method, each) for method, by_seed in spent.items() for seed, each in enumerate(by_seed)
+    ]
+    runs = pd.DataFrame(rows, columns=["env", "seed", "method", "cpu_s"])
+    assert costs(runs) == "CPU time of a run over that of mbpo: maac 2.0."
 
 
 def test_a_policy_stands_beside_its_planner(root: Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from pipeline.analysis.looks import place_of
 from pipeline.analysis.stage import made
 from pipeline.suites.crossings.distilled import distilled, distilled_lines
-from pipeline.suites.crossings.page import QUESTION, left_out
+from pipeline.suites.crossings.page import QUESTION, costs, left_out
 from pipeline.suites.paired import make_tables, parts_table
 from pipeline.suites.recorded import Records, again, cell_values
 
@@ -31,8 +31,8 @@ def make(root: Path) -> Path:
 
 
 def ending(found: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The page's last lines: the policy beside its planner, and what was not run."""
-    return [*distilled_lines(found["distilled"]), left_out(found["differences"])]
+    """The page's last lines: the policy beside its planner, costs, and what was not run."""
+    return [*distilled_lines(found["distilled"]), costs(found["runs"]), "", left_out(found["differences"]), ""]
 
 
 if __name__ == "__main__":
