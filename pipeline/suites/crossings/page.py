@@ -22,6 +22,15 @@ QUESTION = Question(
 SHOWN = ("probe/rmse", "auc", "weights/ess")  # in the figure
 
 
+def costs(runs: pd.DataFrame) -> str:
+    """CPU time of each method's runs over that of the first one's by seed, median over seeds, in a sentence."""
+    spent = runs.pivot_table(index=["env", "seed"], columns="method", values="cpu_s")
+    first = runs["method"].iloc[0]
+    ratios = spent.div(spent[first], axis=0).median().drop(first).sort_values()
+    words = ", ".join(f"{method} {ratio:.1f}" for method, ratio in ratios.items())
+    return f"CPU time of a run over that of {first}: {words}."
+
+
 def left_out(differences: pd.DataFrame) -> str:
     """Which crossings of the weightings, losses and backbones that are there were not run, in a sentence."""
     weightings, losses, backbones = (differences[axis].unique() for axis in AXES)
