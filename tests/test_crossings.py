@@ -105,13 +105,13 @@ def test_uniform_weights_may_be_there_with_other_settings_of_the_same_parts(tmp_
     assert against == ["planner_nobc", "planner", "planner"]
 
 
-def test_costs_are_of_the_same_seed_s_run_of_the_first_method() -> None:
+def test_costs_are_beside_mbpo_s_run_of_the_same_seed() -> None:
     spent = {"mbpo": (10.0, 20.0, 10.0), "maac": (30.0, 40.0, 20.0)}
     rows = [
         ("halfcheetah", seed, method, each) for method, by_seed in spent.items() for seed, each in enumerate(by_seed)
     ]
     runs = pd.DataFrame(rows, columns=["env", "seed", "method", "cpu_s"])
-    assert costs(runs) == "CPU time of a run over that of mbpo: maac 2.0."
+    assert costs(runs) == "CPU time of a run over that of MBPO: MAAC 2.0."
 
 
 def test_a_policy_stands_beside_its_planner(root: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.analysis.looks import place_of
+from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.runs import intervals
 from pipeline.analysis.tables import table_lines
 from pipeline.suites.crossings.page import QUESTION
@@ -40,6 +40,6 @@ def distilled_lines(table: pd.DataFrame) -> Sequence[str]:
     for row in intervals(table, KEYS, "policy_of_planner").itertuples():
         bracket = f" [{row.low:+.0%}, {row.high:+.0%}]" if pd.notna(row.low) else ""
         returns = (f"{value:.0f}" for value in means.loc[(row.scale, row.env, row.method)])
-        rows.append((place_of(str(row.env)), str(row.method), *returns, f"{row.mean:+.0%}{bracket}"))
+        rows.append((place_of(str(row.env)), spelled(str(row.method)), *returns, f"{row.mean:+.0%}{bracket}"))
     head = ("environment", "method", "policy", "planner", "policy above planner")
     return ["## Plans and the policy that clones them, last evaluation", "", *table_lines(head, rows, "llr"), ""]
