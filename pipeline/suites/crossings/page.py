@@ -24,7 +24,7 @@ SHOWN = ("probe/rmse", "auc", "weights/ess")  # in the figure
 
 
 def costs(runs: pd.DataFrame) -> str:
-    """CPU time of each method's runs over that of PLAIN's by seed, median over seeds, in a sentence, if that was run."""
+    """CPU time of each method's runs over that of PLAIN's, by seed, median over seeds: a sentence, if that was run."""
     spent = runs.pivot_table(index=["env", "seed"], columns="method", values="cpu_s")
     if PLAIN not in spent:
         return ""
