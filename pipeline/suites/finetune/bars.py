@@ -14,12 +14,13 @@ from pipeline.suites.finetune.page import QUESTION
 from pipeline.suites.recorded import Records, again, read_table
 
 LEARNT, KEPT = 0.8, 0.7  # of the data's best quarter, offline; of what was reached offline, once online
-SHARE = 2.0 / 3.0  # of the seeds, in which each bar is to be met
 EVALS = ("data", "method", "env_steps", "return_mean", "length_mean")
 COLUMNS = ["env", "data", "method", "seed", "offline", "lowest", "last"]
 MET = {  # each bar's words, and the runs that meet it
     f"at least {LEARNT} at the end of the offline steps": lambda runs: runs["offline"] >= LEARNT,
-    f"never below {KEPT} of that once online": lambda runs: runs["lowest"] >= KEPT * runs["offline"],
+    f"never below {KEPT} of that once online": lambda runs: (
+        (runs["offline"] > 0.0) & (runs["lowest"] >= KEPT * runs["offline"])
+    ),
     "ends above it": lambda runs: runs["last"] > runs["offline"],
 }
 
@@ -55,8 +56,8 @@ def bars_lines(table: pd.DataFrame) -> Sequence[str]:
         "## Learned from the data, and kept?",
         "",
         "Returns per env step, means over seeds, where the untrained policy is 0 and the best quarter of the data's "
-        f"episodes 1. Decided beforehand: MOTO is to meet each bar in {SHARE:.0%} of the seeds from the early rows, "
-        "while MBPO from the same rows misses the second in at least one.",
+        f"episodes 1. Decided beforehand: MOTO is to meet each bar in two of three seeds from the early rows, while "
+        "MBPO from the same rows misses the second in at least one.",
         "",
         *table_lines(head, rows, "llr"),
         "",
