@@ -56,7 +56,7 @@ def bars_lines(table: pd.DataFrame) -> Sequence[str]:
         "## Learned from the data, and kept?",
         "",
         "Returns per env step, means over seeds, where the untrained policy is 0 and the best quarter of the data's "
-        f"episodes 1. Decided beforehand: MOTO is to meet each bar in two of three seeds from the early rows, while "
+        "episodes 1. Decided beforehand: MOTO is to meet each bar in two of three seeds from the early rows, while "
         "MBPO from the same rows misses the second in at least one.",
         "",
         *table_lines(head, rows, "llr"),
