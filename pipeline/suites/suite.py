@@ -24,7 +24,7 @@ from pipeline.config.params import SUITES, Params, Suite, load_params
 from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.batches import Batch, until_of
 from pipeline.files import ROOT, altered, replaced_folder, sha256, write_json
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of, run_folder
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.composed import changes
@@ -175,33 +175,26 @@ class SuiteKind:
 Launched = SuiteKind | Returns  # what a launcher takes: a suite, or the grid
 
 
-def configure(kind: SuiteKind) -> int:
+@answering
+def configure(kind: SuiteKind) -> None:
     """The suite's stage `configure`. Exit code 2 and one sentence for a fault in params.yaml."""
-
-    def written() -> int:
-        params = load_params()
-        write(kind.cell_files(params, ROOT), kind.folder / kind.scale(params), ROOT)
-        return 0
-
-    return answered(written)
+    params = load_params()
+    write(kind.cell_files(params, ROOT), kind.folder / kind.scale(params), ROOT)
 
 
-def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
+@answering
+def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> str:
     """The command line of a suite's cell: 0 when it is recorded, 1 when it failed, 2 for bad arguments."""
-
-    def line() -> str:
-        given = key_values(sys.argv[1:], ("env", "seed", "scale"))
-        if len(given) < 3:
-            raise SettingsError(f"usage: python -m pipeline.suites.{kind.name}.work env=E seed=N scale=S")
-        die_with_parent()
-        seed = whole_number("seed", given["seed"], low=0)
-        cell = kind.read_cell(given["env"], seed, given["scale"])
-        lacks = [run.name for run in kind.runs(cell) if not kind.is_made(run)] if NO_TRAINING in os.environ else []
-        if lacks and not kind.is_recorded(cell):
-            raise Refused(f"{cell.name}: {lacks[0]} is not there, and nothing is trained now")
-        return record(cell)
-
-    return answered(line)
+    given = key_values(sys.argv[1:], ("env", "seed", "scale"))
+    if len(given) < 3:
+        raise SettingsError(f"usage: python -m pipeline.suites.{kind.name}.work env=E seed=N scale=S")
+    die_with_parent()
+    seed = whole_number("seed", given["seed"], low=0)
+    cell = kind.read_cell(given["env"], seed, given["scale"])
+    lacks = [run.name for run in kind.runs(cell) if not kind.is_made(run)] if NO_TRAINING in os.environ else []
+    if lacks and not kind.is_recorded(cell):
+        raise Refused(f"{cell.name}: {lacks[0]} is not there, and nothing is trained now")
+    return record(cell)
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from pipeline.analysis.extent import TOTAL
 from pipeline.config.params import EVIDENCE_KEYS, Evidence, Params, load_params
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT, as_json
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 from pipeline.runs.folder import Cell, Refused, State, state
 from pipeline.suites.configure import write
 from pipeline.suites.evidence.tree import checkout
@@ -95,14 +95,10 @@ def read_cells(evidence: Evidence, root: Path = ROOT) -> list[Trained]:
     return cells
 
 
-def main() -> int:
+@answering
+def main() -> None:
     """0; 2 and one sentence for a fault in params.yaml, 1 for a commit that cannot be had."""
-
-    def written() -> int:
-        write(cell_files(section(load_params())), CELLS, ROOT)
-        return 0
-
-    return answered(written)
+    write(cell_files(section(load_params())), CELLS, ROOT)
 
 
 if __name__ == "__main__":
