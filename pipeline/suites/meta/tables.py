@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.runs import intervals
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.meta.page import (
@@ -46,9 +47,8 @@ def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
 def curves_table(numbers: pd.DataFrame) -> pd.DataFrame:
     """Per family, arm, count and statistic: the mean over seeds of the means over tasks, with its 95 % t interval."""
     keys = ["family", "by", "statistic", "arm", "count"]
-    of_seeds = numbers.groupby([*keys, "seed"], sort=False)["value"].mean()
-    rows = [(*key, *stats.mean_interval(values)) for key, values in of_seeds.groupby(keys, sort=False)]
-    table = pd.DataFrame(rows, columns=[*keys, "mean", "low", "high"])
+    of_seeds = numbers.groupby([*keys, "seed"], sort=False)["value"].mean().reset_index()
+    table = intervals(of_seeds, keys, "value").drop(columns="n_seeds")
     return table.sort_values("statistic", key=lambda names: names.map(list(STATISTICS).index), kind="stable")
 
 
