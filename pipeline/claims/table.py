@@ -113,16 +113,12 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def markdown(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts as a table for people."""
     yield from ("# Claims", "")
-    cells = (
-        (": ".join(filter(None, (row.paper, row.claim))), row.verdict, *_numbers(row), why(row), row.to_decide)
-        for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples()
-    )
+    cells = []
+    for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples():
+        said, numbers = ": ".join(filter(None, (row.paper, row.claim))), (estimate(row), value(row, row.published))
+        cells.append((said, row.verdict, *numbers, row.in_the_figure, why(row), row.to_decide))
     heads = ("claim", "verdict", "ours", "published", "the paper's figure", "why", "to decide this")
     yield from table_lines(heads, cells, "llrrl")
-
-
-def _numbers(row: Any) -> tuple[str, str, str]:
-    return estimate(row), value(row, row.published), row.in_the_figure
 
 
 def why(row: Any, joined: str = " ") -> str:

@@ -1,5 +1,6 @@
 """Times of the algorithm's parts against their matrix products, on one core."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,10 @@ def one_thread() -> None:
 
 def _say(what: str) -> None:
     print(f"timing {what} ...", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":  # the hours of the run whose settings are on stdin, in a process of its own
+    from pipeline.checks.bench import suite
+
+    one_thread()
+    print(suite.hours(json.load(sys.stdin)))
