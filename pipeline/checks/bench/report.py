@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.analysis.tables import table_lines
 from pipeline.files import write_file
 from pipeline.runs.provenance import PACKAGES, cpu_model
+from tom.settings.fields import SettingsError
 
 SMALL_GFLOP = 0.01  # products that take less than a tenth of a millisecond are no reference
 SLOWER = 0.1  # a part whose ratio to its reference has grown by more is reported as slower
@@ -118,14 +119,14 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[s
     return lines, slower
 
 
-def read(path: str) -> dict[str, Any]:
-    """A report written earlier; ValueError, with one sentence, if the file is not one."""
+def read(path: Path) -> dict[str, Any]:
+    """A report written earlier; SettingsError if the file is not one."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
         parts = found["parts"]
         assert all({"part", "ms", "products_ms", "gflop"} <= t.keys() for timings in parts.values() for t in timings)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
-        raise ValueError(
+        raise SettingsError(
             f"{path} is not a report of pipeline.checks.bench; nearest valid choice: reports/benchmarks/*.json"
         ) from None
     return dict(found)
