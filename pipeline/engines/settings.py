@@ -1,9 +1,7 @@
 """engines.yaml: on which engine the runs of a grid train, and what it is told. Nothing that DVC knows depends on it."""
 
-import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ FILE, CELL, DEFAULT = "engines.yaml", "cell", "local"
 
 def engine_names() -> list[str]:
     """The files of this folder that have an ENGINE."""
-    names = [module.name for module in pkgutil.iter_modules(pipeline.engines.__path__)]
-    return [name for name in names if "\nENGINE = " in _source(f"{pipeline.engines.__name__}.{name}")]
+    files = sorted(path for folder in pipeline.engines.__path__ for path in Path(folder).glob("*.py"))
+    return [path.stem for path in files if "\nENGINE = " in path.read_text(encoding="utf-8")]
 
 
 def engine_of(
@@ -70,8 +68,3 @@ def _with(values: dict[str, Any], options: Iterable[str]) -> dict[str, Any]:
 
 def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(mapping(values.get(name), name))
-
-
-def _source(module: str) -> str:
-    found: Sequence[str] = [spec.origin] if (spec := find_spec(module)) and spec.origin else []
-    return "".join(Path(path).read_text(encoding="utf-8") for path in found)

@@ -98,9 +98,8 @@ class SuiteKind:
 
     def composed(self, params: Params) -> list[Cell]:
         """Every cell of these parameters, whatever the stage `configure` wrote."""
-        suite, configs = self.section(params), {}
-        for env in suite.grid.envs:
-            configs[env] = self.resolved(params, env)
+        suite = self.section(params)
+        configs = {env: self.resolved(params, env) for env in suite.grid.envs}
         digests = {env: self.digest(config, ROOT) for env, config in configs.items()}
         pairs = product(suite.grid.envs, suite.grid.seeds)
         return [Cell(self.name, env, seed, suite.scale, configs[env], digests[env]) for env, seed in pairs]

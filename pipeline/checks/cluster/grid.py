@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
-from pipeline.engines.processes import environment
+from pipeline.engines.processes import environment, python
 from pipeline.files import ROOT, read_yaml
 from pipeline.runs.folder import SEEDED, different
 
@@ -100,14 +100,7 @@ class Grid:
         """Which results differ from those of one machine, and which stages DVC would run again."""
         here = self.folder / "reports/results/smoke"
         wrong = [f"{name}/{file}" for name in self.results for file in different(reference / name, here / name, SEEDED)]
-        status = subprocess.run(
-            [sys.executable, "-m", "dvc", "status"],
-            cwd=self.folder,
-            env=environment(PYTHONPATH=str(self.folder)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        status = python(self.folder, "-m", "dvc", "status")
         return [*wrong, *(line for line in status.stdout.splitlines() if line.startswith("train@"))]
 
 

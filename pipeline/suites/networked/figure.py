@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pipeline.analysis.looks import Look, looks, place_of
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import caption, legend, panels, step_axis, styled, write_figures
-from pipeline.suites.networked.page import RULES, SHORT, answer
+from pipeline.suites.networked.page import RULES, answer, named
 
 LEAST = 1e-5  # an error below this is none
 DASHES = {"constant": (0.0, (4.0, 2.0)), "linear": (0.0, (1.0, 1.5))}
@@ -29,7 +29,7 @@ def draw(curves: pd.DataFrame, rules: pd.DataFrame, gradients: pd.DataFrame) -> 
         _returns(ax, curves[curves["env"] == env], rules[rules["env"] == env], styles)
         ax.set(title=place_of(env), xlabel="env steps", ylabel="return per env step")
     _gradients(axes[-1], gradients)
-    legend(figure, styles, lambda method: SHORT.get(method, method))
+    legend(figure, styles, lambda method: named(method, short=True))
     seeds = curves["n_seeds"].min()
     caption(figure, f"mean of {seeds} seeds, actions drawn (intervals: curves.csv); grey: rules that do not learn")
     return figure

@@ -7,26 +7,15 @@ import pandas as pd
 from pipeline.analysis.looks import place_of
 from pipeline.analysis.tables import table_lines
 
-# By name: what it is.
-METHODS = {
-    "dppo": "PPO, neighbours' advantages",
-    "ippo": "PPO, own advantage alone",
-    "cppo": "PPO, everyone's advantages, central critic",
-    "dmpo": "DMPO: learned models, newest data",
-    "dmpo_all": "DMPO, all data",
-    "dmpo_ratio": "DMPO, all data, weighted by the ratio",
-    "dmpo_pmac": "DMPO, all data, weighted as by PMAC",
-    "dmpo_world": "DMPO with the true model",
-}
-SHORT = {  # the same where there is little room
-    "dppo": "PPO, κ = 1",
-    "ippo": "PPO, κ = 0",
-    "cppo": "PPO, central",
-    "dmpo": "DMPO",
-    "dmpo_all": "DMPO, all data",
-    "dmpo_ratio": "DMPO, ratio",
-    "dmpo_pmac": "DMPO, PMAC",
-    "dmpo_world": "DMPO, true model",
+METHODS = {  # by name: what it is, and the same where there is little room
+    "dppo": ("PPO, neighbours' advantages", "PPO, κ = 1"),
+    "ippo": ("PPO, own advantage alone", "PPO, κ = 0"),
+    "cppo": ("PPO, everyone's advantages, central critic", "PPO, central"),
+    "dmpo": ("DMPO: learned models, newest data", "DMPO"),
+    "dmpo_all": ("DMPO, all data", "DMPO, all data"),
+    "dmpo_ratio": ("DMPO, all data, weighted by the ratio", "DMPO, ratio"),
+    "dmpo_pmac": ("DMPO, all data, weighted as by PMAC", "DMPO, PMAC"),
+    "dmpo_world": ("DMPO with the true model", "DMPO, true model"),
 }
 RULES = {"constant": "one action always", "linear": "a linear rule"}
 NUMBERS = {
@@ -37,9 +26,9 @@ NUMBERS = {
 }
 
 
-def named(method: str) -> str:
+def named(method: str, short: bool = False) -> str:
     """What a method is; one that somebody added is called by its name."""
-    return METHODS.get(method, method)
+    return METHODS.get(method, (method, method))[short]
 
 
 def markdown(found: Mapping[str, pd.DataFrame]) -> str:
