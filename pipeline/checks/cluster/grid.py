@@ -20,6 +20,7 @@ METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 900
 LONGEST_S = 1200.0  # of one command
 SAVED, COPIES = "runs/*/*.partial/checkpoints/*", "*/session_2*/runtime_resources/working_dir_files/*"
 WORK = b"pipeline.suites.returns.work"
+Process = subprocess.Popen[bytes]
 
 
 class Grid:
@@ -55,11 +56,11 @@ class Grid:
         for name in ("dvc.lock", "said"):
             (self.folder / name).unlink(missing_ok=True)
 
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+    def start(self, *words: str) -> Process:
         """`tom repro` with these words; what it says is in the file `said`."""
         return self.module("pipeline.app", "repro", *words)
 
-    def module(self, *words: str) -> "subprocess.Popen[bytes]":
+    def module(self, *words: str) -> Process:
         """The same of any module."""
         command = [*self.prefix, "env", "-C", str(self.folder), sys.executable, "-m", *words]
         paths = [str(self.folder), self.variables.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
@@ -104,7 +105,7 @@ class Grid:
         return [*wrong, *(line for line in status.stdout.splitlines() if line.startswith("train@"))]
 
 
-def until(condition: Callable[[], object], process: "subprocess.Popen[bytes] | None" = None) -> bool:
+def until(condition: Callable[[], object], process: Process | None = None) -> bool:
     """Waits for it; False if the process has ended before it held, or a very long time has passed."""
     end = time.monotonic() + LONGEST_S
     while time.monotonic() < end:
@@ -116,7 +117,7 @@ def until(condition: Callable[[], object], process: "subprocess.Popen[bytes] | N
     return False
 
 
-def ended(process: "subprocess.Popen[bytes]") -> int:
+def ended(process: Process) -> int:
     """Its exit code; that of a kill after a very long time."""
     try:
         return process.wait(LONGEST_S)
