@@ -5,19 +5,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
+from pipeline.checks.drill.trial import wait_until
 from pipeline.engines.processes import environment, python
 from pipeline.files import ROOT, read_yaml
 from pipeline.runs.folder import SEEDED, different
 
 METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 900
 LONGEST_S = 1200.0  # of one command
+until = partial(wait_until, poll_s=0.1, longest_s=LONGEST_S)
 SAVED, COPIES = "runs/*/*.partial/checkpoints/*", "*/session_2*/runtime_resources/working_dir_files/*"
 WORK = b"pipeline.suites.returns.work"
 Process = subprocess.Popen[bytes]
@@ -103,18 +105,6 @@ class Grid:
         wrong = [f"{name}/{file}" for name in self.results for file in different(reference / name, here / name, SEEDED)]
         status = python(self.folder, "-m", "dvc", "status")
         return [*wrong, *(line for line in status.stdout.splitlines() if line.startswith("train@"))]
-
-
-def until(condition: Callable[[], object], process: Process | None = None) -> bool:
-    """Waits for it; False if the process has ended before it held, or a very long time has passed."""
-    end = time.monotonic() + LONGEST_S
-    while time.monotonic() < end:
-        if condition():
-            return True
-        if process is not None and process.poll() is not None:
-            return False
-        time.sleep(0.1)
-    return False
 
 
 def ended(process: Process) -> int:
