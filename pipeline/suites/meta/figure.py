@@ -43,10 +43,8 @@ def draw(curves: pd.DataFrame, family: str) -> Figure:
     axes[0].set_yscale("log")
     axes[2].axhline(0.9, color="0.3", linewidth=1.0, linestyle=(0, (4, 2)))
     legend(figure, styles, spelled)
-    caption(
-        figure,
-        f"{place_of(family)}: mean over test tasks and seeds; band: 95 % t interval over seeds; dashes: oracle, 90 %",
-    )
+    about = "mean over test tasks and seeds; band: 95 % t interval over seeds; dashes: oracle, 90 %"
+    caption(figure, f"{place_of(family)}: {about}")
     return figure
 
 

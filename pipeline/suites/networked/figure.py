@@ -52,11 +52,8 @@ def _gradients(ax: Axes, gradients: pd.DataFrame) -> None:
     for (network, rows), marker in zip(gradients.groupby("network", sort=False), "osD", strict=False):
         ax.semilogy(rows["kappa"], rows["error"].clip(lower=LEAST), marker=marker, color="0.2", label=str(network),
                     linestyle="-" if marker == "o" else "--")  # fmt: skip
-    ax.set(
-        title="Error of the policy gradient",
-        xlabel="κ, hops that an agent looks",
-        ylabel="largest error ($10^{-5}$: none)",
-    )
+    ax.set(title="Error of the policy gradient", xlabel="κ, hops that an agent looks")
+    ax.set_ylabel("largest error ($10^{-5}$: none)")
     ax.legend(frameon=False, fontsize="small")
 
 
