@@ -148,12 +148,8 @@ class Slurm(Engine):
         ours = variables(**{SENT_BY: self.name}, **({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""}))
         files = [
             {
-                "name": task.name,
-                "words": task.words,
-                "tree": str(task.tree),
+                **task.told(str),
                 "root": str(ROOT),
-                "log": str(task.log),
-                "folders": [str(path) for path in task.folders],
                 "variables": ours if task.tree == ROOT else {**ours, "PYTHONPATH": str(task.tree)},
                 "restarts": self.settings.restarts,
             }
