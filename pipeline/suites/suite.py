@@ -1,7 +1,8 @@
 """Suites: a section of params.yaml with a scale and a grid of its own, whose stages are in suites/<name>/dvc.yaml.
 
 A cell of a suite is one environment and seed, with all of the suite's methods. What decides its numbers is kept in
-reports/cells/<name>/<scale>/<env>.json, which its stage depends on; its result is a folder of CSVs and their manifest.
+reports/cells/<name>/<scale>/<env>.json, which its stage depends on, and `python -m pipeline.suites.<name>.cells`, its
+stage `configure`, writes. Its result is a folder of CSVs and their manifest.
 """
 
 import csv

@@ -1,7 +1,4 @@
-"""`python -m pipeline.suites.meta.figure` draws reports/figures/meta/: how fast each arm adapts to a new task.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
-"""
+"""`python -m pipeline.suites.meta.figure` draws reports/figures/meta/: how fast each arm adapts to a new task."""
 
 import sys
 from pathlib import Path

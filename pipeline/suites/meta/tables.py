@@ -1,4 +1,4 @@
-"""`python -m pipeline.suites.meta.tables` makes reports/tables/meta/ from what the suite recorded; needs no torch.
+"""`python -m pipeline.suites.meta.tables` makes reports/tables/meta/ from what the suite recorded.
 
 Intervals of curves are over seeds, each the mean of its tasks; those of the rules over pairs of task and seed.
 """

@@ -1,7 +1,5 @@
 """`python -m pipeline.suites.networked.figure` draws reports/figures/networked/: returns by env steps, and the error of
 the gradient by how far an agent looks.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
 """
 
 import sys

@@ -1,7 +1,6 @@
-"""`python -m pipeline.suites.networked.tables` makes reports/tables/networked/ from the suite's results, nothing else.
+"""`python -m pipeline.suites.networked.tables` makes reports/tables/networked/ from the suite's results.
 
 Learning curves with t intervals, what each question of questions.py comes to, the models' errors.
-Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
 
 import sys

@@ -2,8 +2,7 @@
 
     python -m pipeline.suites.road.figure
 
-The second world is drawn alike, into reports/figures/gorge/, where a text says what the two worlds tell apart. Draws
-numbers and computes none. Same tables in, same bytes out.
+The second world is drawn alike, into reports/figures/gorge/, where a text says what the two worlds tell apart.
 """
 
 import json

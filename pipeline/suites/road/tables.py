@@ -2,8 +2,7 @@
 
     python -m pipeline.suites.road.tables
 
-The second world has the same ones, and what the two tell apart is said of both. Same files in, same bytes out; knows no
-torch.
+The second world has the same ones, and what the two tell apart is said of both.
 """
 
 import json

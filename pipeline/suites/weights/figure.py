@@ -1,7 +1,4 @@
-"""`python -m pipeline.suites.weights.figure` draws reports/figures/weights/, in the manner of the paper's Figure 4.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
-"""
+"""`python -m pipeline.suites.weights.figure` draws reports/figures/weights/, in the manner of the paper's Figure 4."""
 
 import sys
 from pathlib import Path

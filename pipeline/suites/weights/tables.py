@@ -1,7 +1,6 @@
-"""`python -m pipeline.suites.weights.tables` makes reports/tables/weights/ from the suite's results, nothing else.
+"""`python -m pipeline.suites.weights.tables` makes reports/tables/weights/ from the suite's results.
 
 Weights are in units of their mean over the chunks, ours and the published ones alike: the paper's scale is its own.
-Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
 
 import sys
