@@ -51,7 +51,8 @@ def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -
     lines = ["# A prior learned on many tasks", ""]
     for family, of_family in rules.groupby("family", sort=False):
         lines += [answer(rules, str(family)), ""]
-        lines += [*table_lines(("rule", "found", "verdict"), _rules(of_family), "lll"), ""]
+        decided = [(RULES[row.rule], row.found, row.verdict) for row in of_family.itertuples()]
+        lines += [*table_lines(("rule", "found", "verdict"), decided, "lll"), ""]
         ours = weighed[weighed["family"] == family]
         if len(ours):
             lines += ["## Pooled rows weighed", "", "Error less that of uniform weights, paired by task and seed.", ""]
@@ -62,11 +63,6 @@ def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -
             lines += [f"## {place_of(str(family))}: {statistic} by {by}", ""]
             lines += [*table_lines(head, _curve(table, counts), "lr"), ""]
     return "\n".join(lines)
-
-
-def _rules(rules: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    for row in rules.itertuples():
-        yield RULES[str(row.rule)], str(row.found), str(row.verdict)
 
 
 def _weighed(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:

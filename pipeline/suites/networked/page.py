@@ -33,7 +33,9 @@ def named(method: str, short: bool = False) -> str:
 
 def markdown(found: Mapping[str, pd.DataFrame]) -> str:
     """The page: the answers, then returns, models and gradients."""
-    lines = ["# Networks of agents: DMPO on platoons", "", *_answers(found["answers"])]
+    asked = [(place_of(row.env), row.question, row.measured, row.answer) for row in found["answers"].itertuples()]
+    lines = ["# Networks of agents: DMPO on platoons", ""]
+    lines += table_lines(("network", "question", "measured, by seed", "answer"), asked, "l")
     for env, runs in found["seeds"].groupby("env", sort=False):
         lines += ["", f"## {place_of(str(env))}", ""]
         rules = found["rules"][found["rules"]["env"] == env]
@@ -46,11 +48,6 @@ def markdown(found: Mapping[str, pd.DataFrame]) -> str:
     count = found["curves"]["n_seeds"].min()
     note = f"Returns: sum over agents per env step, mean of {count} seeds; actions drawn."
     return "\n".join([*lines, "", note]) + "\n"
-
-
-def _answers(table: pd.DataFrame) -> list[str]:
-    rows = [(place_of(row.env), row.question, row.measured, row.answer) for row in table.itertuples()]
-    return list(table_lines(("network", "question", "measured, by seed", "answer"), rows, "l"))
 
 
 def _runs(runs: pd.DataFrame) -> list[tuple[str, ...]]:
