@@ -28,12 +28,9 @@ def engine_of(
 
     SettingsError, by key and with the nearest valid choice, if there is no such engine, setting or value.
     """
-    names, path = engine_names(), root / FILE
-    written = _read(path)
-    values = _with(written, options)
+    names, values = engine_names(), _with(_read(root / FILE), options)
     known(values, ["engine", CELL, *names], "")
-    one_of("engine", name or values.get("engine", DEFAULT), names)
-    chosen = name or values.get("engine", DEFAULT)
+    chosen = one_of("engine", name or values.get("engine", DEFAULT), names)
     need = checked(Need, _section(values, CELL), CELL)
     engines = {
         each: import_module(f"{pipeline.engines.__name__}.{each}").ENGINE for each in {chosen, *values} & {*names}

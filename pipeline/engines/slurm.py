@@ -230,9 +230,8 @@ def _minutes(text: str) -> float:
 
 
 def _largest_array() -> int:
-    found = [
-        line.partition("=")[2] for line in _said(["scontrol", "show", "config"]).splitlines() if "MaxArraySize" in line
-    ]
+    config = _said(["scontrol", "show", "config"]).splitlines()
+    found = [line.partition("=")[2] for line in config if "MaxArraySize" in line]
     return max(1, int(found[0]) - 1) if found else 1000
 
 
