@@ -390,13 +390,14 @@ def check() -> None:
 
 @command(check, "tom check learns ma maac")
 @click.argument("methods", metavar="[METHOD]...", nargs=-1, shell_complete=known("methods"))
+@click.option("--pendulum", is_flag=True, help="InvertedPendulum instead, three seeds.")
 @JOBS
-def learns(methods: tuple[str, ...], jobs: int) -> int:
+def learns(methods: tuple[str, ...], pendulum: bool, jobs: int) -> int:
     """Do methods learn? HalfCheetah, six seeds, scale quick; mbpo and tom, or those that are named."""
     from pipeline.checks.learns import METHODS
     from pipeline.checks.learns import learns as checked
 
-    return checked(jobs, methods or METHODS)
+    return checked(jobs, methods or METHODS, "inverted_pendulum" if pendulum else "halfcheetah")
 
 
 @command(check, "tom check fidelity")

@@ -16,12 +16,12 @@ from pipeline.runs.folder import Cell
 from pipeline.suites.crossings import tables
 from pipeline.suites.crossings.cells import CROSSINGS, PRIMARY, resolved
 from pipeline.suites.crossings.figure import make as plot
-from pipeline.suites.crossings.page import QUESTION, left_out
+from pipeline.suites.crossings.page import QUESTION, costs, left_out
 from pipeline.suites.crossings.work import record
 from pipeline.suites.paired import HARMS, HELPS, OPEN, UNDECIDED, answer, differences_table
 from tom.settings.fields import SettingsError
 
-METHODS = ("mbpo", "tom", "ma", "tom_ma")
+METHODS = ("mbpo", "tom", "ma", "tom_ma", "planner")
 SUITE = (
     f"crossings:\n  scale: smoke\n  methods: [{', '.join(METHODS)}]\n  envs: [hopper]\n  seeds: [0, 1]\n"
     "  scales: {smoke: {train: {probe_every_env_steps: 100, probe_rows: 60}}}\n\n"
@@ -43,7 +43,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, content in CROSSINGS.cell_files(load_params(root), root).items():
         write_file(root / path, content)
     for seed in (0, 1):
-        assert record(cell_of(root, seed), root) == f"smoke-crossings-hopper-s{seed}: recorded 4 runs"
+        assert record(cell_of(root, seed), root) == f"smoke-crossings-hopper-s{seed}: recorded 5 runs"
     tables.make(root)
     plot(root)
     return root
@@ -66,7 +66,7 @@ def test_runs_are_those_of_the_suites_own_settings(root: Path) -> None:
 def test_each_is_measured_from_uniform_weights_with_its_loss(root: Path) -> None:
     record_of = CROSSINGS.result_folder(cell_of(root, 0), root) / "provenance.json"
     against = {method: parts["against"] for method, parts in json.loads(record_of.read_text())["crossings"].items()}
-    assert against == {"mbpo": "mbpo", "tom": "mbpo", "ma": "ma", "tom_ma": "ma"}
+    assert against == {"mbpo": "mbpo", "tom": "mbpo", "ma": "ma", "tom_ma": "ma", "planner": "planner"}
     seeds, found = (pd.read_csv(root / f"reports/tables/crossings/{name}.csv") for name in ("seeds", "differences"))
     assert list(found["method"].unique()) == ["tom", "tom_ma"]
     values = seeds[seeds["statistic"] == PRIMARY].pivot(index="seed", columns="method", values="value")
@@ -82,10 +82,10 @@ def test_each_is_measured_from_uniform_weights_with_its_loss(root: Path) -> None
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("ma, tom_ma", "tom_ma", "tom_ma has no counterpart with uniform weights; add a method with loss model_advant"),
-        ("ma, tom_ma", "tom_mlp", "tom and tom_mlp have the same parts; take one of them out"),
-        ("ma, tom_ma", "tom_ensemble", "tom and tom_ensemble have the same parts"),
-        ("mbpo, tom, ma, tom_ma", "mbpo_official, tom", "tom and mbpo_official differ in backbone too"),
+        ("ma, tom_ma, planner", "tom_ma", "tom_ma has no counterpart with uniform weights; add a method with loss mod"),
+        ("ma, tom_ma, planner", "tom_mlp", "tom and tom_mlp have the same parts; take one of them out"),
+        ("ma, tom_ma, planner", "tom_ensemble", "tom and tom_ensemble have the same parts"),
+        ("mbpo, tom, ma, tom_ma, planner", "mbpo_official, tom", "tom and mbpo_official differ in backbone too"),
         ("every_env_steps: 100", "every_env_steps: 0", "probe_every_env_steps=0, and .* valid example: 500, below"),
     ],
 )
@@ -94,6 +94,37 @@ def test_what_cannot_be_crossed_is_refused(tmp_path: Path, old: str, new: str, w
     (tmp_path / "params.yaml").write_text(params_text(SUITE.replace(old, new)))
     with pytest.raises(SettingsError, match=words):
         resolved(load_params(tmp_path), "hopper")
+
+
+def test_uniform_weights_may_be_there_with_other_settings_of_the_same_parts(tmp_path: Path) -> None:
+    """Each weighting is measured from the one that is set as it is, wherever that stands."""
+    both = SUITE.replace("planner]", "planner_nobc, planner, tom_planner]")
+    (tmp_path / "params.yaml").write_text(params_text(both))
+    found = resolved(load_params(tmp_path), "hopper")["crossings"]
+    against = [found[method]["against"] for method in ("planner_nobc", "planner", "tom_planner")]
+    assert against == ["planner_nobc", "planner", "planner"]
+
+
+def test_costs_are_beside_mbpo_s_run_of_the_same_seed() -> None:
+    spent = {"mbpo": (10.0, 20.0, 10.0), "maac": (30.0, 40.0, 20.0)}
+    rows = [
+        ("halfcheetah", seed, method, each) for method, by_seed in spent.items() for seed, each in enumerate(by_seed)
+    ]
+    runs = pd.DataFrame(rows, columns=["env", "seed", "method", "cpu_s"])
+    assert costs(runs) == "CPU time of a run over that of MBPO: MAAC 2.0."
+
+
+def test_a_policy_stands_beside_its_planner(root: Path) -> None:
+    """Of every run with a planner the last evaluation, and the same episodes as it plays them: planned.csv."""
+    found = pd.read_csv(root / "reports/tables/crossings/distilled.csv").set_index("seed")
+    assert list(found.index) == [0, 1] and set(found["method"]) == {"planner"}
+    for seed, row in found.iterrows():
+        (folder,) = (path.parent for path in root.glob(f"runs/smoke-planner-hopper-s{seed}/*/planned.csv"))
+        assert row["policy"] == pytest.approx(pd.read_csv(folder / "evals.csv")["return_mean"].iloc[-1])
+        assert row["planned"] == pytest.approx(pd.read_csv(folder / "planned.csv")["return_mean"].item())
+    below = (found["policy"] - found["planned"]) / abs(found["planned"].mean())
+    assert found["policy_of_planner"].to_numpy() == pytest.approx(below.to_numpy())
+    assert f"{below.mean():+.0%}" in (root / "reports/tables/crossings/crossings.md").read_text()
 
 
 def seeds_of(effects: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -31,7 +31,7 @@ AUTHORS = {
 def test_the_authors_own_discriminator_is_not_refused(shift: float) -> None:
     """Whichever three of their seeds; and `tom`, which is another thing, is."""
     assert fidelity.RELEASED[shift] == pytest.approx(statistics.mean(AUTHORS[shift]), abs=1e-3)
-    bounds = fidelity.BARS["tom_official"][shift]
+    bounds = fidelity.RANGES["tom_official"][shift]
     assert all(Check("", statistics.mean(three), *bounds).met for three in combinations(AUTHORS[shift], 3))
     assert not Check("", {0.0: 0.187, 0.5: 0.955, 1.0: 0.978}[shift], *bounds).met
 

@@ -10,11 +10,13 @@ import pytest
 
 from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
-from pipeline.runs.datasets.folder import DATASETS
+from pipeline.runs.datasets.folder import DATASETS, keep
 from pipeline.suites.finetune import tables
+from pipeline.suites.finetune.bars import MET, bars
 from pipeline.suites.finetune.cells import FINETUNE, begun_with, resolved
 from pipeline.suites.finetune.figure import make as plot
-from pipeline.suites.finetune.work import record
+from pipeline.suites.finetune.work import best_quarter, record
+from tom.core.recording import Recording
 from tom.settings.fields import SettingsError
 
 SUITE = """finetune:
@@ -90,6 +92,34 @@ def test_the_returns_of_a_run_by_hand() -> None:
     assert (found["offline"], found["lowest"]) == (10.0, 8.0)
     assert found["first"] == pytest.approx((15.0 * 500 + 14.0 * 500) / 1000)
     assert found["online"] == pytest.approx((15.0 * 500 + 14.0 * 500 + 24.0 * 1000) / 2000)
+
+
+def test_how_good_the_data_are_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five episodes of 1 to 5 rows, whose rewards are all 1, 5, 2, 4 and 3: the best of them has 5 a step."""
+    monkeypatch.setenv(DATASETS, str(tmp_path))
+    lengths, rewards = np.array([1, 2, 3, 4, 5]), [1.0, 5.0, 2.0, 4.0, 3.0]
+    rows, ends = int(lengths.sum()), np.cumsum(lengths) - 1
+    states = np.arange(12.0 * rows, dtype=np.float32).reshape(rows, 12)[:, :11]
+    flags = np.zeros(rows, np.float32)
+    flags[ends[:-1]] = 1.0  # the last one goes on
+    data = Recording(
+        obs=states, action=np.zeros((rows, 3), np.float32), reward=np.repeat(rewards, lengths).astype(np.float32),
+        next_obs=np.concatenate([states[1:], states[:1]]), terminated=flags, truncated=0.0 * flags, resets=states[:1],
+    )  # fmt: skip
+    assert best_quarter(keep(data, "hopper", False, "by hand")) == 5.0
+
+
+def test_what_was_learned_and_kept_by_hand(tmp_path: Path) -> None:
+    """Untrained 0.1 a step, the data's best 1.1: 0.5 is 0.4 of the way; nothing where episodes end by a fall."""
+    returns, steps = [10.0, 90.0, 60.0, 100.0], [0, 100, 200, 300]
+    rows = {"data": "early", "method": "moto", "env_steps": steps, "return_mean": returns, "length_mean": 100.0}
+    record = {"env": "halfcheetah", "seed": 3, "offline_env_steps": {"moto": 100}, "data_rewards": {"early": 1.1}}
+    pd.DataFrame(rows).to_csv(tmp_path / "evals.csv", index=False)
+    (row,) = bars({tmp_path: record}).itertuples(index=False)
+    assert row[:4] == ("halfcheetah", "early", "moto", 3) and row[4:] == pytest.approx((0.8, 0.5, 0.9))
+    assert [bool(met(bars({tmp_path: record})).all()) for met in MET.values()] == [True, False, True]
+    pd.DataFrame(rows).assign(length_mean=[100.0, 90.0, 100.0, 100.0]).to_csv(tmp_path / "evals.csv", index=False)
+    assert bars({tmp_path: record}).empty
 
 
 def test_the_page_has_each_part_of_the_data(root: Path) -> None:

@@ -45,7 +45,8 @@ CAPITALS = (
     "ippo",
     "cppo",
 )
-SPELLED = {"vagram": "VaGraM", "rama": "RAMa"} | {name: name.upper() for name in CAPITALS}
+WORDS = {"vagram": "VaGraM", "rama": "RAMa", "nobc": "without cloning", "nopen": "without penalty"}
+SPELLED = WORDS | {name: name.upper() for name in CAPITALS}
 PLACES = {
     "halfcheetah": "HalfCheetah",
     "road_and_rocks": "Road-and-Rocks",

@@ -28,6 +28,7 @@ COLUMNS = {  # of tables, in words
     "half_of_free": "best return in half the env steps above that without a model in all, in shares of it",
     "fewer_than_plain": "episodes fewer than with a plain prior",
     "fewer_than_pooled": "episodes fewer than with one model of all tasks",
+    "policy_of_planner": "last return of the policy above that of its planner, in shares of it",
     "error_of_pooled": "error of the model / that of one model of all tasks",
 }
 

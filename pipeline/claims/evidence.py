@@ -28,6 +28,7 @@ TABLES = {
         "meta/episodes.csv",
         ("scale", "method", "env", "seed", "fewer_than_plain", "fewer_than_pooled"),
     ),
+    "crossings/distilled": ("crossings/distilled.csv", ("scale", "method", "env", "seed", "policy_of_planner")),
     "age": ("age/seeds.csv", ("scale", "method", "env", "seed", "pairs")),
 }
 NOT_OURS = "published"  # the method of rows that repeat the paper's numbers beside ours

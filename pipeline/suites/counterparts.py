@@ -1,4 +1,4 @@
-"""Which method each is measured from: the one with uniform weights, and the same loss and backbone."""
+"""Which method each is measured from: the one with uniform weights, and the same loss and backbone, set alike."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,11 +16,8 @@ def crossed(suite: str, methods: Mapping[str, Mapping[str, Any]], scale: str) ->
     weighting, or the model is never tried on fresh rows.
     """
     parts = {method: {axis: str(config[axis]["name"]) for axis in AXES} for method, config in methods.items()}
-    against = {method: _counterpart(suite, method, parts) for method in methods}
-    for method, config in methods.items():
-        other = against[method]
-        for key in sorted({key for key in config if config[key] != methods[other][key]} - {"weighting"}):
-            raise SettingsError(f"{suite}.methods: {method} and {other} differ in {key} too, not in weights alone")
+    against = {method: _counterpart(suite, method, parts, methods) for method in methods}
+    for config in methods.values():
         if not config["train"]["probe_every_env_steps"]:
             raise SettingsError(
                 f"{suite}: train.probe_every_env_steps=0, and the model's error on fresh rows is the measure; "
@@ -29,13 +26,28 @@ def crossed(suite: str, methods: Mapping[str, Mapping[str, Any]], scale: str) ->
     return {method: {**own, "against": against[method]} for method, own in parts.items()}
 
 
-def _counterpart(suite: str, method: str, parts: Mapping[str, dict[str, str]]) -> str:
+def _counterpart(
+    suite: str, method: str, parts: Mapping[str, dict[str, str]], methods: Mapping[str, Mapping[str, Any]]
+) -> str:
     own = parts[method]
+    if own["weighting"] == UNIFORM:
+        return method
     for other in (other for other, theirs in parts.items() if theirs == own and other != method):
         raise SettingsError(f"{suite}.methods: {method} and {other} have the same parts; take one of them out")
-    for other in (other for other, theirs in parts.items() if theirs == own | {"weighting": UNIFORM}):
+    plain = [other for other, theirs in parts.items() if theirs == own | {"weighting": UNIFORM}]
+    if not plain:
+        raise SettingsError(
+            f"{suite}.methods: {method} has no counterpart with uniform weights; "
+            f"add a method with loss {own['loss']} and backbone {own['backbone']}"
+        )
+    unlike = {other: _unlike(methods[method], methods[other]) for other in plain}
+    for other in (other for other in plain if not unlike[other]):
         return other
     raise SettingsError(
-        f"{suite}.methods: {method} has no counterpart with uniform weights; "
-        f"add a method with loss {own['loss']} and backbone {own['backbone']}"
+        f"{suite}.methods: {method} and {plain[0]} differ in {unlike[plain[0]][0]} too, not in weights alone"
     )
+
+
+def _unlike(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What two methods differ in, their weights apart."""
+    return sorted({key for key in config if config[key] != other[key]} - {"weighting"})

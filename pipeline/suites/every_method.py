@@ -1,7 +1,7 @@
 """A cell of a suite that consists of runs, one of every method: what they scored, and what training logged of them.
 
 Its values are `methods`, each method's whole cell, their `order`, and `numbers`: columns of train.csv, or `probe/` and
-one of probe.csv, whose means are recorded.
+one of probe.csv, `planned/` and one of planned.csv, whose means are recorded.
 """
 
 import csv
@@ -17,11 +17,12 @@ from pipeline.config.digests import code_digest, source_digests
 from pipeline.config.fingerprint import decisive
 from pipeline.files import ROOT, as_json
 from pipeline.runs.folder import PROVENANCE, Cell, State, run_folder, state
-from pipeline.runs.records import FRESH, PROBE
+from pipeline.runs.records import BY_PLAN, FRESH, PLANNED, PROBE
 from pipeline.suites.returns.work import result_folder, train_together
 from pipeline.suites.suite import SuiteKind, write_csv
 
 EVALS, ROUNDS = "evals.csv", "rounds.csv"
+BESIDE = {FRESH: PROBE, BY_PLAN: PLANNED}  # files of a run that numbers may come from, but train.csv
 RECORDED = ("git_commit", "finished", "cpu", "device", "python", "torch", "mujoco", "wall_s", "cpu_s", "fingerprint")
 
 
@@ -90,16 +91,17 @@ def evaluations(method: str, folder: Path, end: float) -> Iterator[dict[str, Any
 
 
 def means(method: str, folder: Path, numbers: Sequence[str], end: float, begin: float = 0) -> Iterator[dict[str, Any]]:
-    """The mean of each number over the rounds from one env step to before another, or the probes after it up to that.
+    """The mean of each number over the rounds from one env step to before another, or what came after it up to that.
 
     A number that none of them has gives no row.
     """
-    rounds = [row for row in csv_rows(folder / "train.csv") if begin <= int(row["env_steps"]) < end]
-    wanted = any(number.startswith(FRESH) for number in numbers)
-    probes = [row for row in csv_rows(folder / PROBE) if begin < int(row["env_steps"]) <= end] if wanted else []
+    rows = {"": [row for row in csv_rows(folder / "train.csv") if begin <= int(row["env_steps"]) < end]}
+    for prefix, name in BESIDE.items():
+        found = csv_rows(path) if (path := folder / name).exists() else []
+        rows[prefix] = [row for row in found if begin < int(row["env_steps"]) <= end]
     for number in numbers:
-        rows = probes if number.startswith(FRESH) else rounds
-        values = [float(row[name]) for row in rows if row.get(name := number.removeprefix(FRESH))]
+        prefix = next((prefix for prefix in BESIDE if number.startswith(prefix)), "")
+        values = [float(row[name]) for row in rows[prefix] if row.get(name := number.removeprefix(prefix))]
         if values:
             yield {"method": method, "number": number, "value": sum(values) / len(values)}
 

@@ -15,7 +15,7 @@ from pipeline.analysis.tables import table_lines, write_tables
 from pipeline.suites.recorded import Records, again, read_records, read_suite, runs_table
 
 Cells = Callable[[Records], Iterable[pd.DataFrame]]
-Ending = Callable[[pd.DataFrame], Sequence[str]]
+Ending = Callable[[dict[str, pd.DataFrame]], Sequence[str]]
 
 AXES = ["weighting", "loss", "backbone"]
 KEYS = ["place", "method", *AXES, "against", "seed"]
@@ -57,19 +57,25 @@ class Question:
 
 
 def make_tables(
-    root: Path, question: Question, cells: Cells, measured: Sequence[str] = (), ending: Ending = lambda differences: []
+    root: Path,
+    question: Question,
+    cells: Cells,
+    measured: Sequence[str] = (),
+    beside: Mapping[str, Callable[[Records], pd.DataFrame]] | None = None,
+    ending: Ending = lambda tables: [],
 ) -> Path:
     """Replaces `root`/reports/tables/<suite> by the tables and the page of its records, and returns its path.
 
-    `cells` makes a table of each of them, for which `measured` has to be recorded; `ending`: lines below the tables.
-    ResultsError leaves what was there as it is.
+    `cells` makes a table of each of them, for which `measured` has to be recorded; `beside`: what makes further tables
+    of all; `ending`: lines below the page's tables, from all that were made. ResultsError leaves what was there.
     """
     suite = read_suite(root, question.name, ("scale", "envs", "seeds"))
     records = read_records(root, question.name, suite, ["crossings", *measured])
     seeds = seeds_table(question, cells(records))
     differences = differences_table(question, seeds)
     found = {"differences": differences, "seeds": seeds, "runs": runs_table(records.values())}
-    page = markdown(question, differences, *ending(differences))
+    found |= {name: made(records) for name, made in (beside or {}).items()}
+    page = markdown(question, differences, *ending(found))
     return write_tables(root / "reports/tables" / question.name, found, {f"{question.name}.md": page})
 
 

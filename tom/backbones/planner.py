@@ -91,7 +91,7 @@ class PlannerAmortisation(ModelBasedPolicyOptimisation):
 
     def __init__(self, settings: Settings, context: Context):
         super().__init__(settings, context)
-        self.gain, self.planned = torch.zeros(context.replicas), 0
+        self.gain = self.planned = torch.zeros(context.replicas)
 
     def bind(self, model: WorldModel, world: World) -> None:
         super().bind(model, world)
@@ -108,28 +108,30 @@ class PlannerAmortisation(ModelBasedPolicyOptimisation):
         own = super().act(observations, stream)
         if not self.plans:
             return own
-        coin = stream.uniform(1) < self.settings.plan_probability
-        device = self.context.device
-        action, gain = self.planner.plan(observations[:, None].to(device), stream.fork())
-        self.gain, self.planned = self.gain + gain[:, 0].cpu(), self.planned + 1
-        return torch.where(coin, action[:, 0].cpu(), own)
+        planned = stream.uniform(1) < self.settings.plan_probability  # [R, 1]
+        draws = stream.fork()
+        if not planned.any():
+            return own
+        action, gain = self.planner.plan(observations[:, None].to(self.context.device), draws)
+        self.gain, self.planned = self.gain + torch.where(planned, gain.cpu(), 0.0)[:, 0], self.planned + planned[:, 0]
+        return torch.where(planned, action[:, 0].cpu(), own)
 
     def planning(self, stream: Stream) -> Planning | None:
         """The planner as it acts, without the coin."""
         return Planning(self.planner, stream, self.context.device) if self.plans else None
 
     def report(self) -> dict[str, Tensor]:
-        """SAC's, and by how much plans promised more than the policy's own, a mean over steps; NaN without any."""
-        gain = self.gain / self.planned if self.planned else torch.full_like(self.gain, torch.nan)
-        self.gain, self.planned = torch.zeros_like(self.gain), 0
+        """SAC's, and by how much plans promised more than the policy's own, a mean over planned steps; NaN without."""
+        gain = self.gain / self.planned
+        self.gain = self.planned = torch.zeros_like(self.gain)
         return super().report() | {"plan_gain": gain}
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"gain": self.gain.clone(), "planned": self.planned}
+        return super().state_dict() | {"gain": self.gain.clone(), "planned": self.planned.clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.gain, self.planned = state["gain"].cpu(), state["planned"]
+        self.gain, self.planned = state["gain"].cpu(), state["planned"].cpu()
 
 
 def build(settings: Settings, context: Context) -> PlannerAmortisation:

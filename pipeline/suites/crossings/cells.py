@@ -13,7 +13,8 @@ from pipeline.suites.every_method import EVALS, ROUNDS, members
 from pipeline.suites.suite import SuiteKind, configure
 
 PRIMARY = "probe/rmse"  # needs train.probe_every_env_steps
-NUMBERS = (PRIMARY, "probe/bias", "model/rmse_newest", "weights/ess")  # whose means over a run are recorded
+PLANNED = "planned/return_mean"  # the last evaluation as its planner plays it, where a method has one
+NUMBERS = (PRIMARY, "probe/bias", "model/rmse_newest", "weights/ess", PLANNED)  # whose means over a run are recorded
 
 
 def resolved(params: Params, env: str) -> dict[str, Any]:

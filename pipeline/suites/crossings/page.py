@@ -19,7 +19,18 @@ QUESTION = Question(
         "weights/ess": Measure("effective share of the buffer", ".2f", None),
     },
 )
+PLAIN = "mbpo"  # beside which costs are said
 SHOWN = ("probe/rmse", "auc", "weights/ess")  # in the figure
+
+
+def costs(runs: pd.DataFrame) -> str:
+    """CPU time of each method's runs over that of PLAIN's, by seed, median over seeds: a sentence, if that was run."""
+    spent = runs.pivot_table(index=["env", "seed"], columns="method", values="cpu_s")
+    if PLAIN not in spent:
+        return ""
+    ratios = spent.div(spent[PLAIN], axis=0).median().drop(PLAIN).sort_values()
+    words = ", ".join(f"{spelled(str(method))} {ratio:.1f}" for method, ratio in ratios.items())
+    return f"CPU time of a run over that of {spelled(PLAIN)}: {words}."
 
 
 def left_out(differences: pd.DataFrame) -> str:

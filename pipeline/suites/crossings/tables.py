@@ -1,18 +1,19 @@
 """`python -m pipeline.suites.crossings.tables` makes reports/tables/crossings/ from the suite's results, nothing else.
 
-What each weighting adds to uniform weights with the same loss and backbone: paired by seed, with t intervals. Knows
-neither torch nor tom: a change of the science reaches a table through data alone.
+What each weighting adds to uniform weights with the same loss and backbone, paired by seed, with t intervals; a policy
+beside the planner that it clones. Knows neither torch nor tom: a change of the science reaches tables through data.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.analysis.looks import place_of
 from pipeline.analysis.stage import made
-from pipeline.suites.crossings.page import QUESTION, left_out
+from pipeline.suites.crossings.distilled import distilled, distilled_lines
+from pipeline.suites.crossings.page import QUESTION, costs, left_out
 from pipeline.suites.paired import make_tables, parts_table
 from pipeline.suites.recorded import Records, again, cell_values
 
@@ -26,7 +27,12 @@ def cells(records: Records) -> Iterator[pd.DataFrame]:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/crossings and returns its path; ResultsError leaves the old tables as they are."""
-    return make_tables(root, QUESTION, cells, ending=lambda differences: [left_out(differences)])
+    return make_tables(root, QUESTION, cells, beside={"distilled": distilled}, ending=ending)
+
+
+def ending(found: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The page's last lines: the policy beside its planner, costs, and what was not run."""
+    return [*distilled_lines(found["distilled"]), costs(found["runs"]), "", left_out(found["differences"]), ""]
 
 
 if __name__ == "__main__":

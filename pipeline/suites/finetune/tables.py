@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.analysis.looks import place_of
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import area_under_curve
+from pipeline.suites.finetune.bars import bars, bars_lines
 from pipeline.suites.finetune.page import FIRST, QUESTION
 from pipeline.suites.paired import make_tables, parts_table
 from pipeline.suites.recorded import Records, again, read_table
@@ -51,7 +52,8 @@ def returns_of(method: str, run: pd.DataFrame, end: int) -> dict[str, Any]:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/finetune and returns its path; ResultsError leaves the old tables as they are."""
-    return make_tables(root, QUESTION, cells, ["offline_env_steps"])
+    measured = ["offline_env_steps", "data_rewards"]
+    return make_tables(root, QUESTION, cells, measured, {"bars": bars}, lambda found: bars_lines(found["bars"]))
 
 
 if __name__ == "__main__":
