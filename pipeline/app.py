@@ -3,7 +3,8 @@
 import codecs
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
@@ -81,9 +82,20 @@ def open_claims(incomplete: str) -> list[str]:
     return [name for name in runs_decide(here()) if name.startswith(incomplete)]
 
 
+@contextmanager
+def about_results() -> Iterator[None]:
+    """A word that stands for no claim or result, and a file of them that is not as it must be, are asked wrongly."""
+    from pipeline.analysis.results import ResultsError
+    from tom.settings.fields import SettingsError
+
+    try:
+        yield
+    except ResultsError as error:
+        raise SettingsError(str(error)) from None
+
+
 def needed(claims: Sequence[str], **others: object) -> "Runs":
     """The runs that the claims need; SettingsError for one that none decide, or words beside --claim that they say."""
-    from pipeline.claims.claim import NoClaim
     from pipeline.claims.needed import needed_by
     from pipeline.files import here
     from tom.settings.fields import SettingsError
@@ -91,10 +103,8 @@ def needed(claims: Sequence[str], **others: object) -> "Runs":
     for name, value in others.items():
         if value is not None:
             raise SettingsError(f"{name}={value} beside --claim, which says it; leave --{name} out")
-    try:
+    with about_results():
         return needed_by(claims, here())
-    except NoClaim as error:
-        raise SettingsError(str(error)) from None
 
 
 JOBS = click.option(
@@ -226,22 +236,19 @@ def compare(sides: tuple[str, ...], statistic: str, until: str | None, out: Path
     from pipeline.compare import compared
     from pipeline.files import here
 
-    return compared(sides, statistic, until, out, here())
+    with about_results():
+        return compared(sides, statistic, until, out, here())
 
 
 @command(tom, "tom report humanoid_60")
 @click.argument("claims", nargs=-1, metavar="[CLAIM]...")
 def report(claims: tuple[str, ...]) -> str:
     """Print the verdict on each claim of the paper, or CLAIM by environment."""
-    from pipeline.claims.claim import NoClaim
     from pipeline.claims.terminal import told
     from pipeline.files import here
-    from tom.settings.fields import SettingsError
 
-    try:
+    with about_results():
         return told(claims, here())
-    except NoClaim as error:
-        raise SettingsError(str(error)) from None
 
 
 @command(tom, "tom publish --dry-run")

@@ -26,14 +26,6 @@ SUBMITTED = ".slurm/tasks/*.json"
 Confirm = Callable[[str], bool]
 
 
-def _locks(run: Path) -> Iterable[Path]:
-    return [beside(run, ".lock")]
-
-
-def _partial(run: Path) -> Iterable[Path]:
-    return [beside(run, ".partial"), beside(run, ".old.tmp")]
-
-
 def _checkpoints(run: Path) -> Iterator[Path]:
     for folder in (run, beside(run, ".partial")):
         found = sorted((folder / CHECKPOINTS).glob("*"))
@@ -41,20 +33,21 @@ def _checkpoints(run: Path) -> Iterator[Path]:
         yield from (path for path in found if path not in newest)
 
 
-def _mirrors(run: Path) -> Iterable[Path]:
-    return [run / name for name in MIRRORS]
-
-
-def _datasets(run: Path) -> Iterable[Path]:
-    return [run] if run.parent.name == "datasets" else []
-
-
-KINDS: dict[str, tuple[Callable[[Path], Iterable[Path]], str]] = {
-    "locks": (_locks, "of runs that nothing trains"),
+KINDS: dict[str, tuple[Callable[[Path], Iterable[Path]], str]] = {  # by name: where it is of a run, and what it is
+    "locks": (lambda run: [beside(run, ".lock")], "of runs that nothing trains"),
     "checkpoints": (_checkpoints, "but for the newest of each run, from which it goes on"),
-    "mirrors": (_mirrors, "folders of W&B and TensorBoard in finished runs; tom publish makes W&B's again"),
-    "partial": (_partial, "runs that were stopped: they would start over"),
-    "datasets": (_datasets, "SAC's replays: made again, in minutes or hours, where a stale result needs one"),
+    "mirrors": (
+        lambda run: [run / name for name in MIRRORS],
+        "folders of W&B and TensorBoard in finished runs; tom publish makes W&B's again",
+    ),
+    "partial": (
+        lambda run: [beside(run, ".partial"), beside(run, ".old.tmp")],
+        "runs that were stopped: they would start over",
+    ),
+    "datasets": (
+        lambda run: [run] if run.parent.name == "datasets" else [],
+        "SAC's replays: made again, in minutes or hours, where a stale result needs one",
+    ),
 }
 
 

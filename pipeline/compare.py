@@ -23,7 +23,6 @@ from pipeline.analysis.sides_figure import draw
 from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.style import save
 from pipeline.files import replaced_folder
-from tom.settings.fields import SettingsError
 
 KIND = ["method", "env"]
 
@@ -115,20 +114,17 @@ def cut(each: Side, until: Mapping[str, int]) -> Side:
 
 
 def compared(names: Sequence[str], statistic: str, until: str | None, out: Path | None, root: Path) -> str:
-    """The lines of the comparison; its table and figure are in `out`. SettingsError for a name that cannot be used."""
-    try:
-        if len(names) < 2:
-            raise ResultsError(f"{' '.join(names)} is compared with nothing; name two or more, the first one is A")
-        if statistic not in STATISTICS:
-            raise ResultsError(f"statistic={statistic} does not exist; {nearest(statistic, STATISTICS)}")
-        grid = read_grid(root / "params.yaml")
-        sides = [side(name, grid.scale, root) for name in names]
-        steps = limit(until, grid, {env for each in sides for env in each.runs["env"]})
-        sides = [cut(each, steps) for each in sides]
-        first, *others = aligned(sides)
-        tables = [differences(first, other, statistic) for other in others]
-    except ResultsError as error:
-        raise SettingsError(str(error)) from None
+    """The lines of the comparison; its table and figure are in `out`. ResultsError for a name that cannot be used."""
+    if len(names) < 2:
+        raise ResultsError(f"{' '.join(names)} is compared with nothing; name two or more, the first one is A")
+    if statistic not in STATISTICS:
+        raise ResultsError(f"statistic={statistic} does not exist; {nearest(statistic, STATISTICS)}")
+    grid = read_grid(root / "params.yaml")
+    sides = [side(name, grid.scale, root) for name in names]
+    steps = limit(until, grid, {env for each in sides for env in each.runs["env"]})
+    sides = [cut(each, steps) for each in sides]
+    first, *others = aligned(sides)
+    tables = [differences(first, other, statistic) for other in others]
     words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names)
     table = pd.concat([named(table, other=name) for name, table in zip(names[1:], tables, strict=True)])
     figure = draw(dict(zip(names, (first, *others), strict=True)), table, statistic)

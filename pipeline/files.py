@@ -36,24 +36,29 @@ def here() -> Path:
 
 def commit() -> str | None:
     """The commit that is checked out, of a larger repository too; else the one in the environment, if any."""
-    return _git("rev-parse", "HEAD") if _in_git() else os.environ.get(GIT_COMMIT) or None
+    return _said("rev-parse", "HEAD") if _in_git() else os.environ.get(GIT_COMMIT) or None
 
 
 def edited() -> bool | None:
     """Whether the code differs from the commit that is checked out; None outside git."""
-    said = _git("status", "--porcelain", "--", "tom", "pipeline") if _in_git() else None
+    said = _said("status", "--porcelain", "--", "tom", "pipeline") if _in_git() else None
     return None if said is None else bool(said)
 
 
 def _in_git() -> bool:
     """Whether git keeps this code: a copy that merely lies in somebody's repository is of none of its commits."""
-    return _git("ls-files", "--error-unmatch", "pipeline/files.py") is not None
+    return _said("ls-files", "--error-unmatch", "pipeline/files.py") is not None
 
 
-def _git(*words: str) -> str | None:
+def _said(*words: str) -> str | None:
     """What git says of the code; None where it fails."""
-    found = subprocess.run(["git", *words], cwd=CODE, capture_output=True, text=True, check=False)
+    found = git(CODE, *words)
     return found.stdout.strip() if found.returncode == 0 else None
+
+
+def git(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """What came of a git command in a folder."""
+    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
 
 
 @contextmanager

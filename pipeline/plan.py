@@ -114,13 +114,9 @@ def result_bytes(cell: Cell) -> int:
     """Of a finished run: the policy and a row of numbers for each round."""
     from tom.envs import spec_of
 
-    spec, train, hidden = (
-        spec_of(cell.config["env"], contact_cost=False),
-        cell.config["train"],
-        cell.config["backbone"]["hidden"],
-    )
+    spec, hidden = spec_of(cell.config["env"], contact_cost=False), cell.config["backbone"]["hidden"]
     policy = hidden * (spec.observation_dim + hidden + 2 * spec.action_dim)
-    return FLOAT * int(policy) + TEXT * COLUMNS * end_of(cell) // int(train["round_env_steps"])
+    return FLOAT * int(policy) + TEXT * COLUMNS * end_of(cell) // int(cell.config["train"]["round_env_steps"])
 
 
 def in_bytes(count: float) -> str:

@@ -22,6 +22,7 @@ from pipeline.report import dashboard
 from pipeline.runs.folder import FILES, changed, provenance
 from pipeline.runs.in_wandb import PROJECT, description, mode, quieten, settings
 from pipeline.runs.records import rows_so_far
+from pipeline.suites.evidence.cells import Trained
 
 SPECIFICATION = Path("runs") / "publish" / "report.json"
 OFFLINE = SPECIFICATION.with_name("wandb")
@@ -31,21 +32,15 @@ PLACE = ("scale", "method", "env", "seed")
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A recorded run, as far as W&B names it."""
+class Recorded(Trained):
+    """A recorded run, and where it is."""
 
-    scale: str
-    method: str
-    env: str
-    seed: int
-    fingerprint: str
-    folder: Path
+    folder: Path = Path()
 
     @property
     def described(self) -> dict[str, Any]:
         """What W&B is told of it: the same, id included, as while it trained."""
-        config: Any = OmegaConf.to_container(OmegaConf.load(self.folder / "config.yaml"))
-        return description(self, {key: value for key, value in config.items() if key not in PLACE})
+        return description(self)
 
 
 def recorded(root: Path) -> list[Recorded]:
@@ -57,8 +52,10 @@ def recorded(root: Path) -> list[Recorded]:
             raise ValueError(f"{folder} is not a recorded run: it lacks one of {', '.join(FILES)}")
         for name in sorted(changed(folder, made)):
             raise ValueError(f"{folder / name} is not the file that was recorded: {RESTORE}")
-        scale, method, env, seed = (made[key] for key in PLACE)
-        found.append(Recorded(scale, method, env, seed, made["fingerprint"], folder))
+        values: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+        names = {key: values.pop(key) for key in PLACE}
+        digest, identity = made["source_digest"], made["fingerprint"]
+        found.append(Recorded(**names, config=values, source_digest=digest, identity=identity, folder=folder))
     return found
 
 

@@ -19,7 +19,7 @@ from pipeline.config.compose import SCIENCE
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line
 from pipeline.files import ROOT, altered
-from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, different, files_of, provenance, state
+from pipeline.runs.folder import FILES, OPTIONAL, PROVENANCE, Cell, State, changed, different, provenance, state
 from pipeline.runs.records import PROBE
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.evidence.cells import CELLS, RECORDS, Trained
@@ -70,7 +70,9 @@ def result_problems(folder: Path, places: Sequence[str] = PLACE) -> Iterator[str
         if there >= set(FILES):
             yield f"{PROVENANCE}: not the record of a run"
         return
-    yield from _changed(folder, found.get("sha256"))
+    if not isinstance(found.get("sha256"), dict):
+        yield f"{PROVENANCE}: has no SHA-256 manifest"
+    yield from (f"{name}: not the file in the manifest of {PROVENANCE}" for name in sorted(changed(folder, found)))
     name = "config.yaml"
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / name))
@@ -94,11 +96,11 @@ def suite_problems(root: Path) -> Iterator[str]:
     for folder in sorted(path for path in [*found, root / ROAD_FOLDER] if path.is_dir()):
         try:
             manifest = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["sha256"]
-            changed = altered(folder, manifest, manifest)
+            unlike = altered(folder, manifest, manifest)
         except UNREADABLE as error:
             yield f"{folder.relative_to(root)}: not a result of the suite ({one_line(error).replace(f'{root}/', '')})"
             continue
-        yield from (f"{(folder / name).relative_to(root)}: not the file in the manifest" for name in changed)
+        yield from (f"{(folder / name).relative_to(root)}: not the file in the manifest" for name in unlike)
 
 
 def evidence_problems(root: Path) -> Iterator[str]:
@@ -126,14 +128,6 @@ def _summary(root: Path, results: Sequence[Path]) -> str:
         for kind in ("tables", "figures")
     )
     return f"{len(results)} results{so_far} of {files} files, {tables} files of tables, {figures} files of figures"
-
-
-def _changed(folder: Path, manifest: Any) -> Iterator[str]:
-    if not isinstance(manifest, dict):
-        yield f"{PROVENANCE}: has no SHA-256 manifest"
-        return
-    for name in altered(folder, manifest, sorted({*files_of(folder), *manifest} - {PROVENANCE})):
-        yield f"{name}: not the file in the manifest of {PROVENANCE}"
 
 
 def _misplaced(

@@ -24,7 +24,7 @@ from pipeline.config.digests import code_digest, source_digest, source_digests
 from pipeline.config.params import ABLATION, Params, load_params
 from pipeline.config.refusals import key_values
 from pipeline.files import ROOT, write_file, write_json
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 from pipeline.runs.datasets.folder import MANIFEST
 from pipeline.runs.folder import CHECKPOINTS, PROVENANCE, Cell, run_folder
 from pipeline.suites.ablation.cells import road_cell, road_jobs
@@ -160,19 +160,16 @@ def _of_run(folder: Path, config: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     yield from ((path, digest) for path in sorted((folder / CHECKPOINTS).glob("*/manifest.json")))
 
 
-def main() -> int:
+@answering
+def main() -> str:
     """0; 2 and one sentence for bad input, 1 for a run that fails."""
-
-    def answer() -> str:
-        given, params = key_values(sys.argv[1:], ("folder", "records", "envs")), load_params()
-        if not given:
-            return "params.yaml can be read"
-        if missing := {"folder", "records"} - set(given):
-            raise SettingsError(f"{missing.pop()}= is missing; it is the path of a folder")
-        witness(Path(given["folder"]), Path(given["records"]), given.get("envs", params.grid.envs[0]).split(","))
-        return f"wrote {given['folder']}"
-
-    return answered(answer)
+    given, params = key_values(sys.argv[1:], ("folder", "records", "envs")), load_params()
+    if not given:
+        return "params.yaml can be read"
+    if missing := {"folder", "records"} - set(given):
+        raise SettingsError(f"{missing.pop()}= is missing; it is the path of a folder")
+    witness(Path(given["folder"]), Path(given["records"]), given.get("envs", params.grid.envs[0]).split(","))
+    return f"wrote {given['folder']}"
 
 
 if __name__ == "__main__":

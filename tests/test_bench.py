@@ -136,7 +136,7 @@ def found(ms: float = 15.0) -> dict[str, Any]:
 def test_a_report_is_written_whole_and_read_back(tmp_path: Path) -> None:
     path = report.write(found(), tmp_path)
     assert path.name == "some-r-cpu-2.json"
-    assert report.read(str(path)) == found()
+    assert report.read(path) == found()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["some-r-cpu-2.json", "some-r-cpu-2.md"]
     table = (tmp_path / "some-r-cpu-2.md").read_text()
     assert "| SAC update | 2.000 | 1.000 | 5.00 | 10.00 | 15.00 | 1.50 | 30.00 |" in table

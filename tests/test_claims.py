@@ -22,6 +22,7 @@ from pipeline.claims.seeds import enough_seeds, settled_with
 from pipeline.claims.table import claims_table, markdown, metrics
 from pipeline.claims.table import make as write
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED, decide, holds, judge
+from tests.commands import complaint, typed
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
@@ -350,10 +351,28 @@ def test_claims_of_one_scale_are_decided_together() -> None:
     assert needed_by(["humanoid_60", "vagram_mdn_hopper"], ROOT) == Runs(
         "", "paper", ("tom", "mbpo", "vagram_mdn"), ("humanoid", "hopper"), (0, 1, 2, 3)
     )
-    for words, complaint in (
+    for words, said in (
         (["humanoid_6"], "nearest valid choice: humanoid_60"),
         (["check_bars"], "is none that runs of a grid decide"),
         (["humanoid_60", "weights_rise"], "needs other runs than humanoid_60"),
     ):
-        with pytest.raises(NoClaim, match=complaint):
+        with pytest.raises(NoClaim, match=said):
             needed_by(words, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report",), r"tables/claims/claims.csv is missing: run tom repro"),
+        (("report", "humanoid_60"), r"tables/claims/claims.csv is missing: run tom repro"),
+        (("plan", "--claim", "humanoid_60"), r"claims.yaml: needs lists `claims` and `checks` and `neighbours`"),
+    ],
+)
+def test_a_missing_table_and_broken_claims_are_one_sentence(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "reports").mkdir()
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "reports/claims.yaml").write_text("claims: [")
+    monkeypatch.chdir(tmp_path)
+    assert said in complaint(typed(*words))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.runs.policy import replay
+from pipeline.evaluate import replay
 from pipeline.runs.video import _bar
 from tests.commands import complaint, typed
 from tom.core.networks import Policy

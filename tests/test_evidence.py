@@ -322,14 +322,15 @@ def test_hours_are_of_the_runs_own_clock(tmp_path: Path) -> None:
 
 
 def test_a_run_gives_way_to_other_sessions_too() -> None:
+    lowered = min(19, os.nice(0) + 15)
     with subprocess.Popen(["nice", "-n", "15", "sleep", "60"], start_new_session=True) as process:
         try:
             place = Path(f"/proc/{process.pid}/autogroup")
             if not place.exists():
                 pytest.skip("cores are not shared between sessions here")
-            while os.getpriority(os.PRIO_PROCESS, process.pid) < 15:
+            while os.getpriority(os.PRIO_PROCESS, process.pid) < lowered:
                 time.sleep(0.01)
             give_way(process.pid)
-            assert place.read_text(encoding="ascii").split()[-1] == "15"
+            assert place.read_text(encoding="ascii").split()[-1] == str(lowered)
         finally:
             process.kill()

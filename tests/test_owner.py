@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,7 +18,7 @@ from pipeline.runs.fence import Fence
 from pipeline.runs.folder import CHECKPOINTS, OWNER, Cell, Refused, beside
 from pipeline.runs.interruptions import birth
 from pipeline.runs.owner import is_mine, owned, renew
-from pipeline.runs.partial import locked, new_run, sees_locks
+from pipeline.runs.partial import locked, new_run
 from tom.train import Trainer
 
 PARENT = {"token": "theirs", "pid": os.getppid(), "born": birth(os.getppid())}
@@ -110,16 +109,6 @@ def test_a_run_that_another_has_taken_gets_no_name(older: bool, tmp_path: Path) 
     assert (made / OWNER).is_file() and folder.exists() == older
     assert not older or (folder / "evals.csv").read_text() == "older"
     assert not beside(folder, ".old.tmp").exists()
-
-
-def test_a_lock_is_tried_from_another_node(tmp_path: Path) -> None:
-    assert sees_locks(tmp_path, subprocess.call)
-    elsewhere = tmp_path / "other node"
-    elsewhere.mkdir()
-    assert not sees_locks(tmp_path, lambda words: subprocess.call([*words[:4], str(elsewhere / "lock"), *words[5:]]))
-    with pytest.raises(Refused, match=r"the lock test of .* ended with code 127"):
-        sees_locks(tmp_path, lambda words: 127)
-    assert list(tmp_path.iterdir()) == [elsewhere]
 
 
 # The tables.

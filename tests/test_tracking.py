@@ -31,9 +31,10 @@ import numpy as np
 import pipeline.runs.in_wandb
 from pipeline.runs.in_wandb import Wandb
 from pipeline.runs.tracking import tracker
-cell = SimpleNamespace(scale="smoke", method="tom", env="hopper", seed=1, fingerprint="f00d")
+cell = SimpleNamespace(scale="smoke", method="tom", env="hopper", seed=1, fingerprint="f00d",
+                       config={"train": {"total_env_steps": 600}})
 def track(mode="wandb"):
-    return tracker(mode, cell, {"train": {"total_env_steps": 600}}, Path("run"))
+    return tracker(mode, cell, Path("run"))
 def service():
     import wandb
     return wandb.setup()._connection._proc._process.pid
@@ -79,7 +80,7 @@ def test_params_know_every_mirror() -> None:
 
 def test_other_modes_are_refused(tmp_path: Path) -> None:
     cell: Any = None
-    with pytest.raises(ValueError, match="is not one of off, wandb, tensorboard"), tracker("on", cell, {}, tmp_path):
+    with pytest.raises(ValueError, match="is not one of off, wandb, tensorboard"), tracker("on", cell, tmp_path):
         pass
 
 

@@ -33,7 +33,7 @@ def intervals(
     table: pd.DataFrame,
     keys: Sequence[str],
     column: str,
-    interval: Callable[[Any], tuple[float, float | None, float | None]] = stats.mean_interval,
+    interval: Callable[[Any], stats.Interval] = stats.mean_interval,
 ) -> pd.DataFrame:
     """Per group of the keys, in the order of the table, a column's mean, low, high (None with one seed) and n_seeds."""
     groups = table.groupby(list(keys), sort=False)[column]

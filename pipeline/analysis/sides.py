@@ -1,6 +1,5 @@
 """What a word on the command line stands for: the runs of a method, a scale, a folder or a git revision."""
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from omegaconf import OmegaConf
 
 from pipeline.analysis.results import ResultsError, nearest, read_evaluations, reading
 from pipeline.analysis.runs import RUN
-from pipeline.files import read_yaml
+from pipeline.files import git, read_yaml
 
 RESULTS = Path("reports") / "results"
 
@@ -37,7 +36,7 @@ def side(name: str, scale: str, root: Path) -> Side:
         return Side(name, f"scale {name}", _folders(results / name))
     if (root / name).is_dir():
         return Side(name, f"folder {name}", _folders(root / name))
-    revision = _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    revision = git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").stdout.strip()
     if revision:
         return Side(name, f"revision {revision[:12]}, scale {scale}", _revision(root, revision, scale))
     if name in methods_in(root / "params.yaml"):
@@ -70,13 +69,13 @@ def _folders(folder: Path) -> pd.DataFrame:
 def _revision(root: Path, revision: str, scale: str) -> pd.DataFrame:
     """The results recorded in a commit at a scale, read without touching the working tree."""
     place = (RESULTS / scale).as_posix()
-    listed = _git(root, "ls-tree", "-r", "--name-only", revision, f"{place}/").split()
+    listed = git(root, "ls-tree", "-r", "--name-only", revision, f"{place}/").stdout.split()
     files = [Path(f"{revision}:./{name}") for name in listed]  # ./: in another repository too
 
     def text_of(path: Path) -> str:
         if path not in files:
             raise FileNotFoundError(path)
-        return _git(root, "show", path.as_posix())
+        return git(root, "show", path.as_posix()).stdout
 
     paths = [path for path in files if path.name == "evals.csv"]
     if not paths:
@@ -87,9 +86,3 @@ def _revision(root: Path, revision: str, scale: str) -> pd.DataFrame:
 def _of_run(rows: pd.DataFrame, names: Sequence[Any]) -> pd.DataFrame:
     method, env, seed = names
     return rows.assign(method=str(method), env=str(env), seed=int(seed))
-
-
-def _git(root: Path, *words: str) -> str:
-    """What git prints; nothing where it fails."""
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else ""

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Array = NDArray[np.float64]
+Interval = tuple[float, float | None, float | None]  # centre, low and high; without ends where values are too few
 
 SEED = 2023  # of the bootstraps: a table must not depend on luck
 LEAST_SEEDS = 3  # of a bootstrap interval: with 2 a nominal 95 % one covers 49 to 85 % over 1 to 5 environments
@@ -18,7 +19,7 @@ TRIM = 0.25  # share cut from each end by the interquartile mean
 FINAL_SHARE = 0.1  # the last evaluations that `final_window` averages, as a share of the run's env steps
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float | None, float | None]:
+def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Mean, low and high of the t interval over independent values; low and high are None for a single value.
 
     With 4 normal values this covers its nominal level, where a percentile bootstrap at 95 % covers about 82 %.
@@ -58,9 +59,7 @@ def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
     return [None if p is None else float(next(found)) for p in p_values]
 
 
-def ratio_interval(
-    values: ArrayLike, reference: ArrayLike, level: float = 0.95
-) -> tuple[float, float | None, float | None]:
+def ratio_interval(values: ArrayLike, reference: ArrayLike, level: float = 0.95) -> Interval:
     """Ratio of the means of two rows paired by seed, low and high by Fieller (1954).
 
     The interval holds every rho at which the t interval of values - rho * reference contains 0, so it is exact for
@@ -136,7 +135,6 @@ def bootstrap_interval(
     samples: Sequence[ArrayLike],
     rng: np.random.Generator | None = None,
     resamples: int = 10_000,
-    level: float = 0.95,
 ) -> tuple[Array, Array | None, Array | None]:
     """`statistic` of the samples, each [E, S], with its stratified expanded-percentile bootstrap interval.
 
@@ -149,22 +147,18 @@ def bootstrap_interval(
     centre = statistic(*values)
     if seeds < LEAST_SEEDS:
         return centre, None, None
-    tail = bootstrap_tail(envs, seeds, level)
+    tail = bootstrap_tail(envs, seeds)
     redrawn = statistic(*(resample_seeds(sample, resamples, rng) for sample in values))
     low, high = np.quantile(redrawn, [tail, 1 - tail], axis=0)
     return centre, low, high
 
 
-def iqm_interval(
-    scores: ArrayLike, rng: np.random.Generator | None = None, level: float = 0.95
-) -> tuple[float, float | None, float | None]:
+def iqm_interval(scores: ArrayLike, rng: np.random.Generator | None = None) -> Interval:
     """Interquartile mean of `scores` [E, S] with its `bootstrap_interval`."""
-    return floats(bootstrap_interval(interquartile_mean, [scores], rng, level=level))
+    return floats(bootstrap_interval(interquartile_mean, [scores], rng))
 
 
-def interval_of_mean(
-    values: ArrayLike, statistic: Callable[[Array], float] = float
-) -> tuple[float, float | None, float | None]:
+def interval_of_mean(values: ArrayLike, statistic: Callable[[Array], float] = float) -> Interval:
     """A statistic of the mean over independent values [S] or rows [S, N], with its `bootstrap_interval`.
 
     For what no t interval suits, such as a rank correlation near 1 or a share. A few seeds have few different means, so
@@ -193,7 +187,7 @@ def share_falling(values: ArrayLike) -> float:
     return float((np.diff(np.asarray(values, dtype=np.float64)) < 0).mean())
 
 
-def floats(interval: tuple[Array, Array | None, Array | None]) -> tuple[float, float | None, float | None]:
+def floats(interval: tuple[Array, Array | None, Array | None]) -> Interval:
     """Centre, low and high of a statistic that is one number."""
     centre, low, high = interval
     return float(centre), None if low is None else float(low), None if high is None else float(high)

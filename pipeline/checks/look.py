@@ -94,9 +94,8 @@ def validate(tools: Path, page: Path) -> list[str]:
     """The lines of html-validate's report; empty if the page is valid."""
     command = [str(tools / "node_modules/.bin/html-validate"), "--formatter", "text", str(page)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    return [line for line in done.stdout.splitlines() if line] + (
-        done.stderr.splitlines() if done.returncode > 1 else []
-    )
+    failed = done.stderr.splitlines() if done.returncode > 1 else []
+    return [*filter(None, done.stdout.splitlines()), *failed]
 
 
 def looked(tools: Path) -> int:
@@ -108,13 +107,12 @@ def looked(tools: Path) -> int:
         raise SettingsError(f"look: {lacks}")
     html, axe = PLACE.read_text(encoding="utf-8"), script.read_text(encoding="utf-8")
     SHOTS.mkdir(parents=True, exist_ok=True)
+    address = PLACE.absolute().as_uri()
     lines = [f"html-validate: {line}" for line in validate(tools, PLACE)]
     for width in WIDTHS:
         lines += [f"{width} px: {line}" for line in problems(probe(path, html, axe, width), width)]
-        run_browser(
-            path, f"--window-size={width},{HEIGHT}", f"--screenshot={SHOTS / f'{width}.png'}", PLACE.absolute().as_uri()
-        )
-    run_browser(path, "--no-pdf-header-footer", f"--print-to-pdf={SHOTS / 'print.pdf'}", PLACE.absolute().as_uri())
+        run_browser(path, f"--window-size={width},{HEIGHT}", f"--screenshot={SHOTS / f'{width}.png'}", address)
+    run_browser(path, "--no-pdf-header-footer", f"--print-to-pdf={SHOTS / 'print.pdf'}", address)
     for line in lines:
         print(line)
     print(f"{PLACE}: {f'problems: {len(lines)}' if lines else 'valid, accessible, fits'}; pictures in {SHOTS}/")

@@ -12,13 +12,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.checks.drill.trial import Target
 from pipeline.config.digests import stage_digests
 from pipeline.files import ROOT
 from pipeline.runs.folder import different, provenance
 from pipeline.runs.provenance import other_machine
 from tom.settings.fields import SettingsError
 
-RUNS = tuple((method, "hopper") for method in ("mbpo", "tom", "vagram_ensemble"))  # at scale smoke, seed 0
+RUNS = tuple(map(Target, ("mbpo", "tom", "vagram_ensemble")))
 ITS_VERSION = "import platform; print(platform.python_version())"
 ITS_DIGESTS = "from pipeline.checks.versions import digests; print(digests())"
 FAST = ("-m", "pytest", "-q", "-m", "not slow", "--dist", "loadfile")
@@ -52,19 +53,15 @@ def _problems(other: Path) -> Iterator[str]:
     print(f"digests of code: {len(ours)}", flush=True)
     yield from (f"{module}: the digest of its code is another one" for module in ours if ours[module] != theirs[module])
     with tempfile.TemporaryDirectory() as scratch:
-        for method, env in RUNS:
-            print(f"{method} on {env}, scale smoke, seed 0, under both", flush=True)
-            here, there = (Path(scratch) / method / side for side in ("here", "there"))
-            _train(Path(sys.executable), method, env, here)
-            _train(other, method, env, there)
+        for target in RUNS:
+            run = f"{target.method} on {target.env}"
+            print(f"{run}, scale smoke, seed 0, under both", flush=True)
+            here, there = (Path(scratch) / target.method / side for side in ("here", "there"))
+            for python, folder in ((Path(sys.executable), here), (other, there)):
+                said(python, target.command(folder, "device=cpu")[1:])
             for name in different(here, there):
                 changes = "; ".join(other_machine(provenance(here), provenance(there))) or "the same packages"
-                yield f"{method} on {env}: {name} has other bytes ({changes})"
-
-
-def _train(python: Path, method: str, env: str, folder: Path) -> None:
-    words = [f"method={method}", f"env={env}", "seed=0", "scale=smoke", "tracking=off", "device=cpu"]
-    said(python, ["-m", "pipeline.train", *words, f"run_dir='{folder}'"])
+                yield f"{run}: {name} has other bytes ({changes})"
 
 
 def said(python: Path, words: Sequence[str]) -> str:

@@ -81,9 +81,8 @@ def ratio(evidence: Evidence, claim: Claim) -> dict[str, Estimate]:
 
 def normalised_average(evidence: Evidence, claim: Claim) -> dict[str, Estimate]:
     """Mean over environments of the ratio to the other method, with its stratified bootstrap interval."""
-    mine, other = (
-        np.array([heights(evidence, method, env, claim.window) for env in claim.envs]) for method in claim.methods
-    )
+    each = ([heights(evidence, method, env, claim.window) for env in claim.envs] for method in claim.methods)
+    mine, other = map(np.array, each)
     interval = stats.bootstrap_interval(stats.mean_ratio, [mine, other])
     return {ALL: Estimate(*stats.floats(interval), n_seeds=mine.shape[1])}
 
@@ -142,9 +141,8 @@ def spans(evidence: Evidence, claim: Claim, env: str) -> list[tuple[float, float
     mine, other = (curve(evidence, method, env) for method in claim.methods)
     above = (mine - claim.region[0] * other).to_numpy()
     steps, found = mine.index.to_numpy(float), list[tuple[float, float]]()
-    cross = [
-        a - x * (b - a) / (y - x) for a, b, x, y in zip(steps, steps[1:], above, above[1:], strict=False) if x * y < 0
-    ]
+    pieces = zip(steps, steps[1:], above, above[1:], strict=False)
+    cross = [a - x * (b - a) / (y - x) for a, b, x, y in pieces if x * y < 0]
     ends = [steps[0], *cross, steps[-1]]
     for start, end in zip(ends, ends[1:], strict=False):
         if np.interp((start + end) / 2, steps, above) >= 0:

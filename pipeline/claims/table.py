@@ -72,7 +72,8 @@ def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
         row |= {"published": _summary(claim, each.published, exact=True)[0], "in_the_figure": each.published_verdict}
         open_ = each.verdict in (NOT_RUN, INCONCLUSIVE)
         seeds = enough_seeds(claim, each.ours) if open_ else math.nan
-        row |= {"reason": each.reason, "to_decide": to_decide(claim, _least_seeds(each), seeds) if open_ else ""}
+        seen = min((estimate.n_seeds for estimate in each.ours.values()), default=0)
+        row |= {"reason": each.reason, "to_decide": to_decide(claim, seen, seeds) if open_ else ""}
         row |= {"seeds_to_decide": seeds}
         rows.append({**row, "remark": remark(claim, published)})
     return pd.DataFrame(rows)
@@ -86,10 +87,6 @@ def _summary(claim: Claim, estimates: dict[str, Estimate], exact: bool) -> tuple
     points = count(claim, estimates, exact=True)[0]
     sure, possible = count(claim, estimates, exact)
     return points, sure, possible, min(estimate.n_seeds for estimate in estimates.values())
-
-
-def _least_seeds(verdict: Verdict) -> int:
-    return min((estimate.n_seeds for estimate in verdict.ours.values()), default=0)
 
 
 def by_env_table(verdicts: list[Verdict]) -> pd.DataFrame:
@@ -113,16 +110,12 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def markdown(table: pd.DataFrame) -> Iterator[str]:
     """The verdicts as a table for people."""
     yield from ("# Claims", "")
-    cells = (
-        (": ".join(filter(None, (row.paper, row.claim))), row.verdict, *_numbers(row), why(row), row.to_decide)
-        for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples()
-    )
+    cells = []
+    for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples():
+        said, numbers = ": ".join(filter(None, (row.paper, row.claim))), (estimate(row), value(row, row.published))
+        cells.append((said, row.verdict, *numbers, row.in_the_figure, why(row), row.to_decide))
     heads = ("claim", "verdict", "ours", "published", "the paper's figure", "why", "to decide this")
     yield from table_lines(heads, cells, "llrrl")
-
-
-def _numbers(row: Any) -> tuple[str, str, str]:
-    return estimate(row), value(row, row.published), row.in_the_figure
 
 
 def why(row: Any, joined: str = " ") -> str:

@@ -91,7 +91,10 @@ def told(ids: Sequence[str], root: Path) -> str:
     for name in ids:
         if name not in set(table["id"]):
             raise NoClaim(f"{name} is no claim; {nearest(name, table['id'])}")
-    return "\n".join(overview(table, so_far, width) if not ids else _chosen(ids, table, parts, width))
+    if not ids:
+        return "\n".join(overview(table, so_far, width))
+    rows = [row for name in ids for row in table[table["id"] == name].itertuples()]
+    return "\n".join(line for row in rows for line in one(row, parts[parts["id"] == row.id], width))
 
 
 def _read(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -100,9 +103,3 @@ def _read(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     tables = [table.assign(folder=folder) for folder, (table, _) in zip(FOLDERS, both, strict=True)]
     parts = [part for _, part in both if not part.empty]
     return pd.concat(tables, ignore_index=True), pd.concat(parts, ignore_index=True)
-
-
-def _chosen(ids: Sequence[str], table: pd.DataFrame, parts: pd.DataFrame, width: int) -> Iterator[str]:
-    for name in ids:
-        (row,) = table[table["id"] == name].itertuples()
-        yield from one(row, parts[parts["id"] == name], width)

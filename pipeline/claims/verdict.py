@@ -40,10 +40,8 @@ def holds(claim: Claim, estimate: Estimate, exact: bool = False) -> bool | None:
     low, high = (estimate.value, estimate.value) if exact else (estimate.low, estimate.high)
     if low is None or high is None:
         return None
-    inside, outside = (
-        claim.region[0] <= low and high <= claim.region[1],
-        high < claim.region[0] or low > claim.region[1],
-    )
+    bottom, top = claim.region
+    inside, outside = bottom <= low and high <= top, high < bottom or low > top
     few = not exact and claim.needs is not None and estimate.n_seeds < claim.needs.seeds
     if few and not (outside and low == high):
         return None

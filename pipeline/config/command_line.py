@@ -3,9 +3,8 @@
 import argparse
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from itertools import product
 from typing import Any
 
@@ -14,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Sweep
 from hydra.errors import HydraException
 
-from pipeline.config.compose import DEVICES, compose
+from pipeline.config.compose import DEVICES, Command, classes_of, compose, parts_of
 from pipeline.config.params import TRACKING, Params
 from pipeline.config.refusals import (
     check_step,
@@ -25,38 +24,14 @@ from pipeline.config.refusals import (
     one_line,
     one_of,
 )
-from tom.settings import KINDS, names, settings_class
-from tom.settings import train as train_settings
+from tom.settings import KINDS, names
 from tom.settings.fields import SettingsError, nearest
 
-RUN_KEYS = (
-    "method",
-    "env",
-    "scale",
-    "seed",
-    "seeds",
-    "until",
-    "device",
-    "tracking",
-    "run_dir",
-    "resume",
-    "checkpoint_every",
-    "threads",
-    "graphs",
-    "keep_replay",
-)
+RUN_KEYS = tuple(field.name for field in fields(Command) if field.name not in ("defaults", "train", *KINDS))
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """What was typed: Hydra's flags, and `key=value` overrides."""
-
-    flags: argparse.Namespace
-    overrides: list[str]
-
-
-def parse(argv: Sequence[str]) -> Arguments:
-    """The arguments without the program's name; SettingsError for an unknown flag."""
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """What was typed: Hydra's flags, and `key=value` as `overrides`; SettingsError for an unknown flag."""
     parser = get_args_parser()
 
     def refuse(message: str) -> Any:
@@ -64,11 +39,10 @@ def parse(argv: Sequence[str]) -> Arguments:
         raise SettingsError(f"{message}; {nearest(argv[-1] if argv else '', flags)}")
 
     parser.error = refuse  # type: ignore[method-assign]
-    flags = parser.parse_intermixed_args(list(argv))
-    return Arguments(flags=flags, overrides=list(flags.overrides))
+    return parser.parse_intermixed_args(list(argv))
 
 
-def check(arguments: Arguments, params: Params) -> list[dict[str, Any]]:
+def check(arguments: argparse.Namespace, params: Params) -> list[dict[str, Any]]:
     """The values given for each run, one unless it is a multirun; SettingsError about the first fault."""
     for text in arguments.overrides:
         if "=" not in text and not text.startswith("~"):
@@ -76,7 +50,7 @@ def check(arguments: Arguments, params: Params) -> list[dict[str, Any]]:
     parsed = map(_parsed, arguments.overrides)
     mine = [override for override in parsed if not override.key_or_group.startswith("hydra")]
     for override in mine:
-        _plain(override, arguments.flags.multirun)
+        _plain(override, arguments.multirun)
     options = [_values(override, params) for override in mine]
     keys = [override.key_or_group for override in mine]
     runs = [dict(zip(keys, values, strict=True)) for values in product(*options)]
@@ -112,16 +86,11 @@ def _values(override: Override, params: Params) -> list[Any]:
         return value.filter(_options(override.key_or_group, params))
     if not isinstance(value, Sweep):
         return [value]
+    parser, key = OverridesParser.create(), override.key_or_group
     try:
-        return [parsed.value() for parsed in _swept(override)]
+        return [parser.parse_override(f"{key}={text}").value() for text in override.sweep_string_iterator()]
     except HydraException as error:
         raise SettingsError(f"{override.input_line}: {one_line(error)}") from None
-
-
-def _swept(override: Override) -> Iterator[Override]:
-    parser = OverridesParser.create()
-    for text in override.sweep_string_iterator():
-        yield parser.parse_override(f"{override.key_or_group}={text}")
 
 
 def _options(key: str, params: Params) -> list[str]:
@@ -147,24 +116,17 @@ def _check_selection(selection: dict[str, Any], params: Params) -> None:
             one_of(key, value, _options(key, params))
     for key, value in selection.items():
         if key in RUN_CHECKS:
-            RUN_CHECKS[key](value)
+            RUN_CHECKS[key](value, key)
         elif key not in RUN_KEYS and key not in KINDS:
             _check_setting(key, value, selection, params)
 
 
 def _check_setting(key: str, value: Any, selection: dict[str, Any], params: Params) -> None:
     section, _, name = key.partition(".")
-    classes = {
-        kind: settings_class(kind, selection.get(kind, params.part(selection["method"], kind))) for kind in KINDS
-    }
-    classes["train"] = train_settings.Settings
+    classes = classes_of(parts_of(params, selection))
     if section not in classes or not name:
-        known = [
-            *RUN_KEYS,
-            *KINDS,
-            *(f"{s}.{n}" for s, c in classes.items() for n in c.__dataclass_fields__ if n != "name"),
-        ]
-        raise SettingsError(f"{key}={value} is not a setting; {nearest_setting(key, known)}")
+        known = [f"{s}.{field.name}" for s, c in classes.items() for field in fields(c) if field.name != "name"]
+        raise SettingsError(f"{key}={value} is not a setting; {nearest_setting(key, [*RUN_KEYS, *KINDS, *known])}")
     check_value(key, classes[section], name, value)
 
 
@@ -174,32 +136,29 @@ def check_switch(value: Any, key: str) -> None:
         raise SettingsError(f"{key}={value} is not true or false; nearest valid choice: {key}=true")
 
 
-def check_seeds(value: Any) -> None:
+def check_seeds(value: Any, key: str) -> None:
     """Refuses what is not a list of different seeds."""
     if not isinstance(value, list) or not value:
-        raise SettingsError(f"seeds={value} is not a list; valid example: seeds=[0,1,2,3]")
+        raise SettingsError(f"{key}={value} is not a list; valid example: {key}=[0,1,2,3]")
     for seed in value:
-        check_whole(seed, key="seeds")
+        check_whole(seed, key)
     if len(set(value)) < len(value):
-        raise SettingsError(f"seeds={value} names a seed twice; nearest valid choice: seeds={sorted(set(value))}")
+        raise SettingsError(f"{key}={value} names a seed twice; nearest valid choice: {key}={sorted(set(value))}")
 
 
-def check_run_dir(value: Any) -> None:
-    """Refuses a run_dir that cannot become a folder."""
+def check_folder(value: Any, key: str) -> None:
+    """Refuses what cannot become a folder."""
     if not isinstance(value, str) or not value.strip():
-        raise SettingsError(f"run_dir={value!r} is not a folder's path; nearest valid choice: run_dir=runs/mine")
+        raise SettingsError(f"{key}={value!r} is not a folder's path; nearest valid choice: {key}=runs/mine")
     if os.path.isfile(os.path.expanduser(value)):
-        raise SettingsError(f"run_dir={value} is a file; nearest valid choice: run_dir={value}_run")
+        raise SettingsError(f"{key}={value} is a file; nearest valid choice: {key}={value}_run")
 
 
-RUN_CHECKS: dict[str, Callable[[Any], Any]] = {
+RUN_CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "seed": check_whole,
-    "run_dir": check_run_dir,
+    "run_dir": check_folder,
     "seeds": check_seeds,
     "until": check_step,
-    "resume": partial(check_switch, key="resume"),
-    "graphs": partial(check_switch, key="graphs"),
-    "keep_replay": partial(check_switch, key="keep_replay"),
-    "threads": partial(check_whole, key="threads"),
-    "checkpoint_every": partial(check_whole, key="checkpoint_every"),
+    **dict.fromkeys(("resume", "graphs", "keep_replay"), check_switch),
+    **dict.fromkeys(("threads", "checkpoint_every"), check_whole),
 }

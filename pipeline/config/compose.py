@@ -57,18 +57,23 @@ def stop_of(grid: Grid, env: str, config: Mapping[str, Any], where: str = "grid"
 def _merged(params: Params, selection: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {"env": selection["env"]}
     try:
-        for key, part in {"train": None, **_parts(params, selection)}.items():
-            settings = settings_class(key, part) if part else train_settings.Settings
-            layers = _layers(params, selection, key, part)
+        parts = parts_of(params, selection)
+        for key, settings in classes_of(parts).items():
+            layers = _layers(params, selection, key, parts.get(key))
             config[key] = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(settings), *layers))
     except OmegaConfBaseException as error:
         raise SettingsError(one_line(error)) from None
     return config
 
 
-def _parts(params: Params, selection: Mapping[str, Any]) -> dict[str, str]:
+def parts_of(params: Params, selection: Mapping[str, Any]) -> dict[str, str]:
     """The name of the chosen part of each kind."""
     return {kind: selection.get(kind, params.part(selection["method"], kind)) for kind in KINDS}
+
+
+def classes_of(parts: Mapping[str, str]) -> dict[str, Any]:
+    """The settings class of `train`, and of the part of each kind that has this name."""
+    return {"train": train_settings.Settings} | {kind: settings_class(kind, parts[kind]) for kind in KINDS}
 
 
 def _layers(params: Params, selection: Mapping[str, Any], key: str, part: str | None) -> Iterator[dict[str, Any]]:
@@ -148,7 +153,7 @@ def register(params: Params, runs: Sequence[Mapping[str, Any]]) -> None:
     for run in runs:
         choices = {"scale": params.scale, **{key: run[key] for key in run if key in (*CHOICES, *KINDS)}}
         values = {key: value for key, value in _merged(params, choices).items() if key != "env"}
-        name = "-".join([*(choices[key] for key in CHOICES), *_parts(params, choices).values()])
+        name = "-".join([*(choices[key] for key in CHOICES), *parts_of(params, choices).values()])
         store.store(group="cell", name=name, package="_global_", node=values)
     cell = "-".join(f"${{{key}}}" for key in (*CHOICES, *KINDS))
     first = [{"scale": params.scale}, {"env": runs[0]["env"]}, *({kind: "???"} for kind in KINDS)]

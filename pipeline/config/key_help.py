@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.config import command_line
-from pipeline.config.compose import DEVICES, compose
+from pipeline.config.compose import DEVICES, classes_of, compose
 from pipeline.config.params import TRACKING, Params
-from tom.settings import KINDS, names, settings_class
-from tom.settings import train as train_settings
+from tom.settings import KINDS, names
 
 HEAD = """tom train method=M env=E [seed=N] [key=value ...] [--multirun] [--cfg job]
 
@@ -53,11 +52,11 @@ def key_help(overrides: Sequence[str], params: Params) -> str:
         env=selection["env"],
         at_scale=selection.get("scale", params.scale),
     )
-    sections = {"train": train_settings.Settings}
-    sections |= {kind: settings_class(kind, config[kind]["name"]) for kind in KINDS}
+    sections = classes_of({kind: config[kind]["name"] for kind in KINDS})
     rows = [row for section, settings in sections.items() for row in _rows(section, settings, config[section])]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return head + "\n".join(_line(row, widths) for row in rows)
+    padded = ([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]] for row in rows)
+    return head + "\n".join("  ".join(line).rstrip() for line in padded)
 
 
 def _rows(section: str, settings: Any, values: Any) -> Iterator[tuple[str, str, str, str]]:
@@ -70,7 +69,3 @@ def _rows(section: str, settings: Any, values: Any) -> Iterator[tuple[str, str, 
         value = values[field.name]
         words = "; ".join(filter(None, (rule.get("unit"), rule["origin"], rule["help"])))
         yield f"{section}.{field.name}", str(value).lower() if isinstance(value, bool) else str(value), span, words
-
-
-def _line(row: tuple[str, str, str, str], widths: Sequence[int]) -> str:
-    return "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]).rstrip()

@@ -174,7 +174,7 @@ def _params(text: str) -> Params:
     for key in ("scale", "grid", "methods", "envs", "scales"):
         if top.get(key) is None:
             raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
-    written_out = methods_written_out(_named(top, "methods"))
+    written_out, tracking = methods_written_out(_named(top, "methods")), top.get("tracking")
     methods = {name: check_method(section, name) for name, section in written_out.items()}
     variants = _variants(top.get(ABLATION), methods)
     entries = [*methods, *variants]
@@ -198,9 +198,7 @@ def _params(text: str) -> Params:
 
     return Params(
         scale=one_of("scale", top["scale"], scales),
-        tracking=one_of(
-            "tracking", {False: "off", None: "wandb"}.get(top.get("tracking"), top.get("tracking")), TRACKING
-        ),
+        tracking=one_of("tracking", {False: "off", None: "wandb"}.get(tracking, tracking), TRACKING),
         grid=_grid(mapping(top["grid"], "grid"), entries, envs),
         methods=methods,
         envs=envs,
@@ -249,10 +247,9 @@ def _ablation(given: Section, variants: Mapping[str, Variant], envs: Iterable[st
     base, target = (given[key] for key in PAIR)
     stand_in = [given[STAND_IN]] if STAND_IN in given else []
     origins = {name: variant.origin for name, variant in variants.items()} | dict.fromkeys([*stand_in, target], base)
-    section = {key: value for key, value in given.items() if key not in (*PAIR, STAND_IN)} | {
-        "methods": [base, *origins]
-    }
-    return replace(_suite(section, "ablation", [base, *origins], envs, scales), origins=origins)
+    methods = [base, *origins]
+    section = {key: value for key, value in given.items() if key not in (*PAIR, STAND_IN)} | {"methods": methods}
+    return replace(_suite(section, "ablation", methods, envs, scales), origins=origins)
 
 
 def _networks(given: Any, scales: Iterable[str]) -> Suite:

@@ -44,6 +44,11 @@ class Task:
         """What it is called by: no other task makes its first folder."""
         return f"{self.name}-{self.folders[0].name}"
 
+    def told(self, shown: Callable[[Path], str]) -> dict[str, Any]:
+        """What a process elsewhere has to know of it, files as they are `shown`."""
+        files = {"log": shown(self.log), "folders": [*map(shown, self.folders)]}
+        return {"name": self.name, "words": self.words, "tree": str(self.tree), **files}
+
 
 class State(Enum):
     """Of a task."""

@@ -120,7 +120,7 @@ def calibrated(cell: Cell, root: Path) -> float:
 
 def timed(config: str) -> float:
     """Processor seconds of one run with these values (JSON), from timing its parts on one core of this machine."""
-    command = [sys.executable, "-m", "pipeline.checks.bench.hours"]
+    command = [sys.executable, "-m", "pipeline.checks.bench.timed"]
     done = subprocess.run(
         command, input=config, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=True
     )

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
@@ -41,9 +40,7 @@ class View:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._live:
             self._live.update(Text(), refresh=True)  # what a stop draws once more would be the state before the end
             self._live.stop()

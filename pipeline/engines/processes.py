@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pipeline.files import GIT_COMMIT, ROOT, commit
 from pipeline.runs.folder import Refused
@@ -20,6 +21,12 @@ def variables(**extra: str) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     ours = {"PATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", DIES_WITH_PARENT: "1"}
     return {**ours, GIT_COMMIT: commit() or "", **extra}
+
+
+def python(tree: Path, *words: str, **how: Any) -> "subprocess.CompletedProcess[str]":
+    """What came of Python with these words, in a folder and by the code there."""
+    command, there = [sys.executable, *words], environment(PYTHONPATH=str(tree))
+    return subprocess.run(command, cwd=tree, env=there, capture_output=True, text=True, check=False, **how)
 
 
 # What DVC says of its own doings; what remains is what the stages say.

@@ -80,7 +80,7 @@ class Ray(Engine):
 
     def begin(self, tasks: Sequence[Task]) -> None:
         self._tasks, self._left, self._stopping = list(tasks), set(tasks), False
-        self._start([_described(task) for task in tasks])
+        self._start([task.told(lambda path: os.path.relpath(path, ROOT)) for task in tasks])
 
     def look(self) -> Iterator[News]:
         while True:
@@ -156,16 +156,6 @@ def _read(process: "subprocess.Popen[str]", lines: "SimpleQueue[str | None]") ->
         else:
             print(line, end="", file=sys.stderr)
     lines.put(None)
-
-
-def _described(task: Task) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "words": task.words,
-        "tree": str(task.tree),
-        "log": os.path.relpath(task.log, ROOT),
-        "folders": [os.path.relpath(folder, ROOT) for folder in task.folders],
-    }
 
 
 def _ours() -> dict[str, str]:

@@ -1,9 +1,7 @@
 """engines.yaml: on which engine the runs of a grid train, and what it is told. Nothing that DVC knows depends on it."""
 
-import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ FILE, CELL, DEFAULT = "engines.yaml", "cell", "local"
 
 def engine_names() -> list[str]:
     """The files of this folder that have an ENGINE."""
-    names = [module.name for module in pkgutil.iter_modules(pipeline.engines.__path__)]
-    return [name for name in names if "\nENGINE = " in _source(f"{pipeline.engines.__name__}.{name}")]
+    files = sorted(path for folder in pipeline.engines.__path__ for path in Path(folder).glob("*.py"))
+    return [path.stem for path in files if "\nENGINE = " in path.read_text(encoding="utf-8")]
 
 
 def engine_of(
@@ -30,12 +28,9 @@ def engine_of(
 
     SettingsError, by key and with the nearest valid choice, if there is no such engine, setting or value.
     """
-    names, path = engine_names(), root / FILE
-    written = _read(path)
-    values = _with(written, options)
+    names, values = engine_names(), _with(_read(root / FILE), options)
     known(values, ["engine", CELL, *names], "")
-    one_of("engine", name or values.get("engine", DEFAULT), names)
-    chosen = name or values.get("engine", DEFAULT)
+    chosen = one_of("engine", name or values.get("engine", DEFAULT), names)
     need = checked(Need, _section(values, CELL), CELL)
     engines = {
         each: import_module(f"{pipeline.engines.__name__}.{each}").ENGINE for each in {chosen, *values} & {*names}
@@ -70,8 +65,3 @@ def _with(values: dict[str, Any], options: Iterable[str]) -> dict[str, Any]:
 
 def _section(values: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(mapping(values.get(name), name))
-
-
-def _source(module: str) -> str:
-    found: Sequence[str] = [spec.origin] if (spec := find_spec(module)) and spec.origin else []
-    return "".join(Path(path).read_text(encoding="utf-8") for path in found)

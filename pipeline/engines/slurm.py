@@ -148,12 +148,8 @@ class Slurm(Engine):
         ours = variables(**{SENT_BY: self.name}, **({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""}))
         files = [
             {
-                "name": task.name,
-                "words": task.words,
-                "tree": str(task.tree),
+                **task.told(str),
                 "root": str(ROOT),
-                "log": str(task.log),
-                "folders": [str(path) for path in task.folders],
                 "variables": ours if task.tree == ROOT else {**ours, "PYTHONPATH": str(task.tree)},
                 "restarts": self.settings.restarts,
             }
@@ -234,9 +230,8 @@ def _minutes(text: str) -> float:
 
 
 def _largest_array() -> int:
-    found = [
-        line.partition("=")[2] for line in _said(["scontrol", "show", "config"]).splitlines() if "MaxArraySize" in line
-    ]
+    config = _said(["scontrol", "show", "config"]).splitlines()
+    found = [line.partition("=")[2] for line in config if "MaxArraySize" in line]
     return max(1, int(found[0]) - 1) if found else 1000
 
 

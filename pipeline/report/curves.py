@@ -139,10 +139,8 @@ def _means(shared: Chart) -> Chart:
 def _told(*names: str) -> list[Chart]:
     """What is said of the point under the pointer."""
     titles = {"env_steps": "env steps", "mean": "return"}
-    numbers = [
-        {"field": name, "title": titles.get(name, name), "type": "quantitative", "format": ",.0f"} for name in names
-    ]
-    return [{"field": "method"}, *numbers]
+    shown = {"type": "quantitative", "format": ",.0f"}
+    return [{"field": "method"}, *({"field": name, "title": titles.get(name, name), **shown} for name in names)]
 
 
 def _table(path: Path) -> pd.DataFrame | None:

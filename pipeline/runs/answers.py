@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from pipeline.config.refusals import one_line
 from pipeline.runs.folder import Refused
@@ -11,8 +13,8 @@ from tom.settings.fields import SettingsError
 GOES_ON = "stopped; what is finished stays, the same command goes on"
 
 
-def answered(work: Callable[[], int | str]) -> int:
-    """The exit code: that of the work, or 0 once the line that it comes to is printed.
+def answered(work: Callable[[], int | str | None]) -> int:
+    """The exit code: that of the work, or 0 where it has none, once the line that it comes to, if any, is printed.
 
     1 if it failed, 2 for what was asked wrongly, 128 + N where signal N stopped it, each after one sentence.
     """
@@ -33,4 +35,14 @@ def answered(work: Callable[[], int | str]) -> int:
     if isinstance(came_to, str):
         print(came_to, flush=True)
         return 0
-    return came_to
+    return came_to or 0
+
+
+def answering(command: Callable[..., int | str | None]) -> Callable[..., int]:
+    """The command, `answered`."""
+
+    @wraps(command)
+    def run(*words: Any) -> int:
+        return answered(lambda: command(*words))
+
+    return run

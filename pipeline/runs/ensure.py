@@ -216,7 +216,7 @@ def _open(
     else:
         checkpoints.restore_tables(found)
     OmegaConf.save(OmegaConf.create({**names_of(cell), **cell.config}), folder / "config.yaml")
-    mirror = stack.enter_context(tracker(options.tracking, cell, cell.config, folder))
+    mirror = stack.enter_context(tracker(options.tracking, cell, folder))
     for env_steps, numbers in rows_so_far(folder):
         mirror.log(numbers, env_steps)
     clocks = Clocks(found.wall_s, found.cpu_s, together) if found else Clocks(0.0, 0.0, together)

@@ -165,6 +165,5 @@ def alike(before: Path, now: Path) -> bool:
     same = before.read_bytes() == now.read_bytes()
     if same or before.name != GROWING:
         return same
-    return before.read_text(encoding="utf-8") == as_before(
-        *(path.read_text(encoding="utf-8") for path in (before, now))
-    )
+    then, since = (path.read_text(encoding="utf-8") for path in (before, now))
+    return then == as_before(then, since)

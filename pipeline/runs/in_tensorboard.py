@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from pipeline.runs.mirror import Cell, Mirror
+from pipeline.runs.folder import Cell
+from pipeline.runs.mirror import Mirror
 
 FOLDER = "tensorboard"
 FORMAT = "brain.Event:2"  # of event files: what their first record says
@@ -26,7 +27,7 @@ class TensorBoard(Mirror):
     _file: Any = None
     _records: Any = None
 
-    def begin(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
+    def begin(self, cell: Cell, folder: Path) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter  # here, so that no other mode loads it
         from torch.utils.tensorboard.summary import text
 
@@ -36,7 +37,7 @@ class TensorBoard(Mirror):
         self._records = RecordWriter(self._file)
         self._tell(0, file_version=FORMAT)
         names = {"scale": cell.scale, "method": cell.method, "env": cell.env, "seed": cell.seed}
-        settings = yaml.safe_dump({**names, "fingerprint": cell.fingerprint, **config}, sort_keys=False)
+        settings = yaml.safe_dump({**names, "fingerprint": cell.fingerprint, **cell.config}, sort_keys=False)
         self._tell(0, summary=text("config", indent(settings, "    ")))  # code, in Markdown
 
     def row(self, numbers: Mapping[str, float], env_steps: int) -> None:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.runs.mirror import Cell, Mirror, outcome
+from pipeline.runs.folder import Cell
+from pipeline.runs.mirror import Mirror, outcome
 
 PROJECT = "tom-reproduction"
 INIT_TIMEOUT_S = 30
@@ -24,14 +25,12 @@ class Wandb(Mirror):
     _run: Any = None
     _rows = 0
 
-    def begin(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
+    def begin(self, cell: Cell, folder: Path) -> None:
         quieten()
         import wandb  # here, so that no other mode loads it
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._run = wandb.init(
-            **description(cell, config), dir=folder, mode=mode(), settings=wandb.Settings(**settings())
-        )
+        self._run = wandb.init(**description(cell), dir=folder, mode=mode(), settings=wandb.Settings(**settings()))
         self._run.define_metric("env_steps")
         self._run.define_metric("*", step_metric="env_steps")
 
@@ -85,8 +84,9 @@ def mode() -> Any:
     return "online" if wandb.login(prompt=False, verify=False) else "offline"
 
 
-def description(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
+def description(cell: Cell) -> dict[str, Any]:
     """What the run is called and found by; seeds of one curve share their group."""
+    names = {"method_name": cell.method, "env_name": cell.env, "scale": cell.scale, "seed": cell.seed}
     return {
         "project": os.environ.get("WANDB_PROJECT", PROJECT),
         "id": f"{cell.scale}-{cell.method}-{cell.env}-s{cell.seed}-{cell.fingerprint}",
@@ -95,5 +95,5 @@ def description(cell: Cell, config: Mapping[str, Any]) -> dict[str, Any]:
         "job_type": "train",
         "tags": [cell.scale, cell.method, cell.env],
         "resume": "allow",  # online: rows that are there already have their number and are dropped
-        "config": {**config, "method_name": cell.method, "env_name": cell.env, "scale": cell.scale, "seed": cell.seed},
+        "config": {**cell.config, **names},
     }

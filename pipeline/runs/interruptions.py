@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)  # schedulers warn with one of these
@@ -42,9 +42,7 @@ class Interruptions:
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         Interruptions.noted = kind is Stopped
@@ -64,8 +62,8 @@ def die_with_parent() -> None:
     Says nothing while a signal is noted: who ends a job ends the parent too, and the run is about to be saved.
     """
     watched = [os.getppid()]
-    while _name(watched[-1]) in SHELLS and (above := _parent(watched[-1])) > 1:
-        watched.append(above)
+    while (above := _stat(watched[-1]))[0] in SHELLS and above[1] > 1:
+        watched.append(above[1])
     births = {pid: birth(pid) for pid in watched}
 
     def watch() -> None:
@@ -78,25 +76,20 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat, the name first; empty where there is no such process, or no /proc."""
+def _stat(pid: int) -> tuple[str, int, str]:
+    """Name, parent and birth of a process, from /proc/<pid>/stat; nothing of one that is not there, or without /proc.
+
+    A zombie was never born.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return []
+        return "", 0, ""
     name, _, rest = text.partition("(")[2].rpartition(")")
-    return [name, *rest.split()]
-
-
-def _name(pid: int) -> str:
-    return (_stat(pid) or [""])[0]
-
-
-def _parent(pid: int) -> int:
-    return int((_stat(pid) or ["", "", "0"])[2])
+    state, parent, *fields = rest.split()
+    return name, int(parent), "" if state in "ZX" else fields[17]
 
 
 def birth(pid: int) -> str:
     """When the process started; empty for one that is gone or a zombie."""
-    fields = _stat(pid)
-    return fields[20] if fields and fields[1] not in "ZX" else ""
+    return _stat(pid)[2]

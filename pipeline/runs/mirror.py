@@ -8,24 +8,9 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
+from pipeline.runs.folder import Cell
 from pipeline.runs.interruptions import Interruptions
-
-
-class Cell(Protocol):
-    """What names a run."""
-
-    @property
-    def scale(self) -> str: ...
-    @property
-    def method(self) -> str: ...
-    @property
-    def env(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def fingerprint(self) -> str: ...
 
 
 class Tracker:
@@ -48,8 +33,8 @@ class Mirror(Tracker):
         self._alive = True
 
     @abstractmethod
-    def begin(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
-        """Opens what is to show the cell. `config` holds plain nested values; files go below `folder`."""
+    def begin(self, cell: Cell, folder: Path) -> None:
+        """Opens what is to show the cell; files go below `folder`."""
 
     @abstractmethod
     def row(self, numbers: Mapping[str, float], env_steps: int) -> None:
@@ -62,9 +47,9 @@ class Mirror(Tracker):
     def abandon(self) -> None:
         """After an error: ends what could hold up this process later."""
 
-    def start(self, cell: Cell, config: Mapping[str, Any], folder: Path) -> None:
+    def start(self, cell: Cell, folder: Path) -> None:
         """`begin`. Never raises."""
-        self._guarded(lambda: self.begin(cell, config, folder), self.begin_s)
+        self._guarded(lambda: self.begin(cell, folder), self.begin_s)
 
     def log(self, numbers: Mapping[str, float], env_steps: int) -> None:
         self._guarded(lambda: self.row(numbers, env_steps), self.row_s)

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from pipeline.runs.folder import CHECKPOINTS, FILES, OPTIONAL, OWNER, WORK, Refu
 from pipeline.runs.owner import is_mine, other_owner, owned, refuse_loss
 
 LOOK_S = 1.0
-HELD = 75  # the exit code of a lock test where the lock is held
 
 
 @contextmanager
@@ -32,21 +31,6 @@ def locked(folder: Path, wait: bool) -> Iterator[None]:
                 raise Refused(other)
             time.sleep(LOOK_S)
         yield
-
-
-def sees_locks(folder: Path, run: Callable[[list[str]], int]) -> bool:
-    """Whether another node sees a lock that is held here, below a folder that both have.
-
-    `run` starts a command on that node and returns its exit code.
-    """
-    path = folder / ".lock-test"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        code = run(["flock", "--nonblock", "--conflict-exit-code", str(HELD), str(path), "true"])
-    path.unlink()
-    if code not in (0, HELD):
-        raise Refused(f"the lock test of {folder} on another node ended with code {code}; is util-linux's flock there?")
-    return code == HELD
 
 
 @contextmanager

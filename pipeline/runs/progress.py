@@ -4,7 +4,6 @@ import re
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from tqdm import tqdm
@@ -57,9 +56,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._bar.close()
 
     def at(self, env_steps: int) -> None:

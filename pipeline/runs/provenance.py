@@ -48,8 +48,10 @@ def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> No
 
 def machine(device: str, replicas: int) -> dict[str, Any]:
     """What else decides the last digits; `replicas` trained in one process, and a run's seconds are its share."""
+    import torch  # loaded by whoever trains
+
     packages = {package: version(package) for package in PACKAGES}
-    gpu = {} if device == "cpu" else {"gpu": gpu_model()}
+    gpu = {} if device == "cpu" else {"gpu": str(torch.cuda.get_device_name())}  # as its driver gives it
     return {**packages, "device": device, **gpu, "cpu": cpu_model(), "isa": isa(), "replicas": replicas}
 
 
@@ -93,13 +95,6 @@ def isa() -> str:
     import torch  # loaded by whoever trains
 
     return torch.backends.cpu.get_cpu_capability()
-
-
-def gpu_model() -> str:
-    """The name of the GPU that trains here, as its driver gives it."""
-    import torch
-
-    return str(torch.cuda.get_device_name())
 
 
 def cpu_model() -> str:

@@ -3,24 +3,23 @@
 Another place is a kind of Mirror with a file of its own, and an entry in MIRRORS.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from pipeline.runs.folder import Refused
+from pipeline.runs.folder import Cell, Refused
 from pipeline.runs.in_tensorboard import TensorBoard
 from pipeline.runs.in_wandb import Wandb
-from pipeline.runs.mirror import Cell, Mirror, Tracker
+from pipeline.runs.mirror import Mirror, Tracker
 
 OFF = "off"
 MIRRORS: dict[str, type[Mirror]] = {"wandb": Wandb, "tensorboard": TensorBoard}  # by the package of each
 
 
 @contextmanager
-def tracker(mode: str, cell: Cell, config: Mapping[str, Any], folder: Path) -> Iterator[Tracker]:
-    """A tracker for one run: mode OFF or one of MIRRORS. `config` holds plain nested values; files go below `folder`.
+def tracker(mode: str, cell: Cell, folder: Path) -> Iterator[Tracker]:
+    """A tracker for one run: mode OFF or one of MIRRORS; files go below `folder`.
 
     Raises ValueError for another mode and nothing else of its own.
     """
@@ -30,7 +29,7 @@ def tracker(mode: str, cell: Cell, config: Mapping[str, Any], folder: Path) -> I
         yield Tracker()
         return
     mirror = MIRRORS[mode]()
-    mirror.start(cell, config, folder)
+    mirror.start(cell, folder)
     failed = True
     try:
         yield mirror

@@ -15,7 +15,7 @@ from pipeline.config.compose import compose_cell, stop_of
 from pipeline.config.digests import CODE, source_digest, source_digests, stage_digests
 from pipeline.config.params import Params, load_params
 from pipeline.files import ROOT, as_json, write_file
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 from pipeline.suites.returns.work import cell_path
 from pipeline.suites.road import cells as road
 from pipeline.suites.road.jobs import jobs
@@ -52,21 +52,17 @@ def write(files: dict[Path, bytes], folder: Path, root: Path) -> None:
             path.rmdir()
 
 
-def main() -> int:
+@answering
+def main() -> None:
     """Writes the files; exit code 2 and one sentence for a fault in params.yaml, or in the code."""
-
-    def written() -> int:
-        params = load_params()
-        cells = cell_files(params, ROOT)
-        worlds = {road.CELL: road.content(jobs(params)), road.GORGE_CELL: road.gorge_content(params)}
-        code = {path: f"{digest}\n".encode() for path, digest in stage_digests(ROOT).items()}
-        write(cells, Path("reports/cells") / params.scale, ROOT)
-        for path, text in worlds.items():
-            write_file(ROOT / path, text.encode())
-        write(code, CODE, ROOT)
-        return 0
-
-    return answered(written)
+    params = load_params()
+    cells = cell_files(params, ROOT)
+    worlds = {road.CELL: road.content(jobs(params)), road.GORGE_CELL: road.gorge_content(params)}
+    code = {path: f"{digest}\n".encode() for path, digest in stage_digests(ROOT).items()}
+    write(cells, Path("reports/cells") / params.scale, ROOT)
+    for path, text in worlds.items():
+        write_file(ROOT / path, text.encode())
+    write(code, CODE, ROOT)
 
 
 if __name__ == "__main__":

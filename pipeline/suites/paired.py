@@ -168,12 +168,8 @@ def markdown(question: Question, differences: pd.DataFrame, *ending: str) -> str
         lines += [answer(question, differences, str(place)), ""]
         for statistic, table in rows.groupby("statistic", sort=False):
             measure = question.measures[str(statistic)]
-            lines += [
-                f"## {place}: {measure.heading}",
-                "",
-                *table_lines(head, _rows(table, measure.digits), "llrrl"),
-                "",
-            ]
+            lines += [f"## {place}: {measure.heading}", ""]
+            lines += [*table_lines(head, _rows(table, measure.digits), "llrrl"), ""]
     return "\n".join([*lines, *ending, f"Brackets: 95 % t interval, {paired_by(differences)}."]) + "\n"
 
 

@@ -1,6 +1,6 @@
 """What was recorded of a suite whose cells are a run of every method, read from reports/; needs no torch."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def extent(record: Mapping[str, Any]) -> str:
     return so_far(record["env_steps"], record[TOTAL]) if is_partial(record) else "all"
 
 
-def read_table(path: Path, columns: tuple[str, ...], missing: str) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], missing: str) -> pd.DataFrame:
     """The columns of a CSV; ResultsError if it is missing, with what to do then, or no such table."""
     table = read_recorded(path, kind := "a table of the suite", missing)
     with reading(path, kind):

@@ -1,7 +1,8 @@
 """Suites: a section of params.yaml with a scale and a grid of its own, whose stages are in suites/<name>/dvc.yaml.
 
 A cell of a suite is one environment and seed, with all of the suite's methods. What decides its numbers is kept in
-reports/cells/<name>/<scale>/<env>.json, which its stage depends on; its result is a folder of CSVs and their manifest.
+reports/cells/<name>/<scale>/<env>.json, which its stage depends on, and `python -m pipeline.suites.<name>.cells`, its
+stage `configure`, writes. Its result is a folder of CSVs and their manifest.
 """
 
 import csv
@@ -24,7 +25,7 @@ from pipeline.config.params import SUITES, Params, Suite, load_params
 from pipeline.config.refusals import key_values, whole_number
 from pipeline.engines.batches import Batch, until_of
 from pipeline.files import ROOT, altered, replaced_folder, sha256, write_json
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 from pipeline.runs.folder import PROVENANCE, Cell, Refused, code_of, run_folder
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.composed import changes
@@ -98,9 +99,8 @@ class SuiteKind:
 
     def composed(self, params: Params) -> list[Cell]:
         """Every cell of these parameters, whatever the stage `configure` wrote."""
-        suite, configs = self.section(params), {}
-        for env in suite.grid.envs:
-            configs[env] = self.resolved(params, env)
+        suite = self.section(params)
+        configs = {env: self.resolved(params, env) for env in suite.grid.envs}
         digests = {env: self.digest(config, ROOT) for env, config in configs.items()}
         pairs = product(suite.grid.envs, suite.grid.seeds)
         return [Cell(self.name, env, seed, suite.scale, configs[env], digests[env]) for env, seed in pairs]
@@ -175,33 +175,26 @@ class SuiteKind:
 Launched = SuiteKind | Returns  # what a launcher takes: a suite, or the grid
 
 
-def configure(kind: SuiteKind) -> int:
+@answering
+def configure(kind: SuiteKind) -> None:
     """The suite's stage `configure`. Exit code 2 and one sentence for a fault in params.yaml."""
-
-    def written() -> int:
-        params = load_params()
-        write(kind.cell_files(params, ROOT), kind.folder / kind.scale(params), ROOT)
-        return 0
-
-    return answered(written)
+    params = load_params()
+    write(kind.cell_files(params, ROOT), kind.folder / kind.scale(params), ROOT)
 
 
-def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> int:
+@answering
+def record_one(kind: SuiteKind, record: Callable[[Cell], str]) -> str:
     """The command line of a suite's cell: 0 when it is recorded, 1 when it failed, 2 for bad arguments."""
-
-    def line() -> str:
-        given = key_values(sys.argv[1:], ("env", "seed", "scale"))
-        if len(given) < 3:
-            raise SettingsError(f"usage: python -m pipeline.suites.{kind.name}.work env=E seed=N scale=S")
-        die_with_parent()
-        seed = whole_number("seed", given["seed"], low=0)
-        cell = kind.read_cell(given["env"], seed, given["scale"])
-        lacks = [run.name for run in kind.runs(cell) if not kind.is_made(run)] if NO_TRAINING in os.environ else []
-        if lacks and not kind.is_recorded(cell):
-            raise Refused(f"{cell.name}: {lacks[0]} is not there, and nothing is trained now")
-        return record(cell)
-
-    return answered(line)
+    given = key_values(sys.argv[1:], ("env", "seed", "scale"))
+    if len(given) < 3:
+        raise SettingsError(f"usage: python -m pipeline.suites.{kind.name}.work env=E seed=N scale=S")
+    die_with_parent()
+    seed = whole_number("seed", given["seed"], low=0)
+    cell = kind.read_cell(given["env"], seed, given["scale"])
+    lacks = [run.name for run in kind.runs(cell) if not kind.is_made(run)] if NO_TRAINING in os.environ else []
+    if lacks and not kind.is_recorded(cell):
+        raise Refused(f"{cell.name}: {lacks[0]} is not there, and nothing is trained now")
+    return record(cell)
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:

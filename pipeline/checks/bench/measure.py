@@ -28,10 +28,6 @@ class Timing:
     ms: float
     counted: bool
 
-    @property
-    def ms_per_env_step(self) -> float:
-        return self.ms * self.per_env_step
-
 
 def seconds(run: Callable[[], object]) -> float:
     """Processor seconds of one call: what else the machine does is no part of them."""
@@ -57,14 +53,9 @@ def measure(part: Part, repeats: int = REPEATS) -> Timing:
     return Timing(part.name, part.per_env_step, gflop, rate, floor, bare, whole, part.counted)
 
 
-def measure_all(parts: Iterable[Part], repeats: int = REPEATS) -> list[Timing]:
-    """A timing for each part, in their order; a part is made when the one before has been timed."""
-    return [measure(part, repeats) for part in parts]
-
-
-def step_ms(timings: Iterable[Timing], of: str = "ms") -> float:
-    """Milliseconds of one environment step: its counted parts; `of` says which of their times."""
-    return sum(getattr(timing, of) * timing.per_env_step for timing in timings if timing.counted)
+def step_ms(timings: Iterable[Timing]) -> float:
+    """Milliseconds of one environment step: its counted parts."""
+    return sum(timing.ms * timing.per_env_step for timing in timings if timing.counted)
 
 
 def measure_in_turn(first: Iterable[Part], second: Iterable[Part], repeats: int = REPEATS) -> list[tuple[float, float]]:

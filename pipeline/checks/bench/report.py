@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.analysis.tables import table_lines
 from pipeline.files import write_file
 from pipeline.runs.provenance import PACKAGES, cpu_model
+from tom.settings.fields import SettingsError
 
 SMALL_GFLOP = 0.01  # products that take less than a tenth of a millisecond are no reference
 SLOWER = 0.1  # a part whose ratio to its reference has grown by more is reported as slower
@@ -67,28 +68,20 @@ def part_lines(timings: list[dict[str, Any]]) -> list[str]:
 def _growth_lines(grown: Mapping[str, float], seeds: list[dict[str, float]]) -> list[str]:
     rows, times = f"{grown['rows']:,} → {grown['rows_grown']:,}", f"{grown['ms']:.1f} → {grown['ms_grown']:.1f} ms"
     lines = ["", "## How the cost of a step grows", ""]
-    lines.append(
-        f"* {rows} stored rows: {times}, × {grown['ratio']:.3f}, without the pass over the buffer in each round"
-    )
+    lines += [f"* {rows} stored rows: {times}, × {grown['ratio']:.3f}, without the pass over the buffer in each round"]
     for row in seeds:
-        lines.append(
-            f"* {row['seeds']} seeds in one process: {row['ms_per_seed']:.1f} ms for each, × {row['ratio']:.2f}"
-        )
+        each = f"{row['ms_per_seed']:.1f} ms for each, × {row['ratio']:.2f}"
+        lines.append(f"* {row['seeds']} seeds in one process: {each}")
     return lines
 
 
 def _hours_lines(runs: list[dict[str, Any]]) -> list[str]:
     heads = ("protocol", "environment", "method", "env steps", "ms per env step", "hours")
     names = ("protocol", "env", "method")
-    rows = [
-        [
-            *(run[name] for name in names),
-            f"{run['env_steps']:,}",
-            f"{run['ms_per_env_step']:.0f}",
-            f"{run['hours']:.1f}",
-        ]
-        for run in runs
-    ]
+    rows = []
+    for run in runs:
+        numbers = f"{run['env_steps']:,}", f"{run['ms_per_env_step']:.0f}", f"{run['hours']:.1f}"
+        rows.append((*(run[name] for name in names), *numbers))
     lines = ["", "## Hours of a run on one core, at most", "", *table_lines(heads, rows, "lllr")]
     return [*lines, "", "At most: no fit stops before its last epoch, and no evaluation episode ends early."]
 
@@ -118,14 +111,14 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[s
     return lines, slower
 
 
-def read(path: str) -> dict[str, Any]:
-    """A report written earlier; ValueError, with one sentence, if the file is not one."""
+def read(path: Path) -> dict[str, Any]:
+    """A report written earlier; SettingsError if the file is not one."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
         parts = found["parts"]
         assert all({"part", "ms", "products_ms", "gflop"} <= t.keys() for timings in parts.values() for t in timings)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
-        raise ValueError(
+        raise SettingsError(
             f"{path} is not a report of pipeline.checks.bench; nearest valid choice: reports/benchmarks/*.json"
         ) from None
     return dict(found)

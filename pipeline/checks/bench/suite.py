@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.checks.bench.measure import Timing, measure, measure_all, measure_in_turn, step_ms
+from pipeline.checks.bench.measure import Timing, measure, measure_in_turn, step_ms
 from pipeline.checks.bench.part import Part
 from pipeline.checks.bench.parts import agent, parts
 from pipeline.checks.bench.products import Product
@@ -28,7 +28,7 @@ def steps_in_parts(say: Said) -> dict[str, list[dict[str, Any]]]:
     for env in ("hopper", "humanoid"):
         say(f"the parts of a step on {env}")
         made = agent(compose_cell("tom", env, "paper"), REPLAY_ROWS)
-        found[env] = [asdict(timing) for timing in measure_all(parts(made, EPOCHS))]
+        found[env] = [asdict(measure(part)) for part in parts(made, EPOCHS)]
     return found
 
 
@@ -49,7 +49,7 @@ def growth_with_seeds(say: Said) -> list[dict[str, float]]:
     for replicas in REPLICAS:
         say(f"{replicas} seeds together")
         made = agent(config, REPLAY_ROWS, tuple(range(replicas)))
-        each.append(step_ms(measure_all(parts(made, EPOCHS), QUICK)) / replicas)
+        each.append(step_ms(measure(part, QUICK) for part in parts(made, EPOCHS)) / replicas)
     return [{"seeds": r, "ms_per_seed": ms, "ratio": ms / each[0]} for r, ms in zip(REPLICAS, each, strict=True)]
 
 
@@ -71,7 +71,7 @@ def hours_of_runs(say: Said) -> list[dict[str, Any]]:
 
 def hours(config: Mapping[str, Any]) -> float:
     """Hours of one run with these settings on this core, at most."""
-    timings = measure_all(parts(agent(config, REPLAY_ROWS)), repeats=1)
+    timings = [measure(part, repeats=1) for part in parts(agent(config, REPLAY_ROWS))]
     return _hours(timings, config["train"]["total_env_steps"])
 
 

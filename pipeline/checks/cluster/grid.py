@@ -5,21 +5,24 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
-from pipeline.engines.processes import environment
+from pipeline.checks.drill.trial import wait_until
+from pipeline.engines.processes import environment, python
 from pipeline.files import ROOT, read_yaml
 from pipeline.runs.folder import SEEDED, different
 
 METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 900
 LONGEST_S = 1200.0  # of one command
+until = partial(wait_until, poll_s=0.1, longest_s=LONGEST_S)
 SAVED, COPIES = "runs/*/*.partial/checkpoints/*", "*/session_2*/runtime_resources/working_dir_files/*"
 WORK = b"pipeline.suites.returns.work"
+Process = subprocess.Popen[bytes]
 
 
 class Grid:
@@ -55,11 +58,11 @@ class Grid:
         for name in ("dvc.lock", "said"):
             (self.folder / name).unlink(missing_ok=True)
 
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+    def start(self, *words: str) -> Process:
         """`tom repro` with these words; what it says is in the file `said`."""
         return self.module("pipeline.app", "repro", *words)
 
-    def module(self, *words: str) -> "subprocess.Popen[bytes]":
+    def module(self, *words: str) -> Process:
         """The same of any module."""
         command = [*self.prefix, "env", "-C", str(self.folder), sys.executable, "-m", *words]
         paths = [str(self.folder), self.variables.get("PYTHONPATH", ""), os.environ.get("PYTHONPATH", "")]
@@ -100,30 +103,11 @@ class Grid:
         """Which results differ from those of one machine, and which stages DVC would run again."""
         here = self.folder / "reports/results/smoke"
         wrong = [f"{name}/{file}" for name in self.results for file in different(reference / name, here / name, SEEDED)]
-        status = subprocess.run(
-            [sys.executable, "-m", "dvc", "status"],
-            cwd=self.folder,
-            env=environment(PYTHONPATH=str(self.folder)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        status = python(self.folder, "-m", "dvc", "status")
         return [*wrong, *(line for line in status.stdout.splitlines() if line.startswith("train@"))]
 
 
-def until(condition: Callable[[], object], process: "subprocess.Popen[bytes] | None" = None) -> bool:
-    """Waits for it; False if the process has ended before it held, or a very long time has passed."""
-    end = time.monotonic() + LONGEST_S
-    while time.monotonic() < end:
-        if condition():
-            return True
-        if process is not None and process.poll() is not None:
-            return False
-        time.sleep(0.1)
-    return False
-
-
-def ended(process: "subprocess.Popen[bytes]") -> int:
+def ended(process: Process) -> int:
     """Its exit code; that of a kill after a very long time."""
     try:
         return process.wait(LONGEST_S)

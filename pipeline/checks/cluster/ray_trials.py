@@ -1,17 +1,12 @@
 """What is done to a grid on Ray."""
 
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.checks.cluster.grid import Grid, kill, until
+from pipeline.checks.cluster.grid import Grid, Process, kill, until
 from pipeline.checks.cluster.ray_nodes import HEAD, WORKERS, Machines
-from pipeline.checks.cluster.trials import INT, KILL, TERM, Trial, cell_gets, command_gets
-
-Process = subprocess.Popen[bytes]
-Disturb = Callable[[Grid, Process], None]
+from pipeline.checks.cluster.trials import INT, KILL, TERM, Disturb, Trial, cell_gets, command_gets
 
 
 def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:

@@ -52,16 +52,9 @@ def unpacked(folder: Path) -> Path:
     root, debs = folder / "root", folder / "debs"
     if not (root / "usr/sbin/slurmd-wlm").is_file():
         (debs / "partial").mkdir(parents=True, exist_ok=True)
-        words = [
-            "apt-get",
-            "-qq",
-            "-y",
-            "--no-install-recommends",
-            "--download-only",
-            "-o",
-            f"Dir::Cache::archives={debs}",
-        ]
-        done = subprocess.run([*words, "install", *PACKAGES], capture_output=True, text=True, check=False)
+        words = ["apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "install", *PACKAGES]
+        words += ["-o", f"Dir::Cache::archives={debs}"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Refused(f"apt-get cannot bring {', '.join(PACKAGES)}: {' '.join(done.stderr.split())[:200]}")
         for deb in sorted(debs.glob("*.deb")):

@@ -2,15 +2,12 @@
 
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 
-from pipeline.checks.cluster.grid import Grid, until
+from pipeline.checks.cluster.grid import Grid, Process, until
 from pipeline.checks.cluster.slurm_nodes import NODES, Nodes
 from pipeline.checks.cluster.trials import INT, KILL, Trial, command_gets
-
-Process = subprocess.Popen[bytes]
 
 
 def slurm_trials(nodes: Nodes) -> list[Trial]:

@@ -2,13 +2,15 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.checks.cluster.grid import Grid, descendants, ended, kill, until
+from pipeline.checks.cluster.grid import Grid, Process, descendants, ended, kill, until
+
+TERM, KILL, INT = signal.SIGTERM, signal.SIGKILL, signal.SIGINT
+Disturb = Callable[[Grid, Process], None]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Trial:
     """
 
     what: str
-    disturb: Callable[[Grid, "subprocess.Popen[bytes]"], None] | None = None
+    disturb: Disturb | None = None
     words: Sequence[str] = ()
     codes: tuple[int, ...] = (0,)
     seeds: int = 2
@@ -58,7 +60,7 @@ def tried(trial: Trial, grid: Grid, engine: Sequence[str], reference: Path) -> O
     return Outcome(trial, problems, time.monotonic() - begun, noted(grid))
 
 
-def _disturbed(trial: Trial, grid: Grid, process: "subprocess.Popen[bytes]") -> Iterator[str]:
+def _disturbed(trial: Trial, grid: Grid, process: Process) -> Iterator[str]:
     """What went wrong until the command has ended that is disturbed."""
     if trial.disturb and until(grid.has_checkpoint, process):
         trial.disturb(grid, process)
@@ -77,27 +79,24 @@ def noted(grid: Grid) -> list[str]:
     return [*([f"went on from {', '.join(steps)}"] if steps else []), *([f"moved {moved}"] if moved else [])]
 
 
-def command_gets(number: int) -> Callable[[Grid, "subprocess.Popen[bytes]"], None]:
+def command_gets(number: int) -> Disturb:
     """The command itself gets a signal."""
 
-    def disturb(grid: Grid, process: "subprocess.Popen[bytes]") -> None:
+    def disturb(grid: Grid, process: Process) -> None:
         os.kill(inner(grid, process), number)
 
     return disturb
 
 
-def inner(grid: Grid, process: "subprocess.Popen[bytes]") -> int:
+def inner(grid: Grid, process: Process) -> int:
     """The process of `tom` itself, below what enters a namespace for it."""
     return descendants(process.pid)[0] if grid.prefix else process.pid
 
 
-def cell_gets(number: int) -> Callable[[Grid, "subprocess.Popen[bytes]"], None]:
+def cell_gets(number: int) -> Disturb:
     """A process that trains gets a signal."""
 
-    def disturb(grid: Grid, process: "subprocess.Popen[bytes]") -> None:
+    def disturb(grid: Grid, process: Process) -> None:
         os.kill(grid.cells()[0], number)
 
     return disturb
-
-
-TERM, KILL, INT = signal.SIGTERM, signal.SIGKILL, signal.SIGINT

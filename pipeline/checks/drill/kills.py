@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -33,14 +32,6 @@ IN_A_WRITE = 4  # every fourth kill
 GOES_ON = re.compile(r"goes on from env step (\d+)")
 
 
-@dataclass(frozen=True)
-class Kill:
-    """What one kill met, and whether the run ended as if it had not been."""
-
-    passed: bool
-    moment: str
-
-
 def kills(count: int, jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
     """`count` runs killed once each, and how many of them met what."""
     if not count:
@@ -51,13 +42,13 @@ def kills(count: int, jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
         list(pool.map(lambda folder: run(TARGETS[0].command(folder, OFTEN)), timed))
         duration = max(provenance(folder)["wall_s"] for folder in timed)  # of the training, without imports
         done = list(pool.map(lambda number: one_kill(number, seed, duration, scratch), range(count)))
-    met = Counter(kill.moment for kill in done)
+    met = Counter(moment for _, moment in done)
     note = ", ".join(f"{moments} {moment}" for moment, moments in sorted(met.items()))
-    yield Outcome(f"SIGKILL, at most {EVERY} env steps repeated", sum(kill.passed for kill in done), count, note)
+    yield Outcome(f"SIGKILL, at most {EVERY} env steps repeated", sum(passed for passed, _ in done), count, note)
 
 
-def one_kill(number: int, seed: int, duration: float, scratch: Path) -> Kill:
-    """Kills a run, looks at what it left, runs the same command again and compares with an undisturbed run."""
+def one_kill(number: int, seed: int, duration: float, scratch: Path) -> tuple[bool, str]:
+    """Kills a run, then runs the same command again: whether it ends as an undisturbed run, and what the kill met."""
     draws = random.Random(f"{seed} {number}")
     target, folder = TARGETS[number % len(TARGETS)], scratch / f"kill-{number}"
     command = target.command(folder, OFTEN)
@@ -67,8 +58,7 @@ def one_kill(number: int, seed: int, duration: float, scratch: Path) -> Kill:
     again = run(command)
     went_on = GOES_ON.search(again.stderr)
     found = int(went_on[1]) if went_on else None
-    passed = again.returncode == 0 and found == newest and same(folder, reference(scratch, target))
-    return Kill(passed, moment)
+    return again.returncode == 0 and found == newest and same(folder, reference(scratch, target)), moment
 
 
 def _killed(command: list[str], folder: Path, draws: random.Random, duration: float, in_a_write: bool) -> bool:

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checks.drill.trial import Outcome, run
+from pipeline.config.compose import classes_of
 from pipeline.config.params import load_params
 from pipeline.files import ROOT
-from tom.settings import KINDS, names, settings_class
-from tom.settings import train as train_settings
 
 FASTEST_S = 3.0
 WAYS_OUT = ("valid", "write", "add", "at least one")  # a refusal tells what would be accepted, or what to do
@@ -174,7 +173,8 @@ def by_hand() -> Iterator[Rubbish]:
 def generated(seed: int) -> Iterator[Rubbish]:
     """Misspelt keys, and values outside of the range or of another type, of settings drawn at random."""
     draws = random.Random(seed)
-    fields = [(section, field) for section, settings in sections().items() for field in dataclasses.fields(settings)]
+    sections = classes_of({"weighting": "tom", "loss": "nll", "dynamics": "mdn", "backbone": "mbpo"})  # of a tom run
+    fields = [(section, field) for section, settings in sections.items() for field in dataclasses.fields(settings)]
     known = {field.name for _, field in fields}
     tunable = [(section, field) for section, field in fields if field.name != "name"]
     for section, field in draws.sample(tunable, GENERATED):
@@ -189,13 +189,6 @@ def generated(seed: int) -> Iterator[Rubbish]:
         wrong += [rule["low"] - 1] if "low" in rule else []
         wrong += [rule["high"] * 2 + 1] if rule.get("high", float("inf")) < float("inf") else []
         yield _typed(section, field.name, draws.choice(wrong))
-
-
-def sections() -> dict[str, Any]:
-    """Where the settings of a tom run are on the command line."""
-    chosen = {"weighting": "tom", "loss": "nll", "dynamics": "mdn", "backbone": "mbpo"}
-    assert all(name in names(kind) for kind, name in chosen.items())
-    return {"train": train_settings.Settings} | {kind: settings_class(kind, chosen[kind]) for kind in KINDS}
 
 
 def _typed(section: str, name: str, value: Any) -> Rubbish:

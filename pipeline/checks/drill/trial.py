@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT
@@ -17,6 +18,7 @@ from pipeline.runs.interruptions import DIES_WITH_PARENT
 EVERY = 30  # env steps between checkpoints, so that a short run has many
 OFTEN = f"checkpoint_every={EVERY}"
 LONGEST_S = 300.0
+Process = subprocess.Popen[Any]
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,15 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def wait_until(
-    condition: Callable[[], bool], process: "subprocess.Popen[str] | None" = None, poll_s: float = 0.001
+    condition: Callable[[], object], process: Process | None = None, poll_s: float = 0.001, longest_s: float = LONGEST_S
 ) -> bool:
     """Waits for the condition; False if the process ended, or a long time passed, before it held."""
-    end = time.monotonic() + LONGEST_S
-    while (process is None or process.poll() is None) and time.monotonic() < end:
+    end = time.monotonic() + longest_s
+    while time.monotonic() < end:
         if condition():
             return True
+        if process is not None and process.poll() is not None:
+            return False
         time.sleep(poll_s)
     return False
 

@@ -27,9 +27,8 @@ ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 def twice(jobs: int, scratch: Path) -> Iterator[Outcome]:
     """Every method of the paper, and what was set beside them, on every environment, two processes each."""
     targets = [Target(method, env) for method, env in product(METHODS, ENVS)]
-    yield outcome_of(
-        "same bytes in two processes, 1 and 2 threads", lambda target: _equal(target, scratch), targets, jobs
-    )
+    what = "same bytes in two processes, 1 and 2 threads"
+    yield outcome_of(what, lambda target: _equal(target, scratch), targets, jobs)
 
 
 def _equal(target: Target, scratch: Path) -> bool:

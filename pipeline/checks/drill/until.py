@@ -4,8 +4,6 @@ import json
 import random
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
@@ -13,8 +11,8 @@ from pathlib import Path
 
 from pipeline.checks.drill.trial import Outcome, Target, outcome_of, run, same
 from pipeline.checks.drill.twice import METHODS
-from pipeline.engines.processes import environment
-from pipeline.files import ROOT
+from pipeline.engines.processes import python
+from pipeline.files import ROOT, git
 from pipeline.runs.folder import CHECKPOINTS, beside, different, provenance
 
 ENVS = ("hopper", "ant")
@@ -93,11 +91,10 @@ def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
 
 def _copy(root: Path) -> None:
     """The repository's files as git knows them, as a repository of its own."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
+    for name in filter(None, git(ROOT, "ls-files", "-z").stdout.split("\0")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    git(root, "init", "-q")
 
 
 def _write(root: Path, wanted: dict[str, int]) -> None:
@@ -112,7 +109,5 @@ def _write(root: Path, wanted: dict[str, int]) -> None:
 
 
 def _python(root: Path, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *words], cwd=root, env=environment(PYTHONPATH=str(root)), capture_output=True, text=True
-    )
+    done = python(root, *words)
     return done.stdout + done.stderr

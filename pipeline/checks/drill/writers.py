@@ -92,9 +92,8 @@ def _one(number: int, seed: int, folder: Path, whole: Path, met: Counter[str]) -
     second = meeting(folder, first, random.Random(f"{seed} {number}"))
     said = [process.communicate(timeout=LONGEST_S)[1].strip().splitlines()[-1:] for process in (first, second)]
     codes = first.returncode, second.returncode
-    met[
-        f"{meeting.__name__.replace('_', ' ')}: {dict(zip(codes, ('first', 'second'), strict=True)).get(0)} finished"
-    ] += 1
+    finished = dict(zip(codes, ("first", "second"), strict=True)).get(0)
+    met[f"{meeting.__name__.replace('_', ' ')}: {finished} finished"] += 1
     if sorted(codes) != [0, 1] or not same(folder, whole):
         print(f"{meeting.__name__}: codes {codes}, said {said}, whole: {same(folder, whole)}", flush=True)
         return False

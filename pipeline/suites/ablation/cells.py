@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.config.compose import stop_of
 from pipeline.config.params import ABLATION_KEYS, Params, load_params
 from pipeline.files import ROOT, write_file
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 from pipeline.runs.folder import Cell
 from pipeline.suites import every_method
 from pipeline.suites.composed import composed
@@ -90,14 +90,11 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
     return {f"{part}.{key}": value for part, section in sections.items() for key, value in section.items()}
 
 
+@answering
 def main() -> int:
     """0; exit code 2 and one sentence for a fault in params.yaml."""
-
-    def written() -> int:
-        write_file(ROOT / ROAD_CELL, road_cell(load_params()).encode())
-        return configure(ABLATION)
-
-    return answered(written)
+    write_file(ROOT / ROAD_CELL, road_cell(load_params()).encode())
+    return configure(ABLATION)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""`python -m pipeline.suites.ablation.figure` draws reports/figures/ablation/: what each switch alone does.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
-"""
+"""`python -m pipeline.suites.ablation.figure` draws reports/figures/ablation/: what each switch alone does."""
 
 import sys
 from pathlib import Path

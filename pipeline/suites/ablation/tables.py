@@ -1,7 +1,6 @@
-"""`python -m pipeline.suites.ablation.tables` makes reports/tables/ablation/ from the suite's results, nothing else.
+"""`python -m pipeline.suites.ablation.tables` makes reports/tables/ablation/ from the suite's results.
 
 How much of the difference between two methods each of their switches makes, alone: paired by seed, with t intervals.
-Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
 
 import sys

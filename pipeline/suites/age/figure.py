@@ -1,4 +1,4 @@
-"""The stage `age_plot` draws reports/figures/age/ from its tables. Draws numbers and computes none."""
+"""The stage `age_plot` draws reports/figures/age/ from its tables."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The stage `age` makes reports/tables/age/: the weights by the age of the data, round by round of training.
 
 From what every run of the grid logs (Ma et al., 2023, Appendix D, asks whether weights are more than recency): the mean
-weight of each tenth of the buffer, the oldest first, at each refit of the model. No training, no torch.
+weight of each tenth of the buffer, the oldest first, at each refit of the model.
 """
 
 import sys

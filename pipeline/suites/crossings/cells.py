@@ -1,8 +1,4 @@
-"""The cells of the suite: its methods, resolved, what each is made of and which one each is measured from.
-
-`python -m pipeline.suites.crossings.cells` is the suite's stage `configure`. It writes one file per environment,
-reports/cells/crossings/<scale>/<env>.json.
-"""
+"""The cells of the suite: its methods, resolved, what each is made of and which one each is measured from."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""`python -m pipeline.suites.crossings.figure` draws reports/figures/crossings/: what each weighting adds, crossed.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
-"""
+"""`python -m pipeline.suites.crossings.figure` draws reports/figures/crossings/: what each weighting adds, crossed."""
 
 import sys
 from pathlib import Path

@@ -5,7 +5,6 @@ one file per method and environment, reports/cells/evidence/<method>/<env>.json.
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from typing import Any
 
 from pipeline.analysis.extent import TOTAL
 from pipeline.config.params import EVIDENCE_KEYS, Evidence, Params, load_params
-from pipeline.engines.processes import environment
+from pipeline.engines.processes import python
 from pipeline.files import ROOT, as_json
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 from pipeline.runs.folder import Cell, Refused, State, state
 from pipeline.suites.configure import write
 from pipeline.suites.evidence.tree import checkout
@@ -60,12 +59,8 @@ def is_recorded(cell: Cell, root: Path = ROOT) -> bool:
 
 def cell_files(evidence: Evidence, root: Path = ROOT) -> dict[Path, bytes]:
     """The contents of every file of a method and environment, by path, as the commit's code has it."""
-    asked, tree = (
-        json.dumps({"scale": evidence.scale, "cells": list(evidence.cells())}),
-        checkout(evidence.commit, root),
-    )
-    command, there = [sys.executable, "-m", "pipeline.suites.evidence.describe"], environment(PYTHONPATH=str(tree))
-    done = subprocess.run(command, input=asked, cwd=tree, env=there, capture_output=True, text=True, check=False)
+    asked = json.dumps({"scale": evidence.scale, "cells": list(evidence.cells())})
+    done = python(checkout(evidence.commit, root), "-m", "pipeline.suites.evidence.describe", input=asked)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise SettingsError(f"evidence.commit={evidence.commit} cannot train these runs: {reason}")
@@ -95,14 +90,10 @@ def read_cells(evidence: Evidence, root: Path = ROOT) -> list[Trained]:
     return cells
 
 
-def main() -> int:
+@answering
+def main() -> None:
     """0; 2 and one sentence for a fault in params.yaml, 1 for a commit that cannot be had."""
-
-    def written() -> int:
-        write(cell_files(section(load_params())), CELLS, ROOT)
-        return 0
-
-    return answered(written)
+    write(cell_files(section(load_params())), CELLS, ROOT)
 
 
 if __name__ == "__main__":

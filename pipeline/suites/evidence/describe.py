@@ -15,7 +15,7 @@ from pipeline.config.digests import source_digest, source_digests
 from pipeline.config.fingerprint import fingerprint
 from pipeline.config.refusals import check_until
 from pipeline.files import ROOT
-from pipeline.runs.answers import answered
+from pipeline.runs.answers import answering
 
 
 def described(scale: str, cells: Iterable[tuple[str, str, int, int | None]]) -> dict[str, dict[str, Any]]:
@@ -32,9 +32,10 @@ def described(scale: str, cells: Iterable[tuple[str, str, int, int | None]]) -> 
     return files
 
 
-def main() -> int:
+@answering
+def main() -> str:
     """0; 2 and one sentence for what this code cannot train."""
-    return answered(lambda: json.dumps(described(**json.load(sys.stdin))))
+    return json.dumps(described(**json.load(sys.stdin)))
 
 
 if __name__ == "__main__":

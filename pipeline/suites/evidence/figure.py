@@ -1,7 +1,6 @@
 """`python -m pipeline.suites.evidence.figure` draws reports/figures/evidence/: each environment as far as its runs go.
 
-Draws the numbers of its tables and computes only means over seeds. Same tables in, same bytes out. Without a record
-there is no figure, and a line of text says so.
+Computes only means over seeds. Without a record there is no figure, and a line of text says so.
 """
 
 import sys

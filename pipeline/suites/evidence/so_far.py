@@ -19,6 +19,7 @@ from pipeline.claims.measures import MEASURES, Estimate, heights
 from pipeline.suites.evidence.by_run import curves_table
 from pipeline.suites.evidence.recorded import Recorded, common_step, paired
 
+Parts = dict[str, list[tuple[Recorded, ...]]]  # by environment, the runs of every seed that all methods have
 COLUMNS = ["id", "env", "env_steps", "measured", "n_seeds", "estimate", "low", "high", "published", "words"]
 SPANS = ("normalised_average",)  # measures of all environments together
 PART = ("lead",)  # measures that can be taken against some of a claim's methods
@@ -67,8 +68,8 @@ def _methods(claim: Claim, runs: Sequence[Recorded], env: str) -> tuple[str, ...
     return found if whole and paired(runs, found, env) else ()
 
 
-def _parts(claim: Claim, runs: Sequence[Recorded]) -> dict[str, list[tuple[Recorded, ...]]]:
-    """By environment the runs of every seed that all methods have, the same seeds on each; empty if there are none."""
+def _parts(claim: Claim, runs: Sequence[Recorded]) -> Parts:
+    """Those with the same seeds on each environment; empty if there are none."""
     groups = {env: paired(runs, claim.methods, env) for env in claim.envs}
     shared = set.intersection(*({group[0].seed for group in each} for each in groups.values()))
     return {env: [group for group in each if group[0].seed in shared] for env, each in groups.items()} if shared else {}
@@ -89,13 +90,7 @@ def _cut(curves: pd.DataFrame, claim: Claim, ends: dict[str, int]) -> Evidence:
     return Evidence("paper", pd.concat(rows, ignore_index=True), {})
 
 
-def _row(
-    claim: Claim,
-    parts: dict[str, list[tuple[Recorded, ...]]],
-    ends: dict[str, int],
-    estimate: Estimate,
-    published: float,
-) -> dict[str, object]:
+def _row(claim: Claim, parts: Parts, ends: dict[str, int], estimate: Estimate, published: float) -> dict[str, object]:
     places = [f"{so_far(ends[env], parts[env][0][0].total_env_steps)} on {place_of(env)}" for env in ends]
     first, others = spelled(claim.method), ", ".join(spelled(method) for method in claim.against)
     best = f"the best of {others}" if len(claim.against) > 1 else others

@@ -1,6 +1,6 @@
 """`python -m pipeline.suites.evidence.tables` makes reports/tables/evidence/ from what the suite has recorded so far.
 
-Any number of runs of any length, none included. Same records in, same bytes out; nothing is trained.
+Any number of runs of any length, none included; nothing is trained.
 """
 
 import sys

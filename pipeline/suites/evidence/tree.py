@@ -1,10 +1,9 @@
 """The code that trains the evidence: a worktree of one commit, so that editing the code here stops nothing."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
-from pipeline.files import ROOT
+from pipeline.files import ROOT, git
 from pipeline.runs.folder import Refused
 
 TREES = Path("runs/evidence/code")
@@ -21,14 +20,14 @@ def checkout(commit: str, root: Path = ROOT) -> Path:
         raise Refused(f"{KEY}={commit}: there is no git here to check it out with; install git")
     if _is_as_committed(folder, commit):
         return folder
-    if _git(root, "rev-parse", "--git-dir").returncode:
+    if git(root, "rev-parse", "--git-dir").returncode:
         raise Refused(f"{KEY}={commit}: this folder is not a git repository; clone it with its history")
-    if _git(root, "merge-base", "--is-ancestor", commit, "HEAD").returncode:
-        head = _git(root, "rev-parse", "HEAD").stdout.strip()
+    if git(root, "merge-base", "--is-ancestor", commit, "HEAD").returncode:
+        head = git(root, "rev-parse", "HEAD").stdout.strip()
         raise Refused(f"{KEY}={commit} is not in the history; nearest valid choice: {head or 'a first commit'}")
     shutil.rmtree(folder, ignore_errors=True)
-    _git(root, "worktree", "prune")
-    made = _git(root, "worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
+    git(root, "worktree", "prune")
+    made = git(root, "worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
     if made.returncode:
         raise Refused(f"{KEY}={commit} cannot be checked out: {' '.join(made.stderr.split())}")
     return folder
@@ -37,9 +36,5 @@ def checkout(commit: str, root: Path = ROOT) -> Path:
 def _is_as_committed(folder: Path, commit: str) -> bool:
     if not (folder / ".git").exists():
         return False
-    head, changed = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain", "--untracked-files=no")
+    head, changed = git(folder, "rev-parse", "HEAD"), git(folder, "status", "--porcelain", "--untracked-files=no")
     return head.stdout.strip() == commit and not changed.returncode and not changed.stdout
-
-
-def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)

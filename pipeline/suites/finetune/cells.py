@@ -1,8 +1,4 @@
-"""The cells of the suite: SAC's part, which rows of its replay the agents begin with, and every method, resolved.
-
-`python -m pipeline.suites.finetune.cells` is the suite's stage `configure`. It writes one file per environment,
-reports/cells/finetune/<scale>/<env>.json.
-"""
+"""The cells of the suite: SAC's part, which rows of its replay the agents begin with, and every method, resolved."""
 
 import sys
 from dataclasses import replace

@@ -1,7 +1,4 @@
-"""`python -m pipeline.suites.finetune.figure` draws reports/figures/finetune/: what each weighting adds.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
-"""
+"""`python -m pipeline.suites.finetune.figure` draws reports/figures/finetune/: what each weighting adds."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""`python -m pipeline.suites.finetune.tables` makes reports/tables/finetune/ from the suite's results, nothing else.
+"""`python -m pipeline.suites.finetune.tables` makes reports/tables/finetune/ from the suite's results.
 
 What each weighting adds to uniform weights with the same loss and backbone, by the data that agents begin with: paired
-by seed, with t intervals. Knows neither torch nor tom: a change of the science reaches a table through data alone.
+by seed, with t intervals.
 """
 
 import sys

@@ -1,8 +1,4 @@
-"""The cells of the suite: a family of tasks and a seed, with every arm; their resolved values and the code they use.
-
-`python -m pipeline.suites.meta.cells` is the suite's stage `configure`. It writes one file per family,
-reports/cells/meta/<scale>/<family>.json.
-"""
+"""The cells of the suite: a family of tasks and a seed, with every arm; their resolved values and the code they use."""
 
 import dataclasses
 import sys

@@ -1,7 +1,4 @@
-"""`python -m pipeline.suites.meta.figure` draws reports/figures/meta/: how fast each arm adapts to a new task.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
-"""
+"""`python -m pipeline.suites.meta.figure` draws reports/figures/meta/: how fast each arm adapts to a new task."""
 
 import sys
 from pathlib import Path
@@ -43,10 +40,8 @@ def draw(curves: pd.DataFrame, family: str) -> Figure:
     axes[0].set_yscale("log")
     axes[2].axhline(0.9, color="0.3", linewidth=1.0, linestyle=(0, (4, 2)))
     legend(figure, styles, spelled)
-    caption(
-        figure,
-        f"{place_of(family)}: mean over test tasks and seeds; band: 95 % t interval over seeds; dashes: oracle, 90 %",
-    )
+    about = "mean over test tasks and seeds; band: 95 % t interval over seeds; dashes: oracle, 90 %"
+    caption(figure, f"{place_of(family)}: {about}")
     return figure
 
 

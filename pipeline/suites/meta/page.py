@@ -1,7 +1,6 @@
 """The meta-learned prior as one page of Markdown, its rules, and the words that its tables and figure share."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -24,24 +23,14 @@ ARMS = {
     "oracle": "oracle",
 }
 STATISTICS = {"rmse": ".3f", "spread": ".3f", "coverage": ".2f", "return": ".0f"}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A question that was asked before any run was looked at, and how it is decided."""
-
-    name: str
-    question: str
-
-
-RULES = (
-    Rule("few_rows", f"after {FEW} rows the error is at most 0.5 of the plain prior's and 0.8 of the pooled model's"),
-    Rule("many_rows", f"after {MANY} rows the error is at most the plain prior's"),
-    Rule("second_episode", "the return of the second episode is above the plain prior's"),
-    Rule("calibration", f"90 % intervals hold {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%} of next states after {MANY} rows"),
-    Rule("faster_than_plain", "fewer episodes than with the plain prior until the return is as good as an oracle's"),
-    Rule("faster_than_pooled", "fewer episodes than with the pooled model until the return is as good as an oracle's"),
-)
+RULES = {  # by name: what was asked before any run was looked at, and how it is decided
+    "few_rows": f"after {FEW} rows the error is at most 0.5 of the plain prior's and 0.8 of the pooled model's",
+    "many_rows": f"after {MANY} rows the error is at most the plain prior's",
+    "second_episode": "the return of the second episode is above the plain prior's",
+    "calibration": f"90 % intervals hold {COVERAGE[0]:.0%} to {COVERAGE[1]:.0%} of next states after {MANY} rows",
+    "faster_than_plain": "fewer episodes than with the plain prior until the return is as good as an oracle's",
+    "faster_than_pooled": "fewer episodes than with the pooled model until the return is as good as an oracle's",
+}
 
 
 def spelled(arm: str) -> str:
@@ -62,7 +51,8 @@ def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -
     lines = ["# A prior learned on many tasks", ""]
     for family, of_family in rules.groupby("family", sort=False):
         lines += [answer(rules, str(family)), ""]
-        lines += [*table_lines(("rule", "found", "verdict"), _rules(of_family), "lll"), ""]
+        decided = [(RULES[row.rule], row.found, row.verdict) for row in of_family.itertuples()]
+        lines += [*table_lines(("rule", "found", "verdict"), decided, "lll"), ""]
         ours = weighed[weighed["family"] == family]
         if len(ours):
             lines += ["## Pooled rows weighed", "", "Error less that of uniform weights, paired by task and seed.", ""]
@@ -73,12 +63,6 @@ def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -
             lines += [f"## {place_of(str(family))}: {statistic} by {by}", ""]
             lines += [*table_lines(head, _curve(table, counts), "lr"), ""]
     return "\n".join(lines)
-
-
-def _rules(rules: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    questions = {rule.name: rule.question for rule in RULES}
-    for row in rules.itertuples():
-        yield questions[str(row.rule)], str(row.found), str(row.verdict)
 
 
 def _weighed(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""`python -m pipeline.suites.meta.tables` makes reports/tables/meta/ from what the suite recorded; needs no torch.
+"""`python -m pipeline.suites.meta.tables` makes reports/tables/meta/ from what the suite recorded.
 
 Intervals of curves are over seeds, each the mean of its tasks; those of the rules over pairs of task and seed.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.runs import intervals
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.meta.page import (
@@ -46,9 +47,8 @@ def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
 def curves_table(numbers: pd.DataFrame) -> pd.DataFrame:
     """Per family, arm, count and statistic: the mean over seeds of the means over tasks, with its 95 % t interval."""
     keys = ["family", "by", "statistic", "arm", "count"]
-    of_seeds = numbers.groupby([*keys, "seed"], sort=False)["value"].mean()
-    rows = [(*key, *stats.mean_interval(values)) for key, values in of_seeds.groupby(keys, sort=False)]
-    table = pd.DataFrame(rows, columns=[*keys, "mean", "low", "high"])
+    of_seeds = numbers.groupby([*keys, "seed"], sort=False)["value"].mean().reset_index()
+    table = intervals(of_seeds, keys, "value").drop(columns="n_seeds")
     return table.sort_values("statistic", key=lambda names: names.map(list(STATISTICS).index), kind="stable")
 
 
@@ -65,17 +65,15 @@ def errors_after(numbers: pd.DataFrame, arm: str, count: int) -> pd.Series:
 
 def rules_table(numbers: pd.DataFrame) -> pd.DataFrame:
     """What was found about each rule on each family, and its verdict; no row where it was not measured."""
-    rows = [
-        (family, *each) for family, of_family in numbers.groupby("family", sort=False) for each in decided(of_family)
-    ]
+    families = numbers.groupby("family", sort=False)
+    rows = [(family, *each) for family, of_family in families for each in decided(of_family)]
     return pd.DataFrame(rows, columns=["family", "rule", "found", "verdict"])
 
 
 def decided(numbers: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """Rule, what was found, and the verdict, on one family."""
-    few, many = (
-        {arm: errors_after(numbers, arm, count) for arm in ("meta", "plain", "pooled")} for count in (FEW, MANY)
-    )
+    arms = ("meta", "plain", "pooled")
+    few, many = ({arm: errors_after(numbers, arm, count) for arm in arms} for count in (FEW, MANY))
     if len(few["meta"]):
         of_plain, of_pooled = few["meta"] / few["plain"], few["meta"] / few["pooled"]
         held = (of_plain <= 0.5) & (of_pooled <= 0.8)
@@ -90,7 +88,7 @@ def decided(numbers: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     if len(meta):
         yield "second_episode", *_above(meta - plain, "of return more")
     if len(at(numbers, "oracle", "episodes", 0, "return")):
-        until = {arm: episodes_until(numbers, arm) for arm in ("meta", "plain", "pooled")}
+        until = {arm: episodes_until(numbers, arm) for arm in arms}
         for other in ("plain", "pooled"):
             yield f"faster_than_{other}", *_above(until[other] - until["meta"], "episodes fewer")
 

@@ -1,8 +1,4 @@
-"""The cells of the suite: every method on one network, resolved, and the runs that they are.
-
-`python -m pipeline.suites.networked.cells` is the suite's stage `configure`. It writes one file per network,
-reports/cells/networked/<scale>/<env>.json.
-"""
+"""The cells of the suite: every method on one network, resolved, and the runs that they are."""
 
 import dataclasses
 import sys

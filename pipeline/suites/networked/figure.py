@@ -1,7 +1,5 @@
 """`python -m pipeline.suites.networked.figure` draws reports/figures/networked/: returns by env steps, and the error of
 the gradient by how far an agent looks.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
 """
 
 import sys
@@ -14,7 +12,7 @@ from matplotlib.figure import Figure
 from pipeline.analysis.looks import Look, looks, place_of
 from pipeline.analysis.stage import made
 from pipeline.analysis.style import caption, legend, panels, step_axis, styled, write_figures
-from pipeline.suites.networked.page import RULES, SHORT, answer
+from pipeline.suites.networked.page import RULES, answer, named
 
 LEAST = 1e-5  # an error below this is none
 DASHES = {"constant": (0.0, (4.0, 2.0)), "linear": (0.0, (1.0, 1.5))}
@@ -29,7 +27,7 @@ def draw(curves: pd.DataFrame, rules: pd.DataFrame, gradients: pd.DataFrame) -> 
         _returns(ax, curves[curves["env"] == env], rules[rules["env"] == env], styles)
         ax.set(title=place_of(env), xlabel="env steps", ylabel="return per env step")
     _gradients(axes[-1], gradients)
-    legend(figure, styles, lambda method: SHORT.get(method, method))
+    legend(figure, styles, lambda method: named(method, short=True))
     seeds = curves["n_seeds"].min()
     caption(figure, f"mean of {seeds} seeds, actions drawn (intervals: curves.csv); grey: rules that do not learn")
     return figure
@@ -52,11 +50,8 @@ def _gradients(ax: Axes, gradients: pd.DataFrame) -> None:
     for (network, rows), marker in zip(gradients.groupby("network", sort=False), "osD", strict=False):
         ax.semilogy(rows["kappa"], rows["error"].clip(lower=LEAST), marker=marker, color="0.2", label=str(network),
                     linestyle="-" if marker == "o" else "--")  # fmt: skip
-    ax.set(
-        title="Error of the policy gradient",
-        xlabel="κ, hops that an agent looks",
-        ylabel="largest error ($10^{-5}$: none)",
-    )
+    ax.set(title="Error of the policy gradient", xlabel="κ, hops that an agent looks")
+    ax.set_ylabel("largest error ($10^{-5}$: none)")
     ax.legend(frameon=False, fontsize="small")
 
 

@@ -7,26 +7,15 @@ import pandas as pd
 from pipeline.analysis.looks import place_of
 from pipeline.analysis.tables import table_lines
 
-# By name: what it is.
-METHODS = {
-    "dppo": "PPO, neighbours' advantages",
-    "ippo": "PPO, own advantage alone",
-    "cppo": "PPO, everyone's advantages, central critic",
-    "dmpo": "DMPO: learned models, newest data",
-    "dmpo_all": "DMPO, all data",
-    "dmpo_ratio": "DMPO, all data, weighted by the ratio",
-    "dmpo_pmac": "DMPO, all data, weighted as by PMAC",
-    "dmpo_world": "DMPO with the true model",
-}
-SHORT = {  # the same where there is little room
-    "dppo": "PPO, κ = 1",
-    "ippo": "PPO, κ = 0",
-    "cppo": "PPO, central",
-    "dmpo": "DMPO",
-    "dmpo_all": "DMPO, all data",
-    "dmpo_ratio": "DMPO, ratio",
-    "dmpo_pmac": "DMPO, PMAC",
-    "dmpo_world": "DMPO, true model",
+METHODS = {  # by name: what it is, and the same where there is little room
+    "dppo": ("PPO, neighbours' advantages", "PPO, κ = 1"),
+    "ippo": ("PPO, own advantage alone", "PPO, κ = 0"),
+    "cppo": ("PPO, everyone's advantages, central critic", "PPO, central"),
+    "dmpo": ("DMPO: learned models, newest data", "DMPO"),
+    "dmpo_all": ("DMPO, all data", "DMPO, all data"),
+    "dmpo_ratio": ("DMPO, all data, weighted by the ratio", "DMPO, ratio"),
+    "dmpo_pmac": ("DMPO, all data, weighted as by PMAC", "DMPO, PMAC"),
+    "dmpo_world": ("DMPO with the true model", "DMPO, true model"),
 }
 RULES = {"constant": "one action always", "linear": "a linear rule"}
 NUMBERS = {
@@ -37,14 +26,16 @@ NUMBERS = {
 }
 
 
-def named(method: str) -> str:
+def named(method: str, short: bool = False) -> str:
     """What a method is; one that somebody added is called by its name."""
-    return METHODS.get(method, method)
+    return METHODS.get(method, (method, method))[short]
 
 
 def markdown(found: Mapping[str, pd.DataFrame]) -> str:
     """The page: the answers, then returns, models and gradients."""
-    lines = ["# Networks of agents: DMPO on platoons", "", *_answers(found["answers"])]
+    asked = [(place_of(row.env), row.question, row.measured, row.answer) for row in found["answers"].itertuples()]
+    lines = ["# Networks of agents: DMPO on platoons", ""]
+    lines += table_lines(("network", "question", "measured, by seed", "answer"), asked, "l")
     for env, runs in found["seeds"].groupby("env", sort=False):
         lines += ["", f"## {place_of(str(env))}", ""]
         rules = found["rules"][found["rules"]["env"] == env]
@@ -57,11 +48,6 @@ def markdown(found: Mapping[str, pd.DataFrame]) -> str:
     count = found["curves"]["n_seeds"].min()
     note = f"Returns: sum over agents per env step, mean of {count} seeds; actions drawn."
     return "\n".join([*lines, "", note]) + "\n"
-
-
-def _answers(table: pd.DataFrame) -> list[str]:
-    rows = [(place_of(row.env), row.question, row.measured, row.answer) for row in table.itertuples()]
-    return list(table_lines(("network", "question", "measured, by seed", "answer"), rows, "l"))
 
 
 def _runs(runs: pd.DataFrame) -> list[tuple[str, ...]]:

@@ -1,7 +1,6 @@
-"""`python -m pipeline.suites.networked.tables` makes reports/tables/networked/ from the suite's results, nothing else.
+"""`python -m pipeline.suites.networked.tables` makes reports/tables/networked/ from the suite's results.
 
 Learning curves with t intervals, what each question of questions.py comes to, the models' errors.
-Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
 
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.analysis import stats
+from pipeline.analysis.runs import intervals
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.networked.page import markdown
@@ -17,6 +17,7 @@ from pipeline.suites.networked.questions import answers, claimed
 from pipeline.suites.recorded import again, below_each_other, read_records, read_suite, runs_table
 
 NAME = "networked"
+ENDS = ["n_seeds", "mean", "low", "high"]
 RECORDED = {  # by file: its columns, and the one whose numbers have to be finite
     "evals": (("method", "env_steps", "return_mean", "length_mean"), "return_mean"),
     "rounds": (("method", "env_steps", "number", "value"), "value"),
@@ -27,10 +28,8 @@ RECORDED = {  # by file: its columns, and the one whose numbers have to be finit
 
 def curves_table(evals: pd.DataFrame) -> pd.DataFrame:
     """Per network, method and env step: the mean return over seeds with its t interval."""
-    rows = []
-    for (env, method, env_steps), cells in evals.groupby(["env", "method", "env_steps"], sort=False):
-        rows.append((env, method, env_steps, len(cells), *stats.mean_interval(cells["return_mean"])))
-    return pd.DataFrame(rows, columns=["env", "method", "env_steps", "n_seeds", "mean", "low", "high"])
+    keys = ["env", "method", "env_steps"]
+    return intervals(evals, keys, "return_mean")[[*keys, *ENDS]]
 
 
 def seeds_table(evals: pd.DataFrame) -> pd.DataFrame:
@@ -46,10 +45,8 @@ def seeds_table(evals: pd.DataFrame) -> pd.DataFrame:
 def models_table(rounds: pd.DataFrame) -> pd.DataFrame:
     """Per network, method and number of training: its mean over a run, then over seeds, with a t interval."""
     runs = rounds.groupby(["env", "method", "number", "seed"], sort=False)["value"].mean().reset_index()
-    rows = []
-    for keys, cells in runs.groupby(["env", "method", "number"], sort=False):
-        rows.append((*keys, len(cells), *stats.mean_interval(cells["value"])))
-    return pd.DataFrame(rows, columns=["env", "method", "number", "n_seeds", "mean", "low", "high"])
+    keys = ["env", "method", "number"]
+    return intervals(runs, keys, "value")[[*keys, *ENDS]]
 
 
 def make(root: Path) -> Path:

@@ -1,7 +1,4 @@
-"""The stage `plot` draws reports/figures/returns/ from its tables, in the manner of the paper's Figure 3.
-
-Draws numbers and computes none: bands come from the tables. Same tables in, same bytes out.
-"""
+"""The stage `plot` draws reports/figures/returns/ from its tables, in the manner of the paper's Figure 3."""
 
 import sys
 from pathlib import Path

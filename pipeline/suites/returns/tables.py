@@ -1,7 +1,4 @@
-"""The stage `aggregate` makes reports/tables/returns/ from the evaluations of the grid's cells, nothing else.
-
-Same files in, same bytes out. Knows neither torch nor tom: a change of the science reaches a table through data alone.
-"""
+"""The stage `aggregate` makes reports/tables/returns/ from the evaluations of the grid's cells."""
 
 import sys
 from itertools import product

@@ -2,8 +2,7 @@
 
     python -m pipeline.suites.road.figure
 
-The second world is drawn alike, into reports/figures/gorge/, where a text says what the two worlds tell apart. Draws
-numbers and computes none. Same tables in, same bytes out.
+The second world is drawn alike, into reports/figures/gorge/, where a text says what the two worlds tell apart.
 """
 
 import json
@@ -11,18 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # no window, also where a display exists
-
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.style import STYLE, write_figures
+from pipeline.analysis.style import styled, write_figures
 from pipeline.suites.road.measured import GORGE, MEASURED, RAW
 from pipeline.suites.road.panels import (
     TICKS,
@@ -72,6 +66,7 @@ def _measured(folder: Path) -> dict[str, Any]:
     return found | {"world": json.loads((folder / RAW).read_text(encoding="utf-8"))["world"]}
 
 
+@styled("white")
 def draw(tables: Tables) -> Figure:
     """Above: the map, the return curves, the final returns by strength of the rocks. Below: maps of weights."""
     maps = {
@@ -82,18 +77,17 @@ def draw(tables: Tables) -> Figure:
     if not tables.published_map.empty:
         maps["weights of TOM, published"] = tables.published_map
     drawn = [map_panel, curves_panel, strengths_panel] if len(tables.sensitivity) else [map_panel, curves_panel]
-    with sns.axes_style("white", rc=STYLE), sns.plotting_context("paper", font_scale=1.05):
-        figure = plt.figure(figsize=(2.9 * max(3, len(maps)) + 1.0, 7.4), layout="constrained")
-        grid = figure.add_gridspec(2, 1, height_ratios=[1.25, 1.0])
-        above, below = (figure.add_subfigure(grid[row, 0]) for row in range(2))
-        for panel, ax in zip(drawn, above.subplots(1, len(drawn), width_ratios=WIDTHS[: len(drawn)]), strict=True):
-            panel(ax, tables)
-        legend(above, tables)
-        if maps:
-            axes = list(below.subplots(1, len(maps), squeeze=False).flat)
-            meshes = [weights_panel(ax, *each, tables.world) for ax, each in zip(axes, maps.items(), strict=True)]
-            below.colorbar(meshes[0], ax=axes, pad=0.01, extend="both", ticks=TICKS, format="%g", label=WEIGHT)
-        above.suptitle(_caption(tables), fontsize="small", color="0.35")
+    figure = plt.figure(figsize=(2.9 * max(3, len(maps)) + 1.0, 7.4), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=[1.25, 1.0])
+    above, below = (figure.add_subfigure(grid[row, 0]) for row in range(2))
+    for panel, ax in zip(drawn, above.subplots(1, len(drawn), width_ratios=WIDTHS[: len(drawn)]), strict=True):
+        panel(ax, tables)
+    legend(above, tables)
+    if maps:
+        axes = list(below.subplots(1, len(maps), squeeze=False).flat)
+        meshes = [weights_panel(ax, *each, tables.world) for ax, each in zip(axes, maps.items(), strict=True)]
+        below.colorbar(meshes[0], ax=axes, pad=0.01, extend="both", ticks=TICKS, format="%g", label=WEIGHT)
+    above.suptitle(_caption(tables), fontsize="small", color="0.35")
     return figure
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.analysis.stats import mean_interval
+from pipeline.analysis.runs import intervals
 from pipeline.files import altered
 
 MEASURED, GORGE, RAW = Path("reports/road"), Path("reports/gorge"), "provenance.json"
@@ -41,13 +41,7 @@ def quantities(table: pd.DataFrame) -> list[str]:
 
 def curves_table(by_seed: pd.DataFrame) -> pd.DataFrame:
     """Mean return over seeds and its t interval after every round."""
-    rows = []
-    for (method, updates), runs in by_seed.groupby(["method", "updates"], sort=False):
-        mean, low, high = mean_interval(runs["returns"])
-        rows.append(
-            {"method": method, "updates": updates, "mean": mean, "low": low, "high": high, "n_seeds": len(runs)}
-        )
-    return pd.DataFrame(rows)
+    return intervals(by_seed, ["method", "updates"], "returns")
 
 
 def published(paper: Path, road: tuple[float, float]) -> dict[tuple[str, str], float]:
@@ -64,10 +58,7 @@ def published(paper: Path, road: tuple[float, float]) -> dict[tuple[str, str], f
 
 def comparison_table(summary: pd.DataFrame, paper: dict[tuple[str, str], float]) -> pd.DataFrame:
     """Per method and quantity the mean over seeds, its t interval, and the digitised value where there is one."""
-    rows = []
-    for method, runs in summary.groupby("method", sort=False):
-        for quantity in quantities(runs):
-            mean, low, high = mean_interval(runs[quantity])
-            row = {"method": method, "quantity": quantity, "mean": mean, "low": low, "high": high}
-            rows.append({**row, "published": paper.get((str(method), quantity))})
-    return pd.DataFrame(rows)
+    keys = ["method", "quantity"]
+    long = summary.melt("method", quantities(summary), var_name="quantity", ignore_index=False)
+    table = intervals(long.sort_index(kind="stable"), keys, "value").drop(columns="n_seeds")
+    return table.assign(published=[paper.get(key) for key in table[keys].itertuples(index=False, name=None)])

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 
 from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.style import band
 from pipeline.suites.road.measured import PUBLISHED
 
 GREEN, PINK = "#A9E5A9", "#F6A5A5"  # of the published map
@@ -78,7 +79,7 @@ def curves_panel(ax: Axes, tables: Tables) -> None:
         look = styles[str(method)]
         for _, run in by_seed[by_seed["method"] == method].groupby("seed", sort=False):
             ax.plot(run["updates"], run["returns"], color=look.colour, linewidth=0.7, alpha=0.45, zorder=2)
-        ax.fill_between(mean["updates"], mean["low"], mean["high"], color=look.colour, alpha=0.14, linewidth=0)
+        band(ax, mean["updates"], mean["low"], mean["high"], look)
         ax.plot(mean["updates"], mean["mean"], color=look.colour, linestyle=look.line, linewidth=2.2, zorder=3)
         paper = tables.published_curves[tables.published_curves["method"] == PUBLISHED.get(str(method))]
         if not paper.empty:

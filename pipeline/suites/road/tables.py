@@ -2,8 +2,7 @@
 
     python -m pipeline.suites.road.tables
 
-The second world has the same ones, and what the two tell apart is said of both. Same files in, same bytes out; knows no
-torch.
+The second world has the same ones, and what the two tell apart is said of both.
 """
 
 import json
@@ -81,14 +80,8 @@ def markdown(tables: dict[str, pd.DataFrame], world: dict[str, Any]) -> str:
     lines += [*_comparison(tables["comparison"]), "", "## What had to hold", "", *_checks(tables["summary"])]
     lines += ["", "## Every seed", "", *_seeds(tables["summary"])]
     lines += ["", "## How strongly the rocks turn an action", "", *_sensitivity(tables["sensitivity"])]
-    lines += [
-        "",
-        "## A second world: what is paid lies where the policy cannot go",
-        "",
-        sentence(tables["verdict"]),
-        "",
-    ]
-    lines += [f"{BAR} *Beyond*: on the far side of the gorge.", "", *_comparison(tables[f"{SECOND}comparison"])]
+    lines += ["", "## A second world: what is paid lies where the policy cannot go", "", sentence(tables["verdict"])]
+    lines += ["", f"{BAR} *Beyond*: on the far side of the gorge.", "", *_comparison(tables[f"{SECOND}comparison"])]
     lines += ["", *_seeds(tables[f"{SECOND}summary"])]
     return "\n".join(lines) + "\n"
 

@@ -1,11 +1,7 @@
-"""`python -m pipeline.suites.weights.figure` draws reports/figures/weights/, in the manner of the paper's Figure 4.
-
-Draws the numbers of its tables and computes none. Same tables in, same bytes out.
-"""
+"""`python -m pipeline.suites.weights.figure` draws reports/figures/weights/, in the manner of the paper's Figure 4."""
 
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -23,23 +19,17 @@ from pipeline.suites.weights.page import PUBLISHED
 GREY = "0.55"
 
 
-class Fill(NamedTuple):
-    """How bars are filled and, where they have one, edged: what was published is no method."""
-
-    colour: str
-    edge: str = "none"
-
-
 @styled(font_scale=1.0)
 def draw(bars: pd.DataFrame) -> Figure:
     """A column per environment; a row for the published bars and one per method, with the spread over seeds."""
     envs, methods = (list(bars.loc[bars["method"] != PUBLISHED, name].unique()) for name in ("env", "method"))
-    fills = {method: Fill(look.colour) for method, look in looks(methods).items()} | {PUBLISHED: Fill("0.85", "0.35")}
+    fills = {method: (look.colour, "none") for method, look in looks(methods).items()}  # and how they are edged
+    fills[PUBLISHED] = "0.85", "0.35"  # no method
     size = max(2.6 * len(envs) + 0.6, 5.2), 1.45 * len(fills) + 1.1
     figure, axes = plt.subplots(len(fills), len(envs), figsize=size, squeeze=False, sharex=True, layout="constrained")
     for row, (method, fill) in zip(axes, fills.items(), strict=True):
         for ax, env in zip(row, envs, strict=True):
-            _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], fill)
+            _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], *fill)
         row[0].set_ylabel(method if method == PUBLISHED else spelled(method))
     for ax, env in zip(axes[0], envs, strict=True):
         ax.set_title(place_of(str(env)))
@@ -51,13 +41,13 @@ def draw(bars: pd.DataFrame) -> Figure:
     return figure
 
 
-def _panel(ax: Axes, bars: pd.DataFrame, fill: Fill) -> None:
+def _panel(ax: Axes, bars: pd.DataFrame, fill: str, edge: str) -> None:
     """One bar per chunk, paler where the transitions are random; empty where nothing was published."""
     if bars.empty:
         ax.text(0.5, 0.5, "not published", ha="center", va="center", color=GREY, transform=ax.transAxes)
     for part, alpha in (("random", 0.4), ("replay", 0.95)):
-        chunks, colour = bars[bars["part"] == part], to_rgba(fill.colour, alpha)
-        ax.bar(chunks["chunk"], chunks["weight"], width=0.85, color=colour, edgecolor=fill.edge, linewidth=0.7)
+        chunks, colour = bars[bars["part"] == part], to_rgba(fill, alpha)
+        ax.bar(chunks["chunk"], chunks["weight"], width=0.85, color=colour, edgecolor=edge, linewidth=0.7)
     spread = bars[bars["spread"].notna()]
     ax.errorbar(spread["chunk"], spread["weight"], spread["spread"], fmt="none", ecolor="0.25", elinewidth=0.7)
     ax.set(ylim=(0, None), xticks=[])

@@ -1,7 +1,6 @@
-"""`python -m pipeline.suites.weights.tables` makes reports/tables/weights/ from the suite's results, nothing else.
+"""`python -m pipeline.suites.weights.tables` makes reports/tables/weights/ from the suite's results.
 
 Weights are in units of their mean over the chunks, ours and the published ones alike: the paper's scale is its own.
-Knows neither torch nor tom: a change of the science reaches a table through data alone.
 """
 
 import sys
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 
 from pipeline.analysis.coverage import covers
 from pipeline.analysis.published import SPELLED
-from pipeline.analysis.results import Grid, ResultsError, read_grid, read_table, reading
+from pipeline.analysis.results import Grid, ResultsError, read_grid
 from pipeline.analysis.runs import named
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.analysis.tables import at_one_scale, write_tables
+from pipeline.suites.recorded import read_table
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
 AGAIN = "make repro SUITE=weights"
@@ -32,9 +32,7 @@ def read_results(root: Path, grid: Grid, name: str, columns: Sequence[str]) -> p
     found = []
     for env, seed in product(grid.envs, grid.seeds):
         path = root / "reports/weights" / grid.scale / env / str(seed) / name
-        table = read_table(path, kind := "a table of the suite", AGAIN)
-        with reading(path, kind):
-            found.append(named(table[list(columns)], env=env, seed=seed))
+        found.append(named(read_table(path, columns, AGAIN), env=env, seed=seed))
     return pd.concat(found, ignore_index=True)
 
 
