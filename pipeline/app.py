@@ -394,10 +394,10 @@ def check() -> None:
 @JOBS
 def learns(methods: tuple[str, ...], pendulum: bool, jobs: int) -> int:
     """Do methods learn? HalfCheetah, six seeds, scale quick; mbpo and tom, or those that are named."""
-    from pipeline.checks.learns import METHODS
+    from pipeline.checks.learns import METHODS, PENDULUM, RUNNER
     from pipeline.checks.learns import learns as checked
 
-    return checked(jobs, methods or METHODS, "inverted_pendulum" if pendulum else "halfcheetah")
+    return checked(jobs, methods or METHODS, PENDULUM if pendulum else RUNNER)
 
 
 @command(check, "tom check fidelity")

@@ -10,15 +10,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from pipeline.analysis.results import ResultsError
+from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.folder import Cell
-from pipeline.suites.crossings import tables
+from pipeline.suites.counterparts import crossed
+from pipeline.suites.crossings import cells, tables
 from pipeline.suites.crossings.cells import CROSSINGS, PRIMARY, resolved
+from pipeline.suites.crossings.distilled import PLANNED, distilled, distilled_lines
 from pipeline.suites.crossings.figure import make as plot
 from pipeline.suites.crossings.page import QUESTION, costs, left_out
 from pipeline.suites.crossings.work import record
-from pipeline.suites.paired import HARMS, HELPS, OPEN, UNDECIDED, answer, differences_table
+from pipeline.suites.paired import HARMS, HELPS, OPEN, UNDECIDED, answer, differences_table, seeds_table
 from tom.settings.fields import SettingsError
 
 METHODS = ("mbpo", "tom", "ma", "tom_ma", "planner")
@@ -111,7 +115,8 @@ def test_costs_are_beside_mbpo_s_run_of_the_same_seed() -> None:
         ("halfcheetah", seed, method, each) for method, by_seed in spent.items() for seed, each in enumerate(by_seed)
     ]
     runs = pd.DataFrame(rows, columns=["env", "seed", "method", "cpu_s"])
-    assert costs(runs) == "CPU time of a run over that of MBPO: MAAC 2.0."
+    assert costs(runs) == ["CPU time of a run over that of MBPO: MAAC 2.0.", ""]
+    assert costs(runs[runs["method"] == "maac"]) == []
 
 
 def test_a_policy_stands_beside_its_planner(root: Path) -> None:
@@ -124,7 +129,23 @@ def test_a_policy_stands_beside_its_planner(root: Path) -> None:
         assert row["planned"] == pytest.approx(pd.read_csv(folder / "planned.csv")["return_mean"].item())
     below = (found["policy"] - found["planned"]) / abs(found["planned"].mean())
     assert found["policy_of_planner"].to_numpy() == pytest.approx(below.to_numpy())
+    assert distilled_lines(distilled({})) == [] and PLANNED == cells.PLANNED
     assert f"{below.mean():+.0%}" in (root / "reports/tables/crossings/crossings.md").read_text()
+
+
+def test_of_uniform_weights_nothing_but_weights_may_be_missing() -> None:
+    parts = {"place": "Hopper", "method": "mbpo", "weighting": "uniform", "loss": "nll", "backbone": "mbpo", "seed": 0}
+    row = {**parts, "against": "mbpo", **dict.fromkeys(QUESTION.measures, 2.0), "weights/ess": np.nan}
+    table = seeds_table(QUESTION, [pd.DataFrame([row])]).set_index("statistic")
+    assert table.loc["weights/ess", "value"] == 1.0 and table.loc[PRIMARY, "value"] == 2.0
+    with pytest.raises(ResultsError, match=f"Hopper, mbpo, seed 0: {PRIMARY} is not finite"):
+        seeds_table(QUESTION, [pd.DataFrame([row | {PRIMARY: np.nan}])])
+
+
+def test_the_same_run_twice_is_refused() -> None:
+    plain = compose_cell("mbpo", "hopper", "smoke", ["train.probe_every_env_steps=100"])
+    with pytest.raises(SettingsError, match=r"crossings.methods: one and other are the same; take one of them out"):
+        crossed("crossings", {"one": plain, "other": plain}, "smoke")
 
 
 def seeds_of(effects: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -10,6 +10,9 @@ import torch
 from pipeline.checks import fidelity
 from pipeline.checks.calibration import gaussian_rows
 from pipeline.checks.fidelity import SPREADS, SPREADS_OF_ACTIONS, Check
+from pipeline.checks.learns import PENDULUM, RUNNER, overrides_of
+from pipeline.config.params import load_params
+from pipeline.files import ROOT
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.5, True), (0.7, True), (0.71, False), (0.49, False), (math.nan, False)])
@@ -60,3 +63,11 @@ def test_the_log_ratio_is_that_of_the_two_densities() -> None:
     torch.testing.assert_close(old.std(0), spreads, rtol=0.05, atol=0.0)
     moved = (rows[-1_000:, 0].mean() - old[:, 0].mean()) / spreads[0]
     assert float(moved) == pytest.approx(0.5, abs=0.1)
+
+
+def test_learns_asks_for_the_runs_that_the_suite_has() -> None:
+    """On HalfCheetah those of `crossings`, tried on fresh rows; on InvertedPendulum, which it has not, its own."""
+    params = load_params(ROOT)
+    every = params.suites["crossings"].scales["quick"]["train"]["probe_every_env_steps"]
+    assert overrides_of(params, RUNNER) == [f"train.probe_every_env_steps={every}"]
+    assert overrides_of(params, PENDULUM) == ["train.total_env_steps=10000"]

@@ -12,7 +12,7 @@ from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
 from pipeline.runs.datasets.folder import DATASETS, keep
 from pipeline.suites.finetune import tables
-from pipeline.suites.finetune.bars import MET, bars
+from pipeline.suites.finetune.bars import MET, bars, verdicts
 from pipeline.suites.finetune.cells import FINETUNE, begun_with, resolved
 from pipeline.suites.finetune.figure import make as plot
 from pipeline.suites.finetune.work import best_quarter, record
@@ -118,6 +118,12 @@ def test_what_was_learned_and_kept_by_hand(tmp_path: Path) -> None:
     (row,) = bars({tmp_path: record}).itertuples(index=False)
     assert row[:4] == ("halfcheetah", "early", "moto", 3) and row[4:] == pytest.approx((0.8, 0.5, 0.9))
     assert [bool(met(bars({tmp_path: record})).all()) for met in MET.values()] == [True, False, True]
+    assert list(verdicts(bars({tmp_path: record}))) == [
+        "HalfCheetah, MOTO, at least 0.8 at the end of the offline steps: met; never below 0.7 of that once online: "
+        "missed; ends above it: met.",
+        "",
+    ]
+    assert bars({tmp_path: record | {"data_rewards": {"early": 0.1}}}).empty  # no better than an untrained policy
     pd.DataFrame(rows).assign(length_mean=[100.0, 90.0, 100.0, 100.0]).to_csv(tmp_path / "evals.csv", index=False)
     assert bars({tmp_path: record}).empty
 

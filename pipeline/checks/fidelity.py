@@ -15,14 +15,13 @@ import torch
 
 from pipeline.checks.calibration import calibration
 from pipeline.checks.capacity import fitted
-from pipeline.checks.learns import BARS, SCALE, score, train_missing
+from pipeline.checks.learns import BARS, PENDULUM, SCALE, score, train_missing
 from pipeline.checks.steadiness import steadiness
 from pipeline.config.compose import compose_cell
 from pipeline.suites.returns.cells import cell_of
 from tom.settings.weightings.tom import Settings
 
 SEEDS = range(3)
-PENDULUM = "inverted_pendulum"
 ROUNDS = 20  # of TOM's weighting on one buffer
 CHOICES = range(8)  # of the dimensions that shift
 # Standard deviations of the 5,000 rows that `method=mbpo env=hopper seed=0 scale=quick` stores: angles, velocities.
@@ -59,9 +58,9 @@ class Check:
 def discriminator_checks() -> Iterator[Check]:
     """Both presets with the published budget; without a shift there is nothing to find, and the weights should be 1."""
     spreads = torch.tensor([*SPREADS, *SPREADS_OF_ACTIONS, *SPREADS])
-    for name, bars in RANGES.items():
+    for name, ranges in RANGES.items():
         settings = Settings(**compose_cell(name, "hopper", "paper")["weighting"])
-        for shift, bounds in bars.items():
+        for shift, bounds in ranges.items():
             correlation, spread = calibration(settings, shift, SEEDS, spreads)
             if shift:
                 yield Check(f"{name}: correlation with the log-ratio, shift {shift}", correlation, *bounds)

@@ -32,9 +32,10 @@ class Bar:
 
 
 METHODS, SCALE = ("mbpo", "tom"), "quick"
+RUNNER, PENDULUM = "halfcheetah", "inverted_pendulum"
 BARS = {
-    "halfcheetah": Bar(220.0, 6),
-    "inverted_pendulum": Bar(950.0, 3, ("train.total_env_steps=10000",)),
+    RUNNER: Bar(220.0, 6),
+    PENDULUM: Bar(950.0, 3, ("train.total_env_steps=10000",)),
 }
 LAST = 3  # evaluations
 
@@ -63,7 +64,7 @@ def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = (
         raise RuntimeError("; ".join(failed.values()))
 
 
-def learns(jobs: int, methods: Sequence[str] = METHODS, env: str = "halfcheetah") -> int:
+def learns(jobs: int, methods: Sequence[str] = METHODS, env: str = RUNNER) -> int:
     """0 if every method learns; the table says which seeds did not. SettingsError for a method that is not there."""
     params, bar, all_learn = load_params(), BARS[env], True
     words, runs = overrides_of(params, env), dict[str, list[Cell]]()

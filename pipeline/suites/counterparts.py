@@ -12,8 +12,8 @@ AXES = ("weighting", "loss", "backbone")
 def crossed(suite: str, methods: Mapping[str, Mapping[str, Any]], scale: str) -> dict[str, dict[str, str]]:
     """What each of a suite's methods is made of, and which it is measured `against`, by its resolved values.
 
-    SettingsError if two are made of the same parts, one has no uniform counterpart or differs from it in more than the
-    weighting, or the model is never tried on fresh rows.
+    SettingsError if two that weigh are made of the same parts, or two that don't are the same, if one has no uniform
+    counterpart or differs from it in more than the weighting, or if the model is never tried on fresh rows.
     """
     parts = {method: {axis: str(config[axis]["name"]) for axis in AXES} for method, config in methods.items()}
     against = {method: _counterpart(suite, method, parts, methods) for method in methods}
@@ -31,6 +31,9 @@ def _counterpart(
 ) -> str:
     own = parts[method]
     if own["weighting"] == UNIFORM:
+        for other in (other for other, theirs in parts.items() if theirs == own and other != method):
+            if not _unlike(methods[method], methods[other]):
+                raise SettingsError(f"{suite}.methods: {method} and {other} are the same; take one of them out")
         return method
     for other in (other for other, theirs in parts.items() if theirs == own and other != method):
         raise SettingsError(f"{suite}.methods: {method} and {other} have the same parts; take one of them out")

@@ -91,9 +91,10 @@ def evaluations(method: str, folder: Path, end: float) -> Iterator[dict[str, Any
 
 
 def means(method: str, folder: Path, numbers: Sequence[str], end: float, begin: float = 0) -> Iterator[dict[str, Any]]:
-    """The mean of each number over the rounds from one env step to before another, or what came after it up to that.
+    """The mean of each number over the rounds from one env step to before another.
 
-    A number that none of them has gives no row.
+    Of probe.csv and planned.csv it is over the rows after the first step up to the other. A number that no row has
+    gives none.
     """
     rows = {"": [row for row in csv_rows(folder / "train.csv") if begin <= int(row["env_steps"]) < end]}
     for prefix, name in BESIDE.items():

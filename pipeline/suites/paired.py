@@ -87,7 +87,7 @@ def parts_table(record: Mapping[str, Any]) -> pd.DataFrame:
 def seeds_table(question: Question, cells: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """One row per place, method, measure and seed, of tables with KEYS and the measures; ResultsError if it is none.
 
-    Uniform weights have no effective share but the whole.
+    Uniform weights have no effective share but the whole, and every row of a buffer weighs 1 by them.
     """
     found = []
     for cell in cells:
@@ -95,7 +95,8 @@ def seeds_table(question: Question, cells: Iterable[pd.DataFrame]) -> pd.DataFra
             raise ResultsError(f"{cell['place'].iloc[0]}: the results lack {missing[0]}: {again(question.name)}")
         found.append(cell.melt(KEYS, list(question.measures), var_name="statistic", value_name="value"))
     table = pd.concat(found, ignore_index=True)
-    table["value"] = table["value"].mask(table["value"].isna() & (table["method"] == table["against"]), 1.0)
+    plain = table["statistic"].str.startswith("weights/") & (table["method"] == table["against"])
+    table["value"] = table["value"].mask(table["value"].isna() & plain, 1.0)
     for row in table[~np.isfinite(table["value"])].itertuples():
         raise ResultsError(
             f"{row.place}, {row.method}, seed {row.seed}: {row.statistic} is not finite: {again(question.name)}"

@@ -20,8 +20,7 @@ NUMBERS = (PRIMARY, "probe/bias", "model/rmse_newest", "weights/ess", PLANNED)  
 def resolved(params: Params, env: str) -> dict[str, Any]:
     """The whole cell of every method on one environment, what it is made of, and what is recorded.
 
-    SettingsError if one cannot be composed, two are made of the same parts, one has no uniform counterpart or differs
-    from it in more than the weighting, or the model is never tried on fresh rows.
+    SettingsError if one cannot be composed, or they cannot be compared (`counterparts`).
     """
     suite = CROSSINGS.section(params)
     methods = {method: composed(CROSSINGS.name, params, method, env) for method in suite.grid.methods}

@@ -20,13 +20,15 @@ COLUMNS = [*KEYS, "seed", "policy", "planned", "policy_of_planner"]
 
 def distilled(records: Records) -> pd.DataFrame:
     """A row per run whose method has a planner: both returns, and their difference in units of the planner's |mean|."""
-    found = [pd.DataFrame(columns=COLUMNS)]
+    found = []
     for folder, record in records.items():
         values = cell_values(folder, record, again(QUESTION.name))
         if PLANNED in values:
             rows = values[values[PLANNED].notna()].rename(columns={PLANNED: "planned", "final": "policy"})
             found.append(rows.assign(scale=record["scale"]))
-    table = pd.concat(found[1:] or found, ignore_index=True)
+    if not found:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat(found, ignore_index=True)
     unit = table.groupby(KEYS)["planned"].transform("mean").abs()
     return table.assign(policy_of_planner=(table["policy"] - table["planned"]) / unit)[COLUMNS]
 

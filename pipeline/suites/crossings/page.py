@@ -23,14 +23,14 @@ PLAIN = "mbpo"  # beside which costs are said
 SHOWN = ("probe/rmse", "auc", "weights/ess")  # in the figure
 
 
-def costs(runs: pd.DataFrame) -> str:
-    """CPU time of each method's runs over that of PLAIN's, by seed, median over seeds: a sentence, if that was run."""
+def costs(runs: pd.DataFrame) -> list[str]:
+    """CPU time of each method's runs over that of PLAIN's with the same seed, the median: a line, if that was run."""
     spent = runs.pivot_table(index=["env", "seed"], columns="method", values="cpu_s")
     if PLAIN not in spent:
-        return ""
+        return []
     ratios = spent.div(spent[PLAIN], axis=0).median().drop(PLAIN).sort_values()
     words = ", ".join(f"{spelled(str(method))} {ratio:.1f}" for method, ratio in ratios.items())
-    return f"CPU time of a run over that of {spelled(PLAIN)}: {words}."
+    return [f"CPU time of a run over that of {spelled(PLAIN)}: {words}.", ""]
 
 
 def left_out(differences: pd.DataFrame) -> str:

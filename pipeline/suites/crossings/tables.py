@@ -32,7 +32,7 @@ def make(root: Path) -> Path:
 
 def ending(found: Mapping[str, pd.DataFrame]) -> list[str]:
     """The page's last lines: the policy beside its planner, costs, and what was not run."""
-    return [*distilled_lines(found["distilled"]), costs(found["runs"]), "", left_out(found["differences"]), ""]
+    return [*distilled_lines(found["distilled"]), *costs(found["runs"]), left_out(found["differences"]), ""]
 
 
 if __name__ == "__main__":

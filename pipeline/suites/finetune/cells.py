@@ -17,7 +17,7 @@ from pipeline.suites.suite import SuiteKind, configure
 from pipeline.suites.weights.cells import COLLECTION, COLLECTOR, WEIGHTS, collector
 
 # Which rows of SAC's replay, in thirtieths of all: what it learned from on the way, and its last ones, the control in
-# which data and policy differ least. At scale quick rows 10,000 to 16,000, and 24,000 to 30,000, of 30,000.
+# which data and policy differ least. At scale quick rows 10,000 to 16,000, and 24,000 to 30,000; twice that on Hopper.
 DATA = {"early": (10, 16), "last": (24, 30)}
 SHARES = 30
 OFFLINE = "offline_env_steps"

@@ -46,7 +46,7 @@ def returns_of(method: str, run: pd.DataFrame, end: int) -> dict[str, Any]:
         "offline": before["return_mean"].iloc[-1],
         "first": area_under_curve(first["env_steps"], first["return_mean"]),
         "online": area_under_curve(online["env_steps"], online["return_mean"]),
-        "lowest": online["return_mean"].min(),
+        "lowest": run[run["env_steps"] > end]["return_mean"].min(),
     }
 
 

@@ -3,9 +3,9 @@
     python -m pipeline.suites.finetune.work env=halfcheetah seed=0 scale=quick
 
 Writes reports/finetune/<scale>/<env>/<seed>/: evals.csv (data, method and the columns of a run's evals.csv), rounds.csv
-(data, method, number, value: means over what was logged once steps were taken) and provenance.json, which has how good
-the data are. SAC's replay, and
-runs that are in runs/, are taken from there; the others are made.
+(data, method, number, value: means over what was logged once steps were taken) and provenance.json, with mean rewards
+of the best quarter of the data's episodes, `data_rewards`. SAC's replay, and runs that are in runs/, are taken from
+there; the others are made.
 """
 
 import math
