@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.checks.cluster.grid import Grid, ended
@@ -16,11 +16,12 @@ from pipeline.checks.cluster.ray_nodes import HEAD, Machines, installed
 from pipeline.checks.cluster.ray_trials import ray_trials
 from pipeline.checks.cluster.slurm_nodes import Nodes, unpacked
 from pipeline.checks.cluster.slurm_trials import slurm_trials
-from pipeline.checks.cluster.trials import Outcome, Trial, tried
+from pipeline.checks.cluster.trials import Outcome, Trial, together, tried
 from pipeline.config.refusals import one_of
 from pipeline.files import ROOT
 from pipeline.runs.folder import Refused
 
+References = Mapping[int, Path]  # results on one machine, by the seeds of a process
 ENGINES, INSIDE = ("slurm", "ray"), "TOM_CLUSTER_DRILL"
 PLACE = ROOT / "runs/.cluster"
 SETUP = (
@@ -59,41 +60,43 @@ def drill(engines: Sequence[str], match: str, scratch: Path) -> Iterator[Outcome
     """The trials of these engines whose name holds `match`."""
     grid = Grid(scratch / "repository", seeds=4)
     print("the grid on one machine, to compare with ...", file=sys.stderr, flush=True)
-    if ended(grid.start("--engine", "local", "--jobs", "2")):
-        raise Refused(f"the grid fails here: {grid.said()}")
-    reference = scratch / "reference"
-    (grid.folder / "reports/results/smoke").rename(reference)
+    references = {batch: scratch / f"reference-{batch}" for batch in (1, 2)}
+    for batch, folder in references.items():
+        grid.reset()
+        if ended(grid.start("--engine", "local", "--jobs", "2", *together(batch))):
+            raise Refused(f"the grid fails here: {grid.said()}")
+        (grid.folder / "reports/results/smoke").rename(folder)
     if "slurm" in engines:
-        yield from _on_slurm(grid, match, scratch, reference)
+        yield from _on_slurm(grid, match, scratch, references)
     if "ray" in engines:
-        yield from _on_ray(grid, match, scratch, reference)
+        yield from _on_ray(grid, match, scratch, references)
 
 
-def _on_slurm(grid: Grid, match: str, scratch: Path, reference: Path) -> Iterator[Outcome]:
+def _on_slurm(grid: Grid, match: str, scratch: Path, references: References) -> Iterator[Outcome]:
     nodes = Nodes(unpacked(PLACE / "slurm"), scratch / "slurm")
     try:
         nodes.start()
         grid.variables = nodes.variables
         yield from _all(
-            slurm_trials(nodes), "slurm", match, grid, ["--engine", "slurm", "-o", "slurm.minutes=60"], reference
+            slurm_trials(nodes), "slurm", match, grid, ["--engine", "slurm", "-o", "slurm.minutes=60"], references
         )
     finally:
         nodes.stop()
 
 
-def _on_ray(grid: Grid, match: str, scratch: Path, reference: Path) -> Iterator[Outcome]:
+def _on_ray(grid: Grid, match: str, scratch: Path, references: References) -> Iterator[Outcome]:
     machines = Machines(installed(PLACE / "ray"))
     try:
         machines.start()
         grid.variables, grid.prefix, grid.elsewhere = machines.variables, machines.inside(HEAD), machines.place
         words = ["--engine", "ray", "-o", f"ray.address={machines.address}"]
-        yield from _all(ray_trials(machines, scratch), "ray", match, grid, words, reference)
+        yield from _all(ray_trials(machines, scratch), "ray", match, grid, words, references)
     finally:
         machines.stop()
 
 
 def _all(
-    trials: Sequence[Trial], name: str, match: str, grid: Grid, words: Sequence[str], reference: Path
+    trials: Sequence[Trial], name: str, match: str, grid: Grid, words: Sequence[str], references: References
 ) -> Iterator[Outcome]:
     wanted = [trial for trial in trials if any(word in f"{name}: {trial.what}" for word in match.split("|"))]
     if not match or "overhead" in match:
@@ -101,7 +104,7 @@ def _all(
         ended(grid.module("pipeline.checks.cluster.overhead", name, *(word for word in words[2:] if word != "-o")))
         print(*(line for line in grid.said().splitlines() if line.startswith(f"{name}: the first of")), flush=True)
     for trial in wanted:
-        outcome = tried(trial, grid, words, reference)
+        outcome = tried(trial, grid, words, references)
         if outcome.problems:
             print(f"--- {name}: {trial.what}\n{grid.said()}---", file=sys.stderr, flush=True)
         print(f"{name}: ", end="")

@@ -48,7 +48,7 @@ class Machines:
     def start_machine(self, name: str) -> None:
         """Starts one; Refused if its Ray does not come up."""
         words = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "sleep", "infinity"]
-        self._inits[name] = subprocess.Popen(words)
+        self._inits[name] = subprocess.Popen(words, stderr=subprocess.DEVNULL)  # unshare complains when it is killed
         until(lambda: descendants(self._inits[name].pid))
         _ip("link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", str(self._pid(name)))
         _ip("link", "set", f"v{name}", "master", "br0", "up")

@@ -54,6 +54,7 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
     return [
         Trial("8 cells", seeds=4),
         Trial("a machine's power lost", lost, says="again, on"),
+        Trial("a machine's power lost, two seeds in a process", lost, says="again, on", batch=2),
         Trial("SIGKILL of a worker", program_gets("ray::trained", KILL)),
         Trial("SIGTERM of a worker", program_gets("ray::trained", TERM)),
         Trial("SIGKILL of a raylet", program_gets("raylet/raylet", KILL, again=True)),

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Trial:
     words: Sequence[str] = ()
     codes: tuple[int, ...] = (0,)
     seeds: int = 2
+    batch: int = 1  # of them in one process
     says: str = ""  # what is among what is said
 
 
@@ -42,11 +43,11 @@ class Outcome:
         return f"{self.trial.what:62} {self.seconds:5.0f} s  {went}{'; ' if self.notes else ''}{'; '.join(self.notes)}"
 
 
-def tried(trial: Trial, grid: Grid, engine: Sequence[str], reference: Path) -> Outcome:
-    """Does it once."""
+def tried(trial: Trial, grid: Grid, engine: Sequence[str], references: Mapping[int, Path]) -> Outcome:
+    """Does it once; `references`: the results on one machine, by the seeds of a process."""
     grid.reset()
     grid.has(trial.seeds)
-    begun, words = time.monotonic(), [*engine, *trial.words]
+    begun, words = time.monotonic(), [*engine, *trial.words, *together(trial.batch)]
     process = grid.start(*words)
     try:
         problems = [*_disturbed(trial, grid, process)]
@@ -56,8 +57,13 @@ def tried(trial: Trial, grid: Grid, engine: Sequence[str], reference: Path) -> O
     finally:
         kill([process.pid] if process.poll() is None else [])
     problems += [] if trial.says in grid.said() else [f"does not say {trial.says!r}"]
-    problems += grid.problems(reference)
+    problems += grid.problems(references[trial.batch])
     return Outcome(trial, problems, time.monotonic() - begun, noted(grid))
+
+
+def together(batch: int) -> list[str]:
+    """The words for so many seeds in a process."""
+    return ["--batch", str(batch)] if batch > 1 else []
 
 
 def _disturbed(trial: Trial, grid: Grid, process: Process) -> Iterator[str]:
