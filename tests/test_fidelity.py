@@ -7,7 +7,7 @@ from itertools import combinations
 import pytest
 import torch
 
-from pipeline.checks import fidelity
+from pipeline.checks import fidelity, learns
 from pipeline.checks.calibration import gaussian_rows
 from pipeline.checks.fidelity import SPREADS, SPREADS_OF_ACTIONS, Check
 from pipeline.checks.learns import PENDULUM, RUNNER, overrides_of
@@ -46,9 +46,9 @@ def test_a_missed_bound_is_an_exit_code(
     monkeypatch.setattr(fidelity, "capacity_checks", lambda: iter([Check("small", capacity, high=2.0)]))
     for slow in ("steadiness_checks", "discriminator_checks"):
         monkeypatch.setattr(fidelity, slow, lambda: iter([]))
-    monkeypatch.setattr(fidelity, "train_missing", lambda *arguments: None)
+    monkeypatch.setattr(learns, "train_missing", lambda *arguments: None)
     returns = iter([pendulum, 1000.0, pendulum])
-    monkeypatch.setattr(fidelity, "score", lambda cell: next(returns))
+    monkeypatch.setattr(learns, "score", lambda cell: next(returns))
     assert fidelity.fidelity(jobs=1) == code
 
 

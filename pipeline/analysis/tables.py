@@ -29,6 +29,11 @@ def at_one_scale(tables: Mapping[str, pd.DataFrame], scale: str) -> dict[str, pd
     return {name: named(table, scale=scale) for name, table in tables.items()}
 
 
+def with_interval(value: float, low: float | None, high: float | None, form: str) -> str:
+    """A number and its interval, if it has one, in a form such as `+.3f`: `+0.100 [+0.050, +0.150]`."""
+    return f"{value:{form}}{'' if pd.isna(low) else f' [{low:{form}}, {high:{form}}]'}"
+
+
 def table_lines(head: Iterable[str], rows: Iterable[Iterable[str]], align: str) -> Iterator[str]:
     """The lines of a table; `align` has a letter for each column, l, c or r, and the last one is for the rest too."""
     head = list(head)

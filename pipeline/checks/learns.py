@@ -64,19 +64,24 @@ def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = (
         raise RuntimeError("; ".join(failed.values()))
 
 
-def learns(jobs: int, methods: Sequence[str] = METHODS, env: str = RUNNER) -> int:
-    """0 if every method learns; the table says which seeds did not. SettingsError for a method that is not there."""
-    params, bar, all_learn = load_params(), BARS[env], True
+def scores(methods: Sequence[str], env: str, jobs: int) -> dict[str, list[float]]:
+    """By method the scores of its runs, trained where they are not; SettingsError for a method that is not there."""
+    params = load_params()
     words, runs = overrides_of(params, env), dict[str, list[Cell]]()
     for method in methods:
         one_of("method", method, params.entries)
-        runs[method] = [cell_of(method, env, seed, SCALE, words) for seed in range(bar.seeds)]
+        runs[method] = [cell_of(method, env, seed, SCALE, words) for seed in range(BARS[env].seeds)]
     train_missing(list(chain(*runs.values())), jobs, words)
-    print(f"{env}, scale {SCALE}: best of the last {LAST} evaluations by seed; the median has to reach {bar.value:.0f}")
-    for method, cells in runs.items():
-        scores = [score(cell) for cell in cells]
-        median, below = statistics.median(scores), sum(value < bar.value for value in scores)
-        all_learn &= median >= bar.value
-        listed = " ".join(f"{value:7.0f}" for value in scores)
-        print(f"{method:10}{listed}   median {median:.0f}, {below} of {len(scores)} seeds below the bar")
+    return {method: [score(cell) for cell in cells] for method, cells in runs.items()}
+
+
+def learns(jobs: int, methods: Sequence[str] = METHODS, env: str = RUNNER) -> int:
+    """0 if every method learns; the table says which seeds did not. SettingsError for a method that is not there."""
+    found, bar, all_learn = scores(methods, env, jobs), BARS[env].value, True
+    print(f"{env}, scale {SCALE}: best of the last {LAST} evaluations by seed; the median has to reach {bar:.0f}")
+    for method, reached in found.items():
+        median, below = statistics.median(reached), sum(value < bar for value in reached)
+        all_learn &= median >= bar
+        listed = " ".join(f"{value:7.0f}" for value in reached)
+        print(f"{method:10}{listed}   median {median:.0f}, {below} of {len(reached)} seeds below the bar")
     return 0 if all_learn else 1

@@ -30,25 +30,23 @@ def _counterpart(
     suite: str, method: str, parts: Mapping[str, dict[str, str]], methods: Mapping[str, Mapping[str, Any]]
 ) -> str:
     own = parts[method]
+    uniform = [other for other, theirs in parts.items() if theirs == own | {"weighting": UNIFORM}]
+    plain = {other: _unlike(methods[method], methods[other]) for other in uniform}
     if own["weighting"] == UNIFORM:
-        for other in (other for other, theirs in parts.items() if theirs == own and other != method):
-            if not _unlike(methods[method], methods[other]):
-                raise SettingsError(f"{suite}.methods: {method} and {other} are the same; take one of them out")
+        for other in (other for other, unlike in plain.items() if not unlike and other != method):
+            raise SettingsError(f"{suite}.methods: {method} and {other} are the same; take one of them out")
         return method
     for other in (other for other, theirs in parts.items() if theirs == own and other != method):
         raise SettingsError(f"{suite}.methods: {method} and {other} have the same parts; take one of them out")
-    plain = [other for other, theirs in parts.items() if theirs == own | {"weighting": UNIFORM}]
     if not plain:
         raise SettingsError(
             f"{suite}.methods: {method} has no counterpart with uniform weights; "
             f"add a method with loss {own['loss']} and backbone {own['backbone']}"
         )
-    unlike = {other: _unlike(methods[method], methods[other]) for other in plain}
-    for other in (other for other in plain if not unlike[other]):
+    for other in (other for other, unlike in plain.items() if not unlike):
         return other
-    raise SettingsError(
-        f"{suite}.methods: {method} and {plain[0]} differ in {unlike[plain[0]][0]} too, not in weights alone"
-    )
+    other, unlike = next(iter(plain.items()))
+    raise SettingsError(f"{suite}.methods: {method} and {other} differ in {unlike[0]} too, not in weights alone")
 
 
 def _unlike(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -98,7 +98,9 @@ def means(method: str, folder: Path, numbers: Sequence[str], end: float, begin: 
     """
     rows = {"": [row for row in csv_rows(folder / "train.csv") if begin <= int(row["env_steps"]) < end]}
     for prefix, name in BESIDE.items():
-        found = csv_rows(path) if (path := folder / name).exists() else []
+        asked = any(number.startswith(prefix) for number in numbers)
+        there = asked and (name != PLANNED or (folder / name).exists())  # most methods plan nothing
+        found = csv_rows(folder / name) if there else []
         rows[prefix] = [row for row in found if begin < int(row["env_steps"]) <= end]
     for number in numbers:
         prefix = next((prefix for prefix in BESIDE if number.startswith(prefix)), "")

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.results import ResultsError
-from pipeline.analysis.tables import table_lines, write_tables
+from pipeline.analysis.tables import table_lines, with_interval, write_tables
 from pipeline.suites.recorded import Records, again, read_records, read_suite, runs_table
 
 Cells = Callable[[Records], Iterable[pd.DataFrame]]
@@ -182,7 +182,6 @@ def paired_by(differences: pd.DataFrame) -> str:
 
 def _rows(table: pd.DataFrame, digits: str) -> Iterator[tuple[str, ...]]:
     for _, row in table.iterrows():
-        bracket = f" [{row['low']:+{digits}}, {row['high']:+{digits}}]" if pd.notna(row["low"]) else ""
-        added = f"{row['difference']:+{digits}}{bracket}"
+        added = with_interval(row["difference"], row["low"], row["high"], f"+{digits}")
         verdict = row["verdict"] if pd.notna(row["verdict"]) else ""
         yield spelled(row["weighting"]), pair_of(row), f"{row['uniform']:{digits}}", added, verdict

@@ -91,10 +91,12 @@ def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
 
 def _copy(root: Path) -> None:
     """The repository's files as git knows them, as a repository of its own."""
-    for name in filter(None, git(ROOT, "ls-files", "-z").stdout.split("\0")):
+    listed = git(ROOT, "ls-files", "-z")
+    listed.check_returncode()
+    for name in filter(None, listed.stdout.split("\0")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
-    git(root, "init", "-q")
+    git(root, "init", "-q").check_returncode()
 
 
 def _write(root: Path, wanted: dict[str, int]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.looks import place_of, spelled
-from pipeline.analysis.tables import table_lines
+from pipeline.analysis.tables import table_lines, with_interval
 
 LEVEL = 0.05  # share of the findings that may be none
 ROAD = "road_and_rocks"  # where an environment's name stands
@@ -93,8 +93,7 @@ def markdown(attribution: pd.DataFrame) -> str:
 def _rows(rows: pd.DataFrame, digits: str) -> Iterator[tuple[str, str, str]]:
     changed = rows.iloc[1:]
     for label, (_, row) in zip(labels(changed), changed.iterrows(), strict=True):
-        bracket = f" [{row['low']:+{digits}}, {row['high']:+{digits}}]" if pd.notna(row["low"]) else ""
-        text = f"{row['difference']:+{digits}}{bracket}"
+        text = with_interval(row["difference"], row["low"], row["high"], f"+{digits}")
         text = "nothing" if row["idle"] else f"**{text}**" if is_clear(row) else text
         share = f"{row['share']:.0%}" if pd.notna(row["share"]) and not row["idle"] else ""
         yield label, text, share

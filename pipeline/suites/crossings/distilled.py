@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.runs import intervals
-from pipeline.analysis.tables import table_lines
+from pipeline.analysis.tables import table_lines, with_interval
 from pipeline.suites.crossings.page import QUESTION
 from pipeline.suites.recorded import Records, again, cell_values
 
@@ -40,8 +40,8 @@ def distilled_lines(table: pd.DataFrame) -> Sequence[str]:
     means = table.groupby(KEYS, sort=False)[["policy", "planned"]].mean()
     rows = []
     for row in intervals(table, KEYS, "policy_of_planner").itertuples():
-        bracket = f" [{row.low:+.0%}, {row.high:+.0%}]" if pd.notna(row.low) else ""
         returns = (f"{value:.0f}" for value in means.loc[(row.scale, row.env, row.method)])
-        rows.append((place_of(str(row.env)), spelled(str(row.method)), *returns, f"{row.mean:+.0%}{bracket}"))
+        above = with_interval(row.mean, row.low, row.high, "+.0%")
+        rows.append((place_of(str(row.env)), spelled(str(row.method)), *returns, above))
     head = ("environment", "method", "policy", "planner", "policy above planner")
     return ["## Plans and the policy that clones them, last evaluation", "", *table_lines(head, rows, "llr"), ""]

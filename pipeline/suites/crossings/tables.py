@@ -1,7 +1,7 @@
-"""`python -m pipeline.suites.crossings.tables` makes reports/tables/crossings/ from the suite's results, nothing else.
+"""`python -m pipeline.suites.crossings.tables` makes reports/tables/crossings/ from the suite's results.
 
 What each weighting adds to uniform weights with the same loss and backbone, paired by seed, with t intervals; a policy
-beside the planner that it clones. Knows neither torch nor tom: a change of the science reaches tables through data.
+beside the planner that it clones.
 """
 
 import sys

@@ -42,9 +42,9 @@ def bars(records: Records) -> pd.DataFrame:
             zero, end = per_step.iloc[0], record["offline_env_steps"][method]
             if (unit := record["data_rewards"][data] - zero) <= 0.0:
                 continue
-            online = ((per_step - zero) / unit)[run["env_steps"] > end]
-            reached = ((per_step - zero) / unit)[run["env_steps"] <= end].iloc[-1]
-            rows.append((record["env"], data, method, record["seed"], reached, online.min(), online.iloc[-1]))
+            units, online = (per_step - zero) / unit, run["env_steps"] > end
+            numbers = units[~online].iloc[-1], units[online].min(), units.iloc[-1]
+            rows.append((record["env"], data, method, record["seed"], *numbers))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

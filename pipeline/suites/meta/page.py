@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from pipeline.analysis.looks import place_of
-from pipeline.analysis.tables import table_lines
+from pipeline.analysis.tables import table_lines, with_interval
 
 LEVEL = 0.9  # of the intervals of the rules
 FEW, MANY = 10, 40  # rows of a new task
@@ -67,8 +67,8 @@ def markdown(rules: pd.DataFrame, curves: pd.DataFrame, weighed: pd.DataFrame) -
 
 def _weighed(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     for row in rows.itertuples():
-        bracket = f" [{row.low:+.3f}, {row.high:+.3f}]" if pd.notna(row.low) else ""
-        yield spelled(str(row.arm)), str(row.count_), f"{row.difference:+.3f}{bracket}", str(row.verdict)
+        added = with_interval(row.difference, row.low, row.high, "+.3f")
+        yield spelled(str(row.arm)), str(row.count_), added, str(row.verdict)
 
 
 def _curve(table: pd.DataFrame, counts: list[int]) -> Iterator[tuple[str, ...]]:

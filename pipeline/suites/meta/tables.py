@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.runs import intervals
 from pipeline.analysis.stage import made
-from pipeline.analysis.tables import write_tables
+from pipeline.analysis.tables import with_interval, write_tables
 from pipeline.suites.meta.page import (
     COVERAGE,
     FEW,
@@ -132,8 +132,7 @@ def episodes_until(numbers: pd.DataFrame, arm: str) -> pd.Series:
 
 def _above(differences: pd.Series, unit: str) -> tuple[str, str]:
     mean, low, high = stats.mean_interval(differences, LEVEL)
-    bracket = "" if low is None else f" [{low:.2f}, {high:.2f}]"
-    return f"{mean:.2f}{bracket} {unit}", {1: MET, 0: OPEN, -1: MISSED}[stats.side(low, high)]
+    return f"{with_interval(mean, low, high, '.2f')} {unit}", {1: MET, 0: OPEN, -1: MISSED}[stats.side(low, high)]
 
 
 def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
