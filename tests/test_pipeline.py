@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
 ROAD = "  methods: [mbpo]\n  compared: [mbpo]\n  seeds: [0, 1]\n  strengths: [0.5]\n  offline: {rounds: 1}\n"
@@ -21,7 +22,7 @@ class Clone:
     """A copy of the repository's tracked files, with a small grid, and DVC in it."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.reads = folder, folder.with_suffix(".reads")
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
         for name in filter(None, listed.stdout.split("\0")):
             if not name.startswith(
@@ -51,7 +52,8 @@ class Clone:
 
     def dvc(self, *words: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+        noted = {"PYTHONPATH": str(ROOT / "tests/reads"), "READS": str(self.reads)}
+        environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", **noted}
         command = [sys.executable, "-m", "dvc", *words]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -140,6 +142,24 @@ def test_report_comes_back_with_the_same_bytes_without_training(clone: Clone) ->
     assert {"aggregate", "plot", "coverage", "claims", "report_tables", "report_figures", "page"} <= ran
     assert {folder: clone.bytes(folder) for folder in folders} == before
     assert page.read_bytes() == html
+
+
+def test_a_stage_names_what_it_reads(clone: Clone) -> None:
+    """All that the stages opened so far, or DVC may run one before what it reads is there, and not run it again."""
+    reads: dict[str, set[str]] = {}
+    for module, path in map(str.split, clone.reads.read_text().splitlines()):
+        reads.setdefault(module, set()).add(path)
+    found = yaml.safe_load((clone.folder / "dvc.yaml").read_text())["stages"].values()
+    stages = {stage["cmd"].split()[2]: stage for stage in found if "cmd" in stage}
+    assert set(stages) - set(reads) == {"pipeline.analysis.coverage"}, "it reads nothing"
+    for module, stage in stages.items():
+        named = [*stage["deps"], *(name for out in stage["outs"] for name in out)]
+        for lock in [name for name in named if name.endswith("/dvc.lock")]:
+            suite = yaml.safe_load((clone.folder / lock).with_suffix(".yaml").read_text())["stages"].values()
+            named += [f"reports/{name.split('/')[1]}" for each in suite for out in each["outs"] for name in out]
+        folders = tuple(name.partition("${")[0] for name in named)
+        others = [path for path in reads.get(module, ()) if not path.startswith(folders) and ".tmp/" not in path]
+        assert not others, f"{module} reads what its stage does not name: {others}"
 
 
 def test_a_fault_in_params_stops_before_anything_is_touched(clone: Clone) -> None:
