@@ -1,6 +1,7 @@
 """Seeds that train in one process leave what each would have left alone, and none takes another one down."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +131,21 @@ def test_the_newest_checkpoint_that_all_have_is_used(
     said = capsys.readouterr().err
     assert "000000290 cannot be used, trying the one before: state.pt is not as it was written" in said
     assert "s3,4,5: goes on from env step 280" in said
+
+
+def test_a_batch_that_is_lost_while_it_saves_for_the_first_time_starts_anew(
+    together: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_in(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "improve", acting(290, lambda trainer: signal.raise_signal(signal.SIGTERM)))
+        with pytest.raises(Stopped):
+            ensure_all_trained(jobs, OPTIONS)
+    shutil.rmtree(beside(jobs[2].folder, ".partial") / CHECKPOINTS)
+    ensure_all_trained(jobs, OPTIONS)
+    for job, whole in zip(jobs, together, strict=True):
+        assert provenance(job.folder)["replicas"] == len(SEEDS)
+        assert (job.folder / "evals.csv").read_bytes() == (whole.folder / "evals.csv").read_bytes()
 
 
 def test_a_seed_that_diverges_ends_and_the_others_go_on(

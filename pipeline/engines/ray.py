@@ -1,7 +1,8 @@
 """The engine `ray`: each task on a node of a Ray cluster, and again on another one if that is lost.
 
-Ray ends a driver's process when its head is gone, so the driver is a process of its own (ray_driver.py), which ends
-with this one. Ray is imported there alone, and installed by the extra [ray].
+Ray ends a driver's process when its head is gone, and may when it is not, so the driver is a process of its own
+(ray_driver.py), which ends with this one and is started again for what is left as long as the head answers. Ray is
+imported there alone, and installed by the extra [ray].
 """
 
 import json
@@ -39,7 +40,7 @@ class RaySettings:
     shared: bool = setting(True, bool, unit="whether all nodes see this folder under this path")
     store: str | None = setting(None, str, unit="an fsspec URL for checkpoints, where nothing is shared")
     store_every_s: float = setting(600.0, float, low=1, unit="s")
-    retries: int = setting(20, int, low=0, unit="times that a task goes on elsewhere")
+    retries: int = setting(20, int, low=0, unit="times that a task goes on elsewhere, or the driver is started again")
     constraint: str | None = setting(None, str, unit="a custom resource of the nodes that may train")
     token: bool = setting(True, bool, unit="whether a cluster that asks for none is refused")
 
@@ -61,14 +62,14 @@ class Ray(Engine):
             )
         if self.settings.store and self.settings.shared:
             raise SettingsError(f"ray.store={self.settings.store}: nodes share runs/; valid choice: ray.shared=false")
-        self._tasks: list[Task] = []
+        self._tasks: dict[str, Task] = {}
         self._slots: int | None = None
         self._driver: subprocess.Popen[str] | None = None
         self._lines: SimpleQueue[str | None] = SimpleQueue()
 
     def slots(self) -> int:
         if self._slots is None:
-            self._start([])
+            self._start()
             line = self._lines.get()
             self.close()
             if line is None:
@@ -79,8 +80,8 @@ class Ray(Engine):
         return min(self._slots, self.jobs or self._slots)
 
     def begin(self, tasks: Sequence[Task]) -> None:
-        self._tasks, self._left, self._stopping = list(tasks), set(tasks), False
-        self._start([task.told(lambda path: os.path.relpath(path, ROOT)) for task in tasks])
+        self._tasks, self._stopping, self._restarts = {task.key: task for task in tasks}, False, 0
+        self._start()
 
     def look(self) -> Iterator[News]:
         while True:
@@ -89,15 +90,18 @@ class Ray(Engine):
             except Empty:
                 return
             if line is None and self._stopping:
-                yield from (News(task, State.ENDED, code=1, line=f"{task.name}: stopped") for task in self._left)
+                for task in self._tasks.values():
+                    yield News(task, State.ENDED, code=1, line=f"{task.name}: stopped")
                 return
             if line is None:
-                raise Refused("Ray's driver has ended, perhaps its head is gone; the same command goes on")
+                self._start_again()
+                return
             found = json.loads(line)
-            if "index" in found:
-                state, task = State[found.pop("state")], self._tasks[found.pop("index")]
-                self._left -= {task} if state is State.ENDED else set()
-                yield News(task, state, **found)
+            if "slots" in found:
+                self._answers = True
+            else:
+                state, key = State[found.pop("state")], found.pop("key")
+                yield News(self._tasks.pop(key) if state is State.ENDED else self._tasks[key], state, **found)
 
     def stop(self, number: int) -> None:
         self._stopping = True
@@ -116,7 +120,17 @@ class Ray(Engine):
             self._driver.wait()
         self._driver = None
 
-    def _start(self, tasks: Sequence[dict[str, Any]]) -> None:
+    def _start_again(self) -> None:
+        """For the tasks that are left; Refused if the last driver did not reach the head, or one too many has ended."""
+        assert self._driver
+        code, self._restarts = self._driver.wait(), self._restarts + 1
+        if not self._answers or self._restarts > self.settings.retries:
+            raise Refused(f"Ray's driver has ended with {code}, perhaps its head is gone; the same command goes on")
+        print(f"Ray's driver has ended with {code}: another one goes on", file=sys.stderr, flush=True)
+        self._start()
+
+    def _start(self) -> None:
+        tasks = {key: task.told(lambda path: os.path.relpath(path, ROOT)) for key, task in self._tasks.items()}
         request = {
             **asdict(self.settings),
             "root": str(ROOT),
@@ -128,6 +142,7 @@ class Ray(Engine):
             "tasks": tasks,
         }
         own = {} if self.settings.address else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self._answers = False
         self._driver = subprocess.Popen(
             [sys.executable, "-m", "pipeline.engines.ray_driver"],
             cwd=ROOT,

@@ -27,13 +27,13 @@ class Board:
     """Where tasks say on which node they begin."""
 
     def __init__(self) -> None:
-        self.news: list[tuple[int, str]] = []
+        self.news: list[tuple[str, str]] = []
 
-    def say(self, index: int, where: str) -> None:
+    def say(self, key: str, where: str) -> None:
         """The task begins there."""
-        self.news.append((index, where))
+        self.news.append((key, where))
 
-    def take(self) -> list[tuple[int, str]]:
+    def take(self) -> list[tuple[str, str]]:
         """What was said since the last time."""
         news, self.news = self.news, []
         return news
@@ -45,9 +45,8 @@ def main() -> int:
     Thread(target=_end_with_stdin, daemon=True).start()
     _connect(request)
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # now: Ray sets one of its own
-    if not request["tasks"]:
-        print(json.dumps({"slots": _slots(request)}), flush=True)
-    else:
+    print(json.dumps({"slots": _slots(request)}), flush=True)
+    if request["tasks"]:
         Job(request).run()
     ray.shutdown()
     return 0
@@ -57,7 +56,7 @@ class Job:
     """The tasks of one request."""
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.request, self.waiting = request, list(range(len(request["tasks"])))
+        self.request, self.waiting = request, list(request["tasks"])
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         board = ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Board)
         self.board = board.remote()
@@ -71,7 +70,7 @@ class Job:
             retry_exceptions=[Interrupted],
             scheduling_strategy="SPREAD",
         )(ray_task.trained)
-        self.running: dict[Any, int] = {}
+        self.running: dict[Any, str] = {}
 
     def run(self) -> None:
         """Until all have ended, or those that ran when it was asked to stop."""
@@ -80,8 +79,8 @@ class Job:
             while (
                 self.waiting and not asked and len(self.running) < (self.request["jobs"] or len(self.request["tasks"]))
             ):
-                index = self.waiting.pop(0)
-                self.running[self.train.remote(index, self._task(index), self.board)] = index
+                key = self.waiting.pop(0)
+                self.running[self.train.remote(key, self._task(key), self.board)] = key
             if asked and not cancelled:
                 cancelled = True
                 for reference in self.running:
@@ -89,21 +88,21 @@ class Job:
             ready, _ = ray.wait(list(self.running), timeout=0.3)
             self.hear()
             for reference in ready:
-                say(index := self.running.pop(reference), "ENDED", **self.ended(index, reference))
+                say(key := self.running.pop(reference), "ENDED", **self.ended(key, reference))
 
     def hear(self) -> None:
         """Says which tasks have begun, and where; nothing where that cannot be known now."""
         with suppress(ray.exceptions.RayError):
-            for index, where in ray.get(self.board.take.remote(), timeout=10.0):
-                say(index, "RUNS", where=where)
+            for key, where in ray.get(self.board.take.remote(), timeout=10.0):
+                say(key, "RUNS", where=where)
 
-    def _task(self, index: int) -> dict[str, Any]:
+    def _task(self, key: str) -> dict[str, Any]:
         common = {name: self.request[name] for name in ("root", "shared", "store", "store_every_s", "variables")}
-        return {**self.request["tasks"][index], **common}
+        return {**self.request["tasks"][key], **common}
 
-    def ended(self, index: int, reference: Any) -> dict[str, Any]:
+    def ended(self, key: str, reference: Any) -> dict[str, Any]:
         """The exit code of a task and the last that it said; what travels back with it is unpacked."""
-        task = self.request["tasks"][index]
+        task = self.request["tasks"][key]
         try:
             answer = ray.get(reference)
             if not self.request["shared"]:
@@ -118,9 +117,9 @@ class Job:
         return dict(answer)
 
 
-def say(index: int, state: str, **more: Any) -> None:
+def say(key: str, state: str, **more: Any) -> None:
     """A line of news."""
-    print(json.dumps({"index": index, "state": state, **more}), flush=True)
+    print(json.dumps({"key": key, "state": state, **more}), flush=True)
 
 
 def _connect(request: dict[str, Any]) -> None:
@@ -128,7 +127,7 @@ def _connect(request: dict[str, Any]) -> None:
         cloudpickle.register_pickle_by_value(module)  # nodes may have other code, or none yet
     environment: dict[str, Any] = {}
     if not request["shared"] and request["tasks"]:
-        environment = {"working_dir": request["tasks"][0]["tree"]}
+        environment = {"working_dir": next(iter(request["tasks"].values()))["tree"]}
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "runtime_env": environment}
     if request["address"]:
         ray.init(address=request["address"], **quiet)

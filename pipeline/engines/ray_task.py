@@ -19,10 +19,10 @@ class Interrupted(RuntimeError):
     """A run that something stopped: it goes on, here or elsewhere. Any other end is an answer."""
 
 
-def trained(index: int, task: dict[str, Any], board: Any) -> dict[str, Any]:
+def trained(key: str, task: dict[str, Any], board: Any) -> dict[str, Any]:
     """Exit code and last line, and where nothing is shared the finished folders and the log; raises Interrupted."""
     with suppress(Exception):  # only news
-        board.say.remote(index, _here())
+        board.say.remote(key, _here())
     root = Path(task["root"]) if task["shared"] else Path.cwd()
     tree = Path(task["tree"]) if task["shared"] else root
     folders, log = [root / folder for folder in task["folders"]], root / task["log"]

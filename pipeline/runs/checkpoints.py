@@ -59,23 +59,23 @@ class Checkpoints:
         identity: Mapping[str, str],
         every_env_steps: int = 0,
         clock: Callable[[], float] = time.perf_counter,
-        together: int = 1,
+        batch: Sequence[int] = (),
         shorter: Path | None = None,
     ) -> None:
         """One is due every so many environment steps; with 0 as often as costs SHARE of the time.
 
-        `together` is the number of runs that are saved when this one is; `shorter` is the folder of the same run as far
-        as it was finished before.
+        `batch` has the seeds of the runs that are saved when this one is; `shorter` is the folder of the same run as
+        far as it was finished before.
         """
         self.run, self.folder, self.identity = run, run / CHECKPOINTS, dict(identity)
         self.folders = [self.folder, *([shorter / CHECKPOINTS] if shorter else [])]
         self._manifests: dict[Path, dict[str, Any] | None] = {}
         self.every, self.clock = every_env_steps, clock
-        self.begin(together)
+        self.begin(batch)
 
-    def begin(self, together: int) -> None:
-        """From now on time goes into so many runs side by side."""
-        self.together, self.cost, self.last = together, SHARE * FIRST_S, self.clock()
+    def begin(self, batch: Sequence[int]) -> None:
+        """From now on time goes into the runs with these seeds, side by side."""
+        self.batch, self.cost, self.last = list(batch), SHARE * FIRST_S, self.clock()
         self.interval_s = FIRST_S
 
     def due(self, env_steps: int) -> bool:
@@ -109,7 +109,7 @@ class Checkpoints:
                 raise
             print(f"no checkpoint at env step {env_steps}: {error}", file=sys.stderr, flush=True)
         before, self.last = self.last, self.clock()
-        self.cost = self.together * (self.last - start)
+        self.cost = max(1, len(self.batch)) * (self.last - start)
         self.interval_s = max(start - before, self.cost / SHARE)  # until the next one, about
         return saved
 
@@ -118,9 +118,13 @@ class Checkpoints:
         found = latest_of_all([self])
         return found[0] if found else None
 
-    def steps(self) -> set[str]:
-        """The names of those that are as they were written, and of this run; says on stderr which others are not."""
-        return {place.name for folder in self.folders for place in _newest_first(folder) if self._manifest(place)}
+    def steps(self) -> dict[str, set[int]]:
+        """The names of those that are as they were written, and of this run; says on stderr which others are not.
+
+        With the seeds that trained side by side until then.
+        """
+        places = [place for folder in reversed(self.folders) for place in _newest_first(folder)]
+        return {place.name: set(found.get("batch", ())) for place in places if (found := self._manifest(place))}
 
     def read(self, name: str) -> Checkpoint | None:
         """The one with this name; None, and a line on stderr, if it is not valid."""
@@ -174,7 +178,7 @@ class Checkpoints:
             if (self.run / name).exists():
                 shutil.copyfile(self.run / name, unfinished / name)
         digests = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
-        manifest = {"identity": self.identity, "sha256": digests, **spent}
+        manifest = {"identity": self.identity, "sha256": digests, "batch": self.batch, **spent}
         (unfinished / MANIFEST).write_text(as_json(manifest), encoding="utf-8")
         for path in (*unfinished.iterdir(), unfinished):
             to_disk(path)
@@ -220,21 +224,27 @@ def _drop(checkpoint: Path) -> None:
         shutil.rmtree(dropped)
 
 
-def groups(runs: Sequence[Checkpoints]) -> list[list[int]]:
-    """Which runs can go on side by side, by their places: all of them from a step that they have in common.
+def groups(runs: Mapping[int, Checkpoints]) -> list[list[int]]:
+    """Which runs can go on side by side, by their seeds: all of them from a step that they have in common.
 
-    Where there is none those that have come equally far, so that no run does again what it has done.
+    Where there is none those that have come equally far, so that no run does again what it has done. If some have come
+    nowhere, because their batch was lost while it saved for the first time, the others of it start anew with them: sums
+    over other seeds would round differently.
     """
-    steps = [checkpoints.steps() for checkpoints in runs]
-    if set.intersection(*steps):
-        return [[*range(len(runs))]]
-    newest = [max(found, default="") for found in steps]
-    return [[place for place, name in enumerate(newest) if name == each] for each in sorted(set(newest))]
+    steps = {seed: checkpoints.steps() for seed, checkpoints in runs.items()}
+    if set.intersection(*map(set, steps.values())):
+        return [[*runs]]
+    nowhere = {seed for seed, found in steps.items() if not found}
+    newest = {
+        seed: max((name for name, batch in found.items() if not batch & nowhere), default="")
+        for seed, found in steps.items()
+    }
+    return [[seed for seed in runs if newest[seed] == name] for name in sorted(set(newest.values()))]
 
 
 def latest_of_all(runs: Sequence[Checkpoints]) -> list[Checkpoint] | None:
     """The checkpoint of each run at the last environment step where all of them have a valid one."""
-    for name in sorted(set.intersection(*(checkpoints.steps() for checkpoints in runs)), reverse=True):
+    for name in sorted(set.intersection(*(set(checkpoints.steps()) for checkpoints in runs)), reverse=True):
         found = [checkpoint for checkpoints in runs if (checkpoint := checkpoints.read(name))]
         if len(found) == len(runs):
             return found

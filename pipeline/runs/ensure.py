@@ -155,7 +155,9 @@ def _together(begun: Sequence[_Begun], options: Options) -> list[list[_Begun]]:
 
     if not options.resume or len(begun) == 1:
         return [list(begun)]
-    return [[begun[place] for place in places] for places in groups([each.checkpoints for each in begun])]
+    by_seed = {each.job.cell.seed: each for each in begun}
+    found = groups({seed: each.checkpoints for seed, each in by_seed.items()})
+    return [[by_seed[seed] for seed in seeds] for seeds in found]
 
 
 def _train(group: Sequence[_Begun], options: Options, device: str, threads: int) -> dict[Path, str]:
@@ -163,13 +165,13 @@ def _train(group: Sequence[_Begun], options: Options, device: str, threads: int)
     from pipeline.runs.checkpoints import Checkpoint, latest_of_all
     from tom.states import join
 
-    cell, together = group[0].job.cell, len(group)
+    cell, seeds = group[0].job.cell, [each.job.cell.seed for each in group]
     with Interruptions() as interruptions, ExitStack() as fences, ExitStack() as stack:
         found = latest_of_all([each.checkpoints for each in group]) if options.resume else None
-        begun: Sequence[Checkpoint | None] = found or [None] * together
+        begun: Sequence[Checkpoint | None] = found or [None] * len(group)
         end, total = _end(cell, found[0].state["env_steps"] if found else 0), cell.config["train"][TOTAL]
         runs = [
-            _open(stack, fences, each, checkpoint, options, together, device)
+            _open(stack, fences, each, checkpoint, options, seeds, device)
             for each, checkpoint in zip(group, begun, strict=True)
         ]
         data = [each.data for each in group if each.data is not None]
@@ -182,7 +184,7 @@ def _train(group: Sequence[_Begun], options: Options, device: str, threads: int)
             keep_replays(runs, state)
         summaries = {}
         for each, run in zip(group, runs, strict=True):
-            write_provenance(run, end, device, together)
+            write_provenance(run, end, device, len(group))
             trained = f"trained {end if end == total else so_far(end, total)} env steps in {run.clocks.wall_s:.0f} s"
             summaries[each.job.folder] = f"{trained}, return {run.writer.last_return:.1f}, in {shown(each.job.folder)}"
         return summaries
@@ -200,7 +202,7 @@ def _open(
     begun: _Begun,
     found: "Checkpoint | None",
     options: Options,
-    together: int,
+    batch: Sequence[int],
     device: str,
 ) -> Run:
     """The run of one cell, its tables and mirror as they were at the checkpoint."""
@@ -210,7 +212,7 @@ def _open(
 
     cell, checkpoints = begun.job.cell, begun.checkpoints
     folder = checkpoints.run
-    checkpoints.begin(together)
+    checkpoints.begin(batch)
     if found is None:
         checkpoints.clear()
     else:
@@ -219,12 +221,13 @@ def _open(
     mirror = stack.enter_context(tracker(options.tracking, cell, folder))
     for env_steps, numbers in rows_so_far(folder):
         mirror.log(numbers, env_steps)
-    clocks = Clocks(found.wall_s, found.cpu_s, together) if found else Clocks(0.0, 0.0, together)
+    spent = (found.wall_s, found.cpu_s) if found else (0.0, 0.0)
+    clocks = Clocks(*spent, len(batch))
     writer = stack.enter_context(Writer(folder, clocks.wall_s, lambda: clocks.wall_s))
     fence = fences.enter_context(closing(Fence(folder)))
     start = found.state["env_steps"] if found else 0
     segments = segments_of(found.segments if found else (), start)
-    again = list(_repeated(begun.job, folder, start, machine(device, together)))
+    again = list(_repeated(begun.job, folder, start, machine(device, len(batch))))
     run = Run(cell, folder, mirror, checkpoints, writer, clocks, fence, segments, again)
     run.compare()
     return run

@@ -41,6 +41,9 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
         machines.lose_power(name)  # a node that was missed stays lost until it is started again
         machines.start_machine(name)
 
+    def driverless(grid: Grid, process: Process) -> None:
+        kill(machines.processes(HEAD, "pipeline.engines.ray_driver"))
+
     def headless(grid: Grid, process: Process) -> None:
         kill(machines.processes(HEAD, "gcs_server"))
         until(lambda: process.poll() is not None)
@@ -63,6 +66,7 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
         Trial("a cable cut", cut, says="again, on"),
         Trial("the command: ^C", command_gets(INT), codes=(128 + signal.SIGINT,), says="the same command goes on"),
         Trial("the command: SIGKILL", command_gets(KILL), codes=(-signal.SIGKILL,)),
+        Trial("SIGKILL of the driver", driverless, says="another one goes on"),
         Trial("the head's GCS: SIGKILL", headless, codes=(1, 0)),
         Trial("nothing shared: 4 cells", words=apart),
         Trial("nothing shared, no store: power lost", lost, apart),
