@@ -196,5 +196,7 @@ def test_slurm_gives_whole_gpus_and_is_asked_for_where_it_is(monkeypatch: pytest
     with pytest.raises(SettingsError, match=r"^cell.gpus=0.5: Slurm gives whole GPUs; nearest valid choice: 1$"):
         engine_of("slurm", ["cell.gpus=0.5"])
     monkeypatch.setattr("pipeline.engines.slurm.shutil.which", lambda name: None)
+    with pytest.raises(SettingsError, match=r"^slurm.warn_s=120: that is all of slurm.minutes=2; .* value: 119$"):
+        engine_of("slurm", ["slurm.minutes=2"])
     with pytest.raises(SettingsError, match=r"^engine=slurm: there is no sbatch here"):
         engine_of("slurm")

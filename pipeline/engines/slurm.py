@@ -59,6 +59,11 @@ class Slurm(Engine):
         super().__init__(settings, need, jobs)
         if self.gpus % 1:
             raise SettingsError(f"cell.gpus={self.gpus:g}: Slurm gives whole GPUs; nearest valid choice: 1")
+        if self.settings.warn_s >= 60 * self.settings.minutes:
+            raise SettingsError(
+                f"slurm.warn_s={self.settings.warn_s}: that is all of slurm.minutes={self.settings.minutes}; nearest "
+                f"valid value: {60 * self.settings.minutes - 1}"
+            )
         if not shutil.which("sbatch"):
             raise SettingsError("engine=slurm: there is no sbatch here; start it where jobs are submitted")
         self._places, self._news, self._gone = dict[Task, Place](), dict[Task, News](), dict[Task, float]()
@@ -157,7 +162,9 @@ class Slurm(Engine):
         ]
         write_json(folder / "tasks.json", files)
         words = [sys.executable, "-m", "pipeline.engines.slurm_task", str(folder)]
-        write_file(folder / "job.sh", f'#!/bin/bash\nexec {shlex.join(words)} "$SLURM_ARRAY_TASK_ID"\n'.encode())
+        deaf = "trap '' USR1"  # a warning would end Python before it listens
+        script = f'#!/bin/bash\n{deaf}\nexec {shlex.join(words)} "$SLURM_ARRAY_TASK_ID"\n'
+        write_file(folder / "job.sh", script.encode())
         job = _said(["sbatch", *self._options(len(tasks), folder), str(folder / "job.sh")]).partition(";")[0].strip()
         for index, task in enumerate(tasks):
             write_json(_record(task), {"job": job, "index": index, "folder": str(folder)})

@@ -41,22 +41,26 @@ def main(folder: Path, index: int) -> int:
 def _trained(task: dict[str, Any]) -> int:
     """Runs the process to its end, however often; another one that trains the same is waited for."""
     tree, root, log = (Path(task[name]) for name in ("tree", "root", "log"))
-    fresh, warned = os.environ.get("SLURM_RESTART_COUNT", "0") == "0", list[int]()
-    process = started(task["words"], tree, root, log, task["variables"], fresh)
+    fresh = os.environ.get("SLURM_RESTART_COUNT", "0") == "0"
+    running, warned = list[subprocess.Popen[bytes]](), list[int]()
 
     def warn(number: int, frame: object) -> None:
         warned.append(number)
-        process.send_signal(number)
+        for process in running:
+            process.send_signal(number)
 
-    signal.signal(signal.SIGUSR1, warn)
+    signal.signal(signal.SIGUSR1, warn)  # it is ignored until here, and this process' children would inherit that
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     while True:
-        code = process.wait()
+        running[:] = [started(task["words"], tree, root, log, task["variables"], fresh)]
+        if warned:
+            running[0].send_signal(warned[0])  # it may have come before there was a process
+        code = running[0].wait()
         if warned or code != 1 or not is_busy(log):
             return code if not warned or code != 1 else WARNED[0]
         for _ in range(int(10 * LOOK_S)):
             time.sleep(0 if warned else 0.1)
-        process = started(task["words"], tree, root, log, task["variables"], fresh=False)
+        fresh = False
 
 
 def _done_with(task: dict[str, Any], step_file: Path) -> str | None:

@@ -18,13 +18,13 @@ def slurm_trials(nodes: Nodes) -> list[Trial]:
         rows = nodes.said("squeue", "-h", "-r", "-t", "RUNNING", "-p", "low", "-o", "%F_%K %N").splitlines()
         return [(row.split()[0], row.split()[1]) for row in rows]
 
-    def soon(tasks: Sequence[str], process: Process) -> None:
-        """After it is queued again a task waits for two minutes, unless it is told otherwise."""
+    def soon(tasks: Sequence[str], grid: Grid, process: Process) -> None:
+        """After it is queued again a task waits for two minutes, unless it is told otherwise, once the engine knows."""
         seen = set[str]()
 
         def told() -> bool:
             rows = nodes.said("squeue", "-h", "-r", "-t", "PENDING", "-o", "%F_%K %r").splitlines()
-            waiting = {row.split()[0] for row in rows if "BeginTime" in row}
+            waiting = {row.split()[0] for row in rows if "BeginTime" in row and "waits again" in grid.said()}
             for task in waiting:
                 nodes.said("scontrol", "update", f"JobId={task}", "StartTime=now")
             seen.update(waiting)
@@ -35,18 +35,18 @@ def slurm_trials(nodes: Nodes) -> list[Trial]:
     def requeued(grid: Grid, process: Process) -> None:
         task, _ = running()[0]
         nodes.said("scontrol", "requeue", task)
-        soon([task], process)
+        soon([task], grid, process)
 
     def warned(grid: Grid, process: Process) -> None:
         tasks = [task for task, _ in running()]
         for task in tasks:
             nodes.said("scancel", "--signal=USR1", "--batch", task)
-        soon(tasks, process)
+        soon(tasks, grid, process)
 
     def preempted(grid: Grid, process: Process) -> None:
         tasks = [task for task, _ in running()]
         nodes.said("sbatch", "-p", "high", "-N", str(len(NODES)), "-o", "/dev/null", "--wrap", "sleep 5")
-        soon(tasks, process)
+        soon(tasks, grid, process)
 
     def lost(grid: Grid, process: Process) -> None:
         _, node = running()[0]
