@@ -4,6 +4,7 @@ Runs as root in a network of its own, which it makes itself. Programs are brough
 """
 
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -42,6 +43,7 @@ def drilled(only: str | None, match: str) -> int:
         command = [sys.executable, "-m", "pipeline.app", *sys.argv[1:]]
         os.execvp("unshare", ["unshare", "--net", "sh", "-c", SETUP, "sh", *command])
     signal.signal(signal.SIGTERM, _end)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # daemons that are killed leave their memory nowhere
     passed = True
     with tempfile.TemporaryDirectory(prefix="cluster-") as scratch:
         for outcome in drill(engines, match, Path(scratch)):
