@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import click
+
 from pipeline.config.refusals import one_of
 from pipeline.files import ROOT
 from pipeline.plan import in_bytes
@@ -49,6 +51,11 @@ KINDS: dict[str, tuple[Callable[[Path], Iterable[Path]], str]] = {  # by name: w
         "SAC's replays: made again, in minutes or hours, where a stale result needs one",
     ),
 }
+
+
+def clean(kinds: Sequence[str], dry_run: bool, yes: bool) -> str:
+    """`tom clean`, which asks before it removes a kind, unless it is told `yes`."""
+    return cleaned(kinds, dry_run, lambda question: yes or click.confirm(question))
 
 
 def cleaned(chosen: Sequence[str], dry_run: bool, confirm: Confirm, root: Path = ROOT) -> str:

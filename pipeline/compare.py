@@ -22,7 +22,7 @@ from pipeline.analysis.sides import Side, side
 from pipeline.analysis.sides_figure import draw
 from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.style import save
-from pipeline.files import replaced_folder
+from pipeline.files import here, replaced_folder
 
 KIND = ["method", "env"]
 
@@ -113,12 +113,15 @@ def cut(each: Side, until: Mapping[str, int]) -> Side:
     return each._replace(runs=each.runs[each.runs["env_steps"] <= last])
 
 
-def compared(names: Sequence[str], statistic: str, until: str | None, out: Path | None, root: Path) -> str:
+def compared(
+    names: Sequence[str], statistic: str, until: str | None, out: Path | None, root: Path | None = None
+) -> str:
     """The lines of the comparison; its table and figure are in `out`. ResultsError for a name that cannot be used."""
     if len(names) < 2:
         raise ResultsError(f"{' '.join(names)} is compared with nothing; name two or more, the first one is A")
     if statistic not in STATISTICS:
         raise ResultsError(f"statistic={statistic} does not exist; {nearest(statistic, STATISTICS)}")
+    root = root or here()
     grid = read_grid(root / "params.yaml")
     sides = [side(name, grid.scale, root) for name in names]
     steps = limit(until, grid, {env for each in sides for env in each.runs["env"]})

@@ -12,9 +12,9 @@ import numpy as np
 from tom.policy import load_policy
 
 
-def evaluated(folder: Path, episodes: int, seed: int, video: Path | None) -> str:
+def evaluated(run: Path, episodes: int, seed: int, video: Path | None) -> str:
     """The line on what the policy of a run scores."""
-    policy = load_policy(folder)
+    policy = load_policy(run)
     if video is not None:
         from pipeline.runs.video import prepare
 
@@ -23,7 +23,7 @@ def evaluated(folder: Path, episodes: int, seed: int, video: Path | None) -> str
     spread = f", standard deviation {returns.std():.1f}" if episodes > 1 else ""
     shown = f"; first episode in {video}" if video else ""
     number = f"{episodes} episode{'s' if episodes > 1 else ''}"
-    return f"{folder}: mean return {returns.mean():.1f} over {number}{spread}, length {lengths.mean():.0f}{shown}"
+    return f"{run}: mean return {returns.mean():.1f} over {number}{spread}, length {lengths.mean():.0f}{shown}"
 
 
 def replay(policy: Any, episodes: int, seed: int, video: Path | None = None) -> tuple[np.ndarray, np.ndarray]:

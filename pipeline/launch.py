@@ -15,8 +15,10 @@ from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine, Task, task_of
 from pipeline.engines.estimate import in_words, longest_first, makespan
 from pipeline.engines.processes import dvc
+from pipeline.engines.settings import engine_of
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
+from pipeline.plan import needed
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import RETURNS
 from pipeline.suites.returns.work import NO_TRAINING
@@ -26,19 +28,37 @@ from tom.settings.fields import SettingsError
 ANEW = " (make repro FRESH=1 trains the grid anew in studies/fresh and compares)"
 
 
-def reproduce(suite: str, scale: str | None, until: str | None, engine: Engine, wait: bool, cancel: bool) -> int:
-    """Launches the suite with this name, or the grid; writes scale and until into params.yaml first. The exit code."""
+def repro(
+    suite: str | None,
+    claims: Sequence[str],
+    scale: str | None,
+    until: str | None,
+    jobs: int | None,
+    batch: int | None,
+    engine: str | None,
+    options: Sequence[str],
+    wait: bool,
+    cancel: bool,
+) -> int:
+    """Launches what claims need, or else the suite with this name, or the grid. The exit code.
+
+    What claims need, or scale and until, are written into params.yaml first.
+    """
+    runs = needed(claims, suite=suite, scale=scale, until=until)
+    chosen = engine_of(engine, [*options, *([f"cell.batch={batch}"] if batch else [])], jobs)
+    if runs:
+        return decide(runs, chosen, wait, cancel)
     suites = kinds()
     kind: Launched = suites[one_of("suite", suite, suites)] if suite else RETURNS
-    if (engine.need.batch or 1) > 1 and not kind.trains_runs:
-        raise SettingsError(f"batch={engine.need.batch}: the suite {suite} trains one seed at a time; leave batch out")
-    refuse_flags(engine, wait, cancel)
+    if (chosen.need.batch or 1) > 1 and not kind.trains_runs:
+        raise SettingsError(f"batch={chosen.need.batch}: the suite {suite} trains one seed at a time; leave batch out")
+    refuse_flags(chosen, wait, cancel)
     params = load_params()
     now = kind.scale(params)
     one_of("scale", scale or now, params.scales)
     if scale not in (None, now) or until is not None:
-        params = edit_params(ROOT, scale if scale != now else None, until, suite)
-    return launch(kind, params, engine, wait, cancel)
+        params = edit_params(ROOT, scale if scale != now else None, until, suite or "")
+    return launch(kind, params, chosen, wait, cancel)
 
 
 def decide(runs: Runs, engine: Engine, wait: bool, cancel: bool) -> int:

@@ -8,16 +8,19 @@ from dataclasses import replace
 from itertools import product
 
 from pipeline.analysis.extent import TOTAL, so_far
-from pipeline.claims.needed import Runs
+from pipeline.claims.needed import Runs, needed_by
 from pipeline.config.edit import NOWHERE
 from pipeline.config.params import Grid, Params, load_params
 from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine
 from pipeline.engines.estimate import begun, end_of, in_words, makespan, seconds_of_cells
+from pipeline.engines.settings import engine_of
+from pipeline.files import here
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
 from pipeline.suites.suite import kinds
+from tom.settings.fields import SettingsError
 
 CHECKPOINTS = 3  # two are kept, one is being written
 FLOAT = 4  # bytes
@@ -26,29 +29,44 @@ COLUMNS = 40  # of train.csv
 MACHINES = (2, 4, 8, 16)
 
 
-def planned(scale: str | None, until: str | None, engine: Engine) -> str:
-    """The plan of the grid, at this scale and as far as that, if they are given."""
-    params = load_params()
-    scale = one_of("scale", scale or params.scale, params.scales)
-    grid = params.grid if until is None else replace(params.grid, until=asked(until))
+def plan(
+    claims: Sequence[str],
+    scale: str | None,
+    until: str | None,
+    jobs: int | None,
+    engine: str | None,
+    options: Sequence[str],
+) -> str:
+    """The plan of what claims need, whatever the grid is, or of the grid, at this scale and as far as that if given."""
+    runs, chosen, params = needed(claims, scale=scale, until=until), engine_of(engine, options, jobs), load_params()
+    if runs:
+        cells, stale = cells_for(runs, params)
+    else:
+        scale = one_of("scale", scale or params.scale, params.scales)
+        cells, stale = cells_of(params.grid if until is None else replace(params.grid, until=asked(until)), scale)
+    lines = described(stale, len(cells), chosen.slots() if stale else 1, chosen)
+    return "\n".join([*([f"needs {runs}", *runs.because] if runs else []), *lines])
+
+
+def needed(claims: Sequence[str], **others: object) -> Runs | None:
+    """The runs that the claims need, if any; SettingsError for one that none decide, or words that --claim says."""
+    for name, value in others.items():
+        if claims and value is not None:
+            raise SettingsError(f"{name}={value} beside --claim, which says it; leave --{name} out")
+    return needed_by(claims, here()) if claims else None
+
+
+def cells_of(grid: Grid, scale: str) -> tuple[list[Cell], list[Cell]]:
+    """Those of a grid, and which of them are not trained."""
     cells = [cell_of(m, e, s, scale, grid=grid) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
-    stale = [cell for cell in cells if not is_trained(cell)]
-    return "\n".join(described(stale, len(cells), engine.slots() if stale else 1, engine))
-
-
-def planned_for(runs: Runs, engine: Engine) -> str:
-    """The plan of the runs that claims need, whatever the grid of params.yaml is."""
-    cells, stale = cells_for(runs, load_params())
-    plan = described(stale, len(cells), engine.slots() if stale else 1, engine)
-    return "\n".join([f"needs {runs}", *runs.because, *plan])
+    return cells, [cell for cell in cells if not is_trained(cell)]
 
 
 def cells_for(runs: Runs, params: Params) -> tuple[list[Cell], list[Cell]]:
     """What has to be there, and what of it is not; of a suite that collects data, the runs that collect them."""
     grid = Grid(runs.methods, runs.envs, runs.seeds)
     if not runs.suite:
-        cells = [cell_of(m, e, s, runs.scale, grid=grid) for m, e, s in product(grid.methods, grid.envs, grid.seeds)]
-        return cells, [cell for cell in cells if not is_trained(cell)]
+        return cells_of(grid, runs.scale)
     kind = kinds()[runs.suite]
     suite = replace(kind.section(params), scale=runs.scale, grid=grid)
     cells = kind.composed(replace(params, suites={**params.suites, runs.suite: suite}))

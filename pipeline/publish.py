@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from pipeline.files import RESTORE, write_file
+from pipeline.files import RESTORE, here, write_file
 from pipeline.report import dashboard
 from pipeline.runs.folder import FILES, changed, provenance
 from pipeline.runs.in_wandb import PROJECT, description, mode, quieten, settings
@@ -137,11 +137,11 @@ def publish(root: Path, dry_run: bool) -> int:
     return 0
 
 
-def published(root: Path, dry_run: bool) -> int:
+def published(dry_run: bool) -> int:
     """The same, with W&B told to be quiet; RuntimeError with one line if it or a file refused."""
     quieten()
     try:
-        return publish(root, dry_run)
+        return publish(here(), dry_run)
     except Exception as error:  # wandb raises many kinds, its own and the network's
         said = " ".join(str(error).split())[:300] or type(error).__name__
         raise RuntimeError(f"publish: {said}; run it again") from error

@@ -29,8 +29,13 @@ from tom.settings.fields import SettingsError
 PLACE = ("scale", "method", "env", "seed")  # the folders of a result, from the outermost
 
 
-def verified(count: int, jobs: int, root: Path = ROOT) -> int:
-    """0 if all is as recorded; 1 if not, with a line for each problem. `count` results are trained again."""
+def verified(count: int, jobs: int, root: Path = ROOT, against: Path | None = None) -> int:
+    """0 if all is as recorded; 1 if not, with a line for each problem. `count` results are trained again.
+
+    With `against`, a folder like `root`, its results are compared with those here, and nothing else is done.
+    """
+    if against:
+        return compared(root, against)
     if count:
         load_params()
     results = sorted(path for path in (root / "reports/results").glob("*/*/*/*") if path.is_dir())

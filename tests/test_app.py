@@ -1,9 +1,11 @@
 """`tom`: every command says what it does without doing it, what it refuses, and how it ends."""
 
+import inspect
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pkgutil import resolve_name
 
 import click
 import pytest
@@ -64,6 +66,19 @@ def test_what_neither_trains_nor_acts_needs_no_torch(words: tuple[str, ...]) -> 
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "0 False\n"
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words != ("train",)], ids=" ".join)
+def test_what_is_typed_is_what_the_work_takes(words: tuple[str, ...]) -> None:
+    """The function is where its command says, and has a parameter for each of the command's and no other to give."""
+    command: click.Command = tom
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    assert command.callback is not None
+    work = inspect.getclosurevars(command.callback).nonlocals["work"]
+    signature = inspect.signature(resolve_name(work) if isinstance(work, str) else work)
+    signature.bind(**{str(param.name): None for param in command.params})
 
 
 def test_a_word_that_is_no_command_is_refused_with_the_nearest() -> None:

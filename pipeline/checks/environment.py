@@ -10,7 +10,7 @@ from tom.settings.fields import SettingsError
 GOLDEN_STEPS, TRIED_STEPS = 20, 300
 
 
-def environment(name: str) -> str:
+def environment(env: str) -> str:
     """What is seen of the environment, then its line of GOLDEN in tests/test_envs.py.
 
     SettingsError if it cannot be made, is not what its spec says, or ends episodes where its rule does not.
@@ -18,16 +18,16 @@ def environment(name: str) -> str:
     from tom.envs import spec_of
     from tom.envs.spec import unknown
 
-    spec = spec_of(check_env(name), contact_cost=True)
+    spec = spec_of(check_env(env), contact_cost=True)
     rewards, ends, length = tried(spec)
     known = "not known: for methods without a model" if spec.terminated is unknown else "as terminated(next_obs) says"
     return "\n".join(
         [
-            f"{name}: {spec.id}, {spec.observation_dim} observations, {spec.action_dim} actions in [-1, 1], "
+            f"{env}: {spec.id}, {spec.observation_dim} observations, {spec.action_dim} actions in [-1, 1], "
             f"episodes of at most {length} steps",
             f"{TRIED_STEPS} random steps: rewards from {rewards.min():.4g} to {rewards.max():.4g}, "
             f"{ends} terminal, {known}",
-            f'    "{name}": {golden(spec)},',
+            f'    "{env}": {golden(spec)},',
         ]
     )
 

@@ -75,9 +75,10 @@ def scores(methods: Sequence[str], env: str, jobs: int) -> dict[str, list[float]
     return {method: [score(cell) for cell in cells] for method, cells in runs.items()}
 
 
-def learns(jobs: int, methods: Sequence[str] = METHODS, env: str = RUNNER) -> int:
+def learns(methods: Sequence[str], pendulum: bool, jobs: int) -> int:
     """0 if every method learns; the table says which seeds did not. SettingsError for a method that is not there."""
-    found, bar, all_learn = scores(methods, env, jobs), BARS[env].value, True
+    env = PENDULUM if pendulum else RUNNER
+    found, bar, all_learn = scores(methods or METHODS, env, jobs), BARS[env].value, True
     print(f"{env}, scale {SCALE}: best of the last {LAST} evaluations by seed; the median has to reach {bar:.0f}")
     for method, reached in found.items():
         median, below = statistics.median(reached), sum(value < bar for value in reached)

@@ -30,6 +30,7 @@ def checked(other: Path, jobs: int) -> int:
 
     Raises SettingsError if there is no such file.
     """
+    other = other.absolute()  # not resolved: an environment's Python is a link
     if not other.is_file():
         raise SettingsError(f"{other} does not exist; nearest valid choice: .venv/newest/bin/python, by `make newest`")
     print(f"Python {said(other, ['-c', ITS_VERSION])} beside {platform.python_version()}", flush=True)

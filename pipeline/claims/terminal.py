@@ -13,6 +13,7 @@ from pipeline.analysis.results import ResultsError, nearest
 from pipeline.claims.claim import NoClaim
 from pipeline.claims.table import estimate, groups, read_tables, value
 from pipeline.claims.verdict import VERDICTS
+from pipeline.files import here
 
 TABLES = Path("reports/tables")
 FOLDERS = ("claims", "evidence")
@@ -80,8 +81,9 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
 
 
-def told(ids: Sequence[str], root: Path) -> str:
+def told(ids: Sequence[str], root: Path | None = None) -> str:
     """The verdict table, or these claims; NoClaim for another word, ResultsError where tables are missing."""
+    root = root or here()
     width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size().columns))
     try:
         table, parts = _read(root)

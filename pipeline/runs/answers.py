@@ -29,6 +29,13 @@ def answered(work: Callable[[], int | str | None]) -> int:
     except SettingsError as error:
         print(one_line(error), file=sys.stderr)
         return 2
+    except ValueError as error:
+        from pipeline.analysis.results import ResultsError  # brings pandas, which is there by then
+
+        if not isinstance(error, ResultsError):
+            raise
+        print(one_line(error), file=sys.stderr)
+        return 2
     except (Refused, ArithmeticError, RuntimeError, OSError) as error:
         print(one_line(error), file=sys.stderr)
         return 1

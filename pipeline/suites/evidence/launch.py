@@ -20,22 +20,27 @@ from pipeline.engines.batches import until_of, words_of
 from pipeline.engines.engine import Engine, News, Task
 from pipeline.engines.node import newest_checkpoint
 from pipeline.engines.processes import dvc
+from pipeline.engines.settings import engine_of
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
 from pipeline.runs.folder import Refused, State, state
 from pipeline.runs.interruptions import Interruptions, birth
 from pipeline.suites.evidence.cells import STAGES, Trained, is_recorded, read_cells, run_of, section
 from pipeline.suites.evidence.progress import LOCK, holder_of
+from pipeline.suites.evidence.status import told
 from pipeline.suites.evidence.tree import checkout
 
 NICE = 15  # of 19
 
 
-def begun(engine: Engine) -> int:
-    """0 when all is recorded; 1 if a run failed or is not; Stopped after a signal."""
-    evidence = section(load_params())
+def evidence(status: bool, jobs: int | None, engine: str | None, options: Sequence[str]) -> int | str:
+    """0 when all is recorded; 1 if a run failed or is not; Stopped after a signal. With `status` only what is there."""
+    chosen = engine_of(engine, options, jobs)
+    if status:
+        return told(chosen.slots())
+    wanted = section(load_params())
     with only_one(ROOT) as place:
-        return launch(evidence, engine, place)
+        return launch(wanted, chosen, place)
 
 
 @contextmanager
