@@ -1,9 +1,10 @@
 """What the benchmark compares a part with: the matrix products it names, counted and done; and what a report says."""
 
 import copy
-import itertools
 import json
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,75 +13,90 @@ import torch
 
 from pipeline.checks.bench import report
 from pipeline.checks.bench.measure import Timing, measure, step_ms
-from pipeline.checks.bench.part import Part, rows_each
-from pipeline.checks.bench.parts import agent, parts
-from pipeline.checks.bench.products import Product, forward, input_gradients, runner, training, weight_gradients
+from pipeline.checks.bench.part import Part
+from pipeline.checks.bench.parts import agent, update_part
+from pipeline.checks.bench.parts import parts as parts_of
+from pipeline.checks.bench.products import Counted, Product, runner
 from pipeline.config.compose import compose_cell
 from tests.commands import complaint, typed
 
-SIZES = (14, 256, 256, 1)
+MODEL, CRITIC, POLICY = (14, 200, 200, 200, 200, 360), (14, 256, 256, 1), (11, 256, 256, 6)  # on Hopper
 
 
-def gflop(products: list[Product]) -> float:
-    return sum(product.gflop for product in products)
+def mlp(sizes: Sequence[int], stack: int = 1, rows: int = 256) -> float:
+    """GFLOP of an MLP's layers on so many rows: 2 * rows * fan-in * fan-out each."""
+    return 2e-9 * stack * rows * sum(fan_in * fan_out for fan_in, fan_out in pairwise(sizes))
+
+
+def trained(sizes: Sequence[int], stack: int = 1, rows: int = 256) -> float:
+    """Forward, the weights' gradients, and those of the inner layers' inputs on the way."""
+    return 2 * mlp(sizes, stack, rows) + mlp(sizes[1:], stack, rows)
+
+
+def update_gflop(method: str, *changes: str) -> float:
+    """GFLOP of an update at the published sizes on Hopper, as they are counted while it is done."""
+    part = update_part(agent(compose_cell(method, "hopper", "paper", changes), 300))
+    return sum(product.gflop * count for product, count in part.counts().items()) / part.units
 
 
 def test_an_mlp_s_products_are_counted() -> None:
-    """2 * 256 rows * (14 * 256 + 256 * 256 + 256) multiplications and additions, for each network of the stack."""
-    once = 2e-9 * 256 * (14 * 256 + 256 * 256 + 256)
-    assert gflop(forward(256, SIZES)) == pytest.approx(once)
-    assert gflop(forward(256, SIZES, stack=2)) == pytest.approx(2 * once)
-    assert gflop(weight_gradients(256, SIZES)) == pytest.approx(once)
-    assert gflop(input_gradients(256, SIZES)) == pytest.approx(once)
-    inner = 2e-9 * 256 * (256 * 256 + 256)
-    assert gflop(training(256, SIZES)) == pytest.approx(2 * once + inner)
+    """Forward, backward to the weights and the inner layers; of a stack, and with what is added to the products."""
+    for stack, sizes in ((1, CRITIC), (2, POLICY)):
+        weights = [torch.randn(stack, *pair, requires_grad=True) for pair in pairwise(sizes)]
+        with Counted() as seen:
+            x = torch.randn(stack, 256, sizes[0])
+            for weight in weights:
+                x = torch.baddbmm(torch.zeros(stack, 1, weight.shape[-1]), x, weight)
+            x.sum().backward()
+        assert sum(p.gflop * count for p, count in seen.products.items()) == pytest.approx(trained(sizes, stack))
+    with Counted() as seen:
+        torch.nn.Sequential(torch.nn.Linear(14, 8), torch.nn.Linear(8, 1))(torch.randn(5, 14))
+    assert {(p.rows, p.inner, p.columns, p.turned) for p in seen.products} == {(5, 14, 8, "right"), (5, 8, 1, "")}
 
 
 def test_the_products_of_a_sac_update_on_hopper_are_the_known_floor() -> None:
     """0.57 GFLOP: the critics' weight gradients are not computed in the actor's step."""
-    made = agent(compose_cell("sac", "hopper", "paper"), 300)
-    update = next(part for part in parts(made) if part.name == "SAC update")
-    assert gflop(update.products) == pytest.approx(0.565, abs=0.005)
-    assert update.per_env_step == 5.0
+    learn = mlp(POLICY) + mlp(CRITIC, 2) + trained(CRITIC, 2)
+    act = trained(POLICY) + 2 * mlp(CRITIC, 2)
+    assert update_gflop("sac") == pytest.approx(learn + act)
+    assert learn + act == pytest.approx(0.565, abs=0.005)
 
 
 def test_a_path_s_products_are_those_of_its_steps() -> None:
-    """Beside SAC's: a step forward and backward through policy and model; of an ensemble each member has its chunk."""
-    mine, sac = (agent(compose_cell(method, "hopper", "paper"), 300) for method in ("maac", "mbpo"))
-    update, plain = (list(itertools.islice(parts(made), 2))[1] for made in (mine, sac))
-    assert (update.name, plain.name) == ("update, paths of 4", "SAC update")
-    step = forward(256, (14, 200, 200, 200, 200, 360)) + input_gradients(256, (14, 200, 200, 200, 200, 360))
-    step += training(256, (11, 256, 256, 6)) + input_gradients(256, (11, 256))
-    assert gflop(update.products) == pytest.approx(gflop(plain.products) + 4 * gflop(step))
-    chunked = agent(compose_cell("dhmbpo", "hopper", "paper"), 300)
-    assert rows_each(chunked, 256) == 32 and rows_each(mine, 256) == 256
+    """Beside SAC's: a step forward and backward through policy and model.
+
+    Of an ensemble each member has its chunk; where the critics' targets follow paths too, a step forward more.
+    """
+    step = 2 * mlp(MODEL) + trained(POLICY) + mlp((11, 256))
+    assert update_gflop("maac") == pytest.approx(update_gflop("mbpo") + 4 * step)
+    ensemble = 3 * mlp((*MODEL[:-1], 24), 8, rows=32) + trained(POLICY) + mlp((11, 256)) + mlp(POLICY)
+    shorter = update_gflop("dhmbpo", "backbone.path_length=4")
+    assert update_gflop("dhmbpo", "backbone.path_length=5") == pytest.approx(shorter + ensemble)
 
 
 def test_an_expanded_value_s_products_are_those_of_its_steps() -> None:
     """A step more: policy and both critics once more, the model's seven members forward and back to their inputs."""
-    short, long = (
-        agent(compose_cell("moto", "hopper", "paper", [f"backbone.horizon={steps}"]), 300) for steps in (5, 6)
-    )
-    one, other = (list(itertools.islice(parts(made), 2))[1] for made in (short, long))
-    assert one.name == "update, values expanded over 5"
-    model, critic, policy = (14, 200, 200, 200, 200, 24), (14, 256, 256, 1), (11, 256, 256, 6)
-    step = (
-        forward(256, model, 7)
-        + input_gradients(256, model, 7)
-        + training(256, policy)
-        + input_gradients(256, (11, 256))
-    )
-    step += 2 * forward(256, critic, 2) + input_gradients(256, critic, 2)
-    critics = gflop(training(6 * 256, critic, 2)) - gflop(training(5 * 256, critic, 2))
-    assert gflop(other.products) == pytest.approx(gflop(one.products) + gflop(step) + critics)
+    step = 2 * mlp((*MODEL[:-1], 24), 7) + trained(POLICY) + mlp((11, 256)) + 3 * mlp(CRITIC, 2)
+    critics = trained(CRITIC, 2, rows=6 * 256) - trained(CRITIC, 2, rows=5 * 256)
+    short, long = (update_gflop("moto", f"backbone.horizon={steps}") for steps in (5, 6))
+    assert long == pytest.approx(short + step + critics)
 
 
-@pytest.mark.parametrize(
-    "product", [*forward(5, (3, 4), 2), *weight_gradients(5, (3, 4), 2), *input_gradients(5, (3, 4))]
-)
-def test_products_are_done_at_their_shapes(product: Product) -> None:
-    (found,) = runner([product])()  # type: ignore[misc]
-    assert found.shape == (product.stack, product.rows, product.columns)
+NAMES = {"sac": "SAC update", "maac": "update, paths of 4", "moto": "update, values expanded over 5"}
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_an_update_is_called_by_what_it_does(method: str) -> None:
+    part = update_part(agent(compose_cell(method, "hopper", "paper"), 300))
+    assert (part.name, part.per_env_step) == (NAMES[method], 5.0)
+
+
+@pytest.mark.parametrize("turned", ["", "left", "right"])
+def test_products_are_done_at_their_shapes(turned: str) -> None:
+    wanted = {Product(2, 5, 3, 4, turned): 3, Product(1, 5, 4, 2, turned): 1}
+    with Counted() as seen:
+        runner(wanted)()
+    assert seen.products == wanted
 
 
 @pytest.mark.parametrize(
@@ -99,7 +115,7 @@ def test_products_are_done_at_their_shapes(product: Product) -> None:
 )
 def test_every_part_of_a_method_runs_and_is_timed(method: str, weighs: list[str]) -> None:
     made = agent(compose_cell(method, "hopper", "smoke"), 400, (0, 1))
-    timings = [measure(part, repeats=1) for part in parts(made, epochs_per_round=2)]
+    timings = [measure(part, repeats=1) for part in parts_of(made, epochs_per_round=2)]
     assert all(t.ms > 0.0 and math.isfinite(t.ms) for t in timings)
     assert [t.part for t in timings if not t.counted][-1].startswith("evaluation of 2 episodes")
     assert [t.part for t in timings if t.part.startswith(("dual", "weights"))] == weighs
@@ -109,9 +125,8 @@ def test_every_part_of_a_method_runs_and_is_timed(method: str, weighs: list[str]
 def test_the_clock_sees_what_a_part_does() -> None:
     """Three hundred products of 256 x 256 against their own: the ratio is near 3 when the part does them thrice."""
     square = torch.randn(1, 256, 256)
-    part = Part(
-        "thrice", lambda: [torch.bmm(square, square) for _ in range(300)], 1, [Product(1, 256, 256, 256)], 1.0, 100
-    )
+    run = lambda: [torch.bmm(square, square) for _ in range(300)]  # noqa: E731
+    part = Part("thrice", run, 1, 1.0, [Product(1, 256, 256, 256)] * 100)
     timing = measure(part)
     assert 1.5 < timing.ms / timing.products_ms < 6.0
     assert timing.gflop == pytest.approx(100 * 2e-9 * 256**3)

@@ -1,14 +1,15 @@
 """Times of parts beside the same matrix products, and beside the rate of this core on 256 x 256 ones."""
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from pipeline.checks.bench.part import Part
-from pipeline.checks.bench.products import runner
+from pipeline.checks.bench.products import Product, runner
 
 REPEATS = 5
 PROBE = 100  # products of 256 x 256 for the rate of the core
@@ -36,16 +37,20 @@ def seconds(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def measure(part: Part, repeats: int = REPEATS) -> Timing:
-    """In each repeat the part, its products and the core's rate are taken one after another."""
-    square, products = torch.randn(256, 256), runner(part.products)
+def measure(part: Part, repeats: int = REPEATS, counts: Mapping[Product, int] | None = None) -> Timing:
+    """In each repeat the part, its products and the core's rate are taken one after another.
+
+    `counts` are the part's where they are known, and it was done once; of what a call repeats one round is timed.
+    """
+    counts = part.counts() if counts is None else counts
+    rounds, square = math.gcd(*counts.values()), torch.randn(256, 256)
+    products = runner({product: count // rounds for product, count in counts.items()})
     probe = lambda: [square @ square for _ in range(PROBE)]  # noqa: E731
-    part.run()
-    often = max(1, round(SHORTEST_S / max(1e-6, seconds(products)))) if part.products else 0
-    gflop, found = part.times * sum(product.gflop for product in part.products), []
+    often = max(1, round(SHORTEST_S / max(1e-6, seconds(products)))) if counts else 0
+    gflop, found = sum(product.gflop * count for product, count in counts.items()) / part.units, []
     for _ in range(repeats):
         before = seconds(probe)
-        bare = part.times * sum(seconds(products) for _ in range(often)) / max(1, often)
+        bare = rounds / part.units * sum(seconds(products) for _ in range(often)) / max(1, often)
         whole = seconds(part.run) / part.units
         rate = 2 * PROBE * 2e-9 * 256**3 / (before + seconds(probe))
         found.append((rate, 1e3 * gflop / rate, 1e3 * bare, 1e3 * whole))

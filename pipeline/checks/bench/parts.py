@@ -6,15 +6,11 @@ from typing import Any
 
 import torch
 
-from pipeline.checks.bench.part import Part, model_sizes, rows_each, sizes_of
-from pipeline.checks.bench.products import Product, forward, input_gradients, training, weight_gradients
-from pipeline.checks.bench.updates import update_part
-from tom.backbones import mbpo
+from pipeline.checks.bench.part import Part
+from pipeline.checks.bench.products import Product, forward, input_gradients, weight_gradients
 from tom.core.replay import take
-from tom.dynamics.base import ROWS_PER_CHUNK
 from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
-from tom.occupancy import dual
 from tom.occupancy.discriminator import Discriminator
 from tom.settings.agent import agent_settings
 from tom.train import Trainer
@@ -55,7 +51,6 @@ def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
 
 def step_part(made: Trainer) -> Part:
     """Acting, the simulator, the replay."""
-    products = forward(1, sizes_of(made)[0], made.replicas)
     if hasattr(made.settings.backbone, "plan_probability"):  # it plans once its model was rolled out
         made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])
 
@@ -63,15 +58,14 @@ def step_part(made: Trainer) -> Part:
         for _ in range(STEPS):
             made.step(explore=False)
 
-    return Part("acting and simulator", run, STEPS, products, 1.0)
+    return Part("acting and simulator", run, STEPS, 1.0)
 
 
 def fit_parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
     """Minibatches, the hold-out loss of an epoch, and what a fit does before its first epoch."""
     settings, model, stream, rows = made.settings.dynamics, made.model, made.streams["model"], made.replay.all()
     weights, columns = torch.ones_like(rows.reward), made.loss.columns(made.view())
-    rounds, (members, sizes) = 1.0 / made.settings.train.round_env_steps, model_sizes(made)
-    stack = members * made.replicas
+    rounds = 1.0 / made.settings.train.round_env_steps
     samples = samples_of(model, rows, weights, columns)
 
     def prepare() -> None:
@@ -79,57 +73,63 @@ def fit_parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
         took = samples_of(model, rows, weights, columns)
         took.like(take(took.data, stream.permutation(took.data.shape[1])))
 
-    yield Part("fit's preparation, a round", prepare, 1, [], rounds)
+    yield Part("fit's preparation, a round", prepare, 1, rounds)
     if not hasattr(model, "net"):
         solve = lambda: model.refit(samples, samples.like(samples.data[:, :0]), made.loss, stream)  # noqa: E731
-        yield Part("least squares", solve, 1, forward(len(made.replay), (sizes[0], sum(sizes)), stack), rounds)
+        yield Part("least squares", solve, 1, rounds)
         return
     draws = epochs(model, samples, stream)
     batches, limit = math.ceil(next(draws).shape[-1] / settings.batch), min(settings.max_epochs, EPOCHS)
     fits = (epochs_per_round or limit) * rounds
     run = lambda: epoch(model, samples, next(draws), made.loss)  # noqa: E731
-    yield Part(f"{settings.name} minibatch", run, batches, training(settings.batch, sizes, stack), fits * batches)
+    yield Part(f"{settings.name} minibatch", run, batches, fits * batches)
     held = min(int(settings.holdout_fraction * len(made.replay)), settings.holdout_max_rows)
     if held:
         holdout = samples.like(samples.data[:, :held])
         judge = lambda: model.mean_loss(holdout, model.criterion(made.loss))  # noqa: E731
-        chunk = min(held, ROWS_PER_CHUNK)
-        yield Part(f"hold-out loss, {held:,} rows", judge, 1, forward(chunk, sizes, stack), fits, held / chunk)
+        yield Part(f"hold-out loss, {held:,} rows", judge, 1, fits)
 
 
 def rollout_part(made: Trainer) -> Part:
-    settings, (policy, _), (members, sizes) = made.settings.backbone, sizes_of(made), model_sizes(made)
-    rows, chunk = settings.rollout_starts * made.backbone.length, min(mbpo.ROWS_PER_CHUNK, settings.rollout_starts)
-    each = rows_each(made, chunk)
-    products = forward(chunk, policy, made.replicas) + forward(each, sizes, members * made.replicas)
+    rows = made.settings.backbone.rollout_starts * made.backbone.length
     run = lambda: made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])  # noqa: E731
-    rounds = 1.0 / made.settings.train.round_env_steps
-    return Part(f"rollout of {rows:,} rows", run, 1, products, rounds, rows / chunk)
+    return Part(f"rollout of {rows:,} rows", run, 1, 1.0 / made.settings.train.round_env_steps)
+
+
+def update_part(made: Trainer) -> Part:
+    """An update of whatever backbone it is, in bursts, with model rows to draw from where there is a model."""
+    settings, name = made.settings.backbone, "SAC update"
+    if hasattr(settings, "path_length"):
+        name = f"update, paths of {settings.path_length}"
+    elif hasattr(settings, "horizon"):
+        name = f"update, values expanded over {settings.horizon}"
+    if made.backbone.uses_model:
+        made.backbone.rollout(made.model, made.replay, made.spec, made.streams["rollout"])
+    run = lambda: made.backbone.burst(made.replay, made.streams["replay"])  # noqa: E731
+    return Part(name, run, settings.updates_per_burst, settings.updates_per_env_step)
 
 
 def dual_part(made: Trainer) -> Part:
-    settings, (policy, critic) = made.settings.weighting, sizes_of(made)
+    settings = made.settings.weighting
     per_env_step = settings.q_updates / made.settings.train.round_env_steps
     settings.q_updates = UPDATES
-    rows = (2 + settings.action_samples) * settings.q_batch
-    q = (critic[0], settings.q_hidden, settings.q_hidden, 1)
-    products = training(rows, q, made.replicas) + 2 * forward(settings.q_batch, policy, made.replicas)
     log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
     run = lambda: made.weighting.q.fit(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
-    return Part("dual-Q step", run, UPDATES, products, per_env_step)
+    return Part("dual-Q step", run, UPDATES, per_env_step)
 
 
 def solve_part(made: Trainer) -> Part:
     """A quadratic Q from nothing, and the weight of every stored row; beside the products of one Newton step."""
-    settings, (policy, critic), q = made.settings.weighting, sizes_of(made), made.weighting.q
+    settings, spec, q = made.settings.weighting, made.spec, made.weighting.q
     rows, count = min(settings.q_rows, len(made.replay)), q.width + len(q.pairs[0]) + 1
     products = [Product(made.replicas, count, rows, count, "left"), Product(made.replicas, 1, rows, count)]
-    products += forward((1 + settings.action_samples) * len(made.replay), (critic[0], critic[0]), made.replicas)
-    products += forward(rows, policy, made.replicas)
+    products += forward((1 + settings.action_samples) * len(made.replay), (q.width, q.width), made.replicas)
+    hidden = made.settings.backbone.hidden
+    products += forward(rows, (spec.observation_dim, hidden, hidden, 2 * spec.action_dim), made.replicas)
     log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
     run = lambda: q.solve(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
     rounds = 1.0 / made.settings.train.round_env_steps
-    return Part(f"dual on {len(made.replay):,} rows, a round", run, 1, products, rounds)
+    return Part(f"dual on {len(made.replay):,} rows, a round", run, 1, rounds, products)
 
 
 def discriminator_part(made: Trainer) -> Part:
@@ -150,28 +150,21 @@ def discriminator_part(made: Trainer) -> Part:
     rows = made.replay.all()
     newest = rows.like(rows.data[:, -settings.pool_env_steps :])
     run = lambda: discriminator.fit(newest, rows, stream)  # noqa: E731
-    return Part("discriminator step", run, settings.discriminator_updates, products, per_env_step)
+    return Part("discriminator step", run, settings.discriminator_updates, per_env_step, products)
 
 
 def pass_part(made: Trainer) -> Part:
     """Log-ratio, error and weight of every stored row: the one part that grows with the replay."""
-    settings, (policy, critic), count, one = made.settings.weighting, sizes_of(made), len(made.replay), made.replicas
-    q, half = (critic[0], settings.q_hidden, settings.q_hidden, 1), settings.discriminator_hidden // 2
-    stream, spec = made.streams["weighting"], made.spec
-    discriminator = Discriminator(settings, one, spec.observation_dim, spec.action_dim, stream)
+    settings, spec, stream = made.settings.weighting, made.spec, made.streams["weighting"]
+    discriminator = Discriminator(settings, made.replicas, spec.observation_dim, spec.action_dim, stream)
 
     def run() -> None:
         log_ratio = discriminator.log_ratio(made.replay.all())
-        for _ in range(passes):
+        for _ in range(2 if settings.exact_constant else 1):
             made.weighting.q.errors(made.replay, log_ratio, made.backbone.sac.policy, stream)
 
-    passes = 2 if settings.exact_constant else 1
-    inputs, chunk = (spec.observation_dim, spec.action_dim, spec.observation_dim), min(count, dual.ROWS_PER_CHUNK)
-    products = [product for size in inputs for product in forward(chunk, (size, half), one)]
-    products += forward(chunk, (3 * half, settings.discriminator_hidden, 1), one)
-    products += passes * (forward((1 + settings.action_samples) * chunk, q, one) + forward(chunk, policy, one))
     rounds = 1.0 / made.settings.train.round_env_steps
-    return Part(f"weights of {count:,} rows, a round", run, 1, products, rounds, count / chunk, counted=False)
+    return Part(f"weights of {len(made.replay):,} rows, a round", run, 1, rounds, counted=False)
 
 
 def evaluation_part(made: Trainer) -> Part:
@@ -187,6 +180,5 @@ def evaluation_part(made: Trainer) -> Part:
         for _ in range(STEPS):
             envs.step(policy.mode(obs).flatten(0, 1).numpy(), range(episodes))
 
-    products = forward(obs.shape[1], sizes_of(made)[0], made.replicas)
     per_env_step = EPISODE_ENV_STEPS / made.settings.train.eval_every_env_steps
-    return Part(f"evaluation of {episodes} episodes, at most", run, STEPS, products, per_env_step, counted=False)
+    return Part(f"evaluation of {episodes} episodes, at most", run, STEPS, per_env_step, counted=False)

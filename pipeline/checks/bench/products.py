@@ -1,10 +1,16 @@
-"""Matrix products: what a part of the algorithm cannot do without, and how long that takes at these shapes."""
+"""Matrix products: which a part of the algorithm does, and how long they take alone, at the same shapes."""
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+PRODUCTS = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the first of the two operands is
 
 
 @dataclass(frozen=True)
@@ -22,33 +28,54 @@ class Product:
         return 2e-9 * self.stack * self.rows * self.inner * self.columns
 
 
+class Counted(TorchDispatchMode):
+    """Counts the matrix products that are done while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products = Counter[Product]()
+
+    def __torch_dispatch__(self, operation: Any, types: Any, operands: Any = (), options: Any = None) -> Any:
+        first = PRODUCTS.get(operation.overloadpacket)
+        if first is not None:
+            left, right = operands[first : first + 2]
+            turned = "left" if _is_turned(left) else "right" if _is_turned(right) else ""
+            stack = len(left) if left.ndim == 3 else 1
+            self.products[Product(stack, left.shape[-2], left.shape[-1], right.shape[-1], turned)] += 1
+        return operation(*operands, **(options or {}))
+
+
 def forward(rows: int, sizes: Sequence[int], stack: int = 1) -> list[Product]:
     """An MLP with these layer sizes on so many rows."""
-    return [Product(stack, rows, fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes)]
+    return [Product(stack, rows, fan_in, fan_out) for fan_in, fan_out in pairwise(sizes)]
 
 
 def weight_gradients(rows: int, sizes: Sequence[int], stack: int = 1) -> list[Product]:
     """The gradients of its weights, given those of each layer's outputs."""
-    return [Product(stack, fan_in, rows, fan_out, "left") for fan_in, fan_out in itertools.pairwise(sizes)]
+    return [Product(stack, fan_in, rows, fan_out, "left") for fan_in, fan_out in pairwise(sizes)]
 
 
 def input_gradients(rows: int, sizes: Sequence[int], stack: int = 1) -> list[Product]:
     """The gradients of each layer's inputs, given those of its outputs."""
-    return [Product(stack, rows, fan_out, fan_in, "right") for fan_in, fan_out in itertools.pairwise(sizes)]
+    return [Product(stack, rows, fan_out, fan_in, "right") for fan_in, fan_out in pairwise(sizes)]
 
 
-def training(rows: int, sizes: Sequence[int], stack: int = 1) -> list[Product]:
-    """Forward and backward: gradients of all weights, and of the inner layers' inputs on the way."""
-    inner = input_gradients(rows, sizes[1:], stack)
-    return forward(rows, sizes, stack) + weight_gradients(rows, sizes, stack) + inner
+def runner(products: Mapping[Product, int]) -> Callable[[], None]:
+    """Does each of these products so many times, on random numbers."""
+    operands = {product: (_operand(product, "left"), _operand(product, "right")) for product in products}
+
+    def run() -> None:
+        for product, times in products.items():
+            for _ in range(times):
+                torch.bmm(*operands[product])
+
+    return run
 
 
-def runner(products: Sequence[Product]) -> Callable[[], object]:
-    """Does these products on random numbers."""
-    operands = [(_operand(p.stack, p.rows, p.inner, p.turned == "left"),
-                 _operand(p.stack, p.inner, p.columns, p.turned == "right")) for p in products]  # fmt: skip
-    return lambda: [torch.bmm(left, right) for left, right in operands]
+def _operand(product: Product, side: str) -> torch.Tensor:
+    shape = (product.rows, product.inner) if side == "left" else (product.inner, product.columns)
+    return torch.randn(product.stack, *shape) if product.turned != side else torch.randn(product.stack, *shape[::-1]).mT
 
 
-def _operand(stack: int, rows: int, columns: int, turned: bool) -> torch.Tensor:
-    return torch.randn(stack, columns, rows).mT if turned else torch.randn(stack, rows, columns)
+def _is_turned(operand: torch.Tensor) -> bool:
+    return operand.mT.is_contiguous() and not operand.is_contiguous()

@@ -7,7 +7,6 @@ from typing import Any
 from pipeline.checks.bench.measure import Timing, measure, measure_in_turn, step_ms
 from pipeline.checks.bench.part import Part
 from pipeline.checks.bench.parts import agent, parts
-from pipeline.checks.bench.products import Product
 from pipeline.config.compose import compose_cell
 
 ENVS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
@@ -81,8 +80,8 @@ def _hours(timings: list[Timing], env_steps: int) -> float:
 
 def _remembered(known: dict[tuple[Any, ...], Timing], part: Part, env: str) -> Timing:
     """A part that is the same in two methods or protocols is timed once."""
-    products: tuple[Product, ...] = tuple(part.products)
-    key = (env, part.name, part.units, products, part.times)
+    counts = part.counts()
+    key = (env, part.name, part.units, frozenset(counts.items()))
     if key not in known:
-        known[key] = measure(part, repeats=1)
+        known[key] = measure(part, 1, counts)
     return Timing(**{**asdict(known[key]), "per_env_step": part.per_env_step})
