@@ -14,7 +14,7 @@ from click import Argument, IntRange, Option
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PLAIN = {"−": "-", "–": "-", "×": "x", "→": "->", "…": "...", "“": '"', "”": '"'}
-SHELLS = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/tom.fish"}
+SHELLS = ("bash", "zsh", "fish")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -341,7 +341,7 @@ tom.opens(
     "completion bash >> ~/.bashrc",
     completion,
     "Print the lines with which a SHELL completes this command.",
-    Argument(["shell"], type=click.Choice(list(SHELLS))),
+    Argument(["shell"], type=click.Choice(SHELLS)),
 )
 
 if __name__ == "__main__":

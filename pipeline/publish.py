@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from pipeline.files import RESTORE, here, write_file
 from pipeline.report import dashboard
 from pipeline.runs.folder import FILES, changed, provenance
-from pipeline.runs.in_wandb import PROJECT, description, mode, quieten, settings
+from pipeline.runs.in_wandb import PROJECT, description, mode, opened, quieten
 from pipeline.runs.records import rows_so_far
 from pipeline.suites.evidence.cells import Trained
 
@@ -77,11 +77,7 @@ def upload(run: Recorded, entity: str) -> None:
 
 def write_run(run: Recorded, folder: str | Path, **how: Any) -> None:
     """One run's rows in W&B, as the training would have written them; its files are below the folder."""
-    import wandb
-
-    sent = wandb.init(**run.described, **how, dir=folder, settings=wandb.Settings(**settings()))
-    sent.define_metric("env_steps")
-    sent.define_metric("*", step_metric="env_steps")
+    sent = opened(run, folder, **how)
     for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
         sent.log({**numbers, "env_steps": env_steps}, step=step)
     sent.finish(exit_code=0)

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from tom.core.recording import Recording
 
 LOOP = "loop"  # in a cell's values
+# Of tom/train.py's records that give a row: the tables, and what stands before the names of numbers that are tracked.
+ROWS = {
+    "Evaluation": (("evals.csv", "timing.csv"), EVAL),
+    "Planned": ((PLANNED,), BY_PLAN),  # the same episodes as a planner played them
+    "Round": ((GROWING,), ""),
+    "Probe": ((PROBE,), FRESH),  # what the model is on fresh rows
+}
 
 
 class Clocks:
@@ -54,29 +61,17 @@ class Run:
     segments: Sequence[Mapping[str, Any]] = ()  # on which processors it was, from where on
     repeated: Sequence[Repetition] = ()  # where rows of it are recorded already
 
-    def evaluation(self, env_steps: int, returns: Any, lengths: Any) -> None:
-        """Records the episodes of one evaluation."""
-        with self.row_of("evals.csv", "timing.csv"):
-            numbers = self.writer.evaluation(env_steps, returns, lengths)
-        self.tracking.log({EVAL + name: value for name, value in numbers.items()}, env_steps)
-
-    def planned(self, env_steps: int, returns: Any, lengths: Any) -> None:
-        """Records the same episodes as a planner played them."""
-        with self.row_of(PLANNED):
-            numbers = self.writer.planned(env_steps, returns, lengths)
-        self.tracking.log({BY_PLAN + name: value for name, value in numbers.items()}, env_steps)
-
-    def round(self, env_steps: int, numbers: Mapping[str, float]) -> None:
-        """Records the numbers of one model round."""
-        with self.row_of(GROWING):
-            self.writer.round(env_steps, numbers)
-        self.tracking.log(numbers, env_steps)
-
-    def probe(self, env_steps: int, numbers: Mapping[str, float]) -> None:
-        """Records what the model is on fresh rows."""
-        with self.row_of(PROBE):
-            self.writer.probe(env_steps, numbers)
-        self.tracking.log({FRESH + name: value for name, value in numbers.items()}, env_steps)
+    def keep(self, record: Any, replica: int) -> None:
+        """Adds the run's part of a record to its tables, and tracks the numbers."""
+        kind = type(record).__name__
+        tables, prefix = ROWS[kind]
+        if hasattr(record, "numbers"):
+            part = [{name: float(values[replica]) for name, values in record.numbers.items()}]
+        else:
+            part = [record.returns[replica], record.lengths[replica]]
+        with self.row_of(*tables):
+            numbers = getattr(self.writer, kind.lower())(record.env_steps, *part) or part[0]
+        self.tracking.log({prefix + name: value for name, value in numbers.items()}, record.env_steps)
 
     @contextmanager
     def row_of(self, *tables: str) -> Iterator[None]:
@@ -166,22 +161,17 @@ class Batch:
 
     def record(self, record: Any, progress: Progress) -> None:
         """Gives every run its part of a record."""
-        from tom.train import Evaluation, Final, Planned, Probe, Round
-
+        kind = type(record).__name__
         for replica, run in enumerate(self.runs):
-            if isinstance(record, Evaluation | Planned):
-                keep_episodes = run.evaluation if isinstance(record, Evaluation) else run.planned
-                keep_episodes(record.env_steps, record.returns[replica], record.lengths[replica])
-            elif isinstance(record, Round | Probe):
-                keep = run.round if isinstance(record, Round) else run.probe
-                keep(record.env_steps, {name: float(all_[replica]) for name, all_ in record.numbers.items()})
-            elif isinstance(record, Final):
+            if kind in ROWS:
+                run.keep(record, replica)
+            elif kind == "Final":
                 run.writer.policy({name: values[replica] for name, values in record.policy.items()})
-        if isinstance(record, Evaluation):
+        if kind == "Evaluation":
             progress.evaluated(record.env_steps, float(record.returns.mean()))
-        elif isinstance(record, Round | Probe | Planned):
+        elif kind in ROWS:
             progress.at(record.env_steps)
-        elif not isinstance(record, Final):
+        elif kind == "Step":
             self.last = record
             progress.at(record.env_steps)
             self.between_steps(record.env_steps, record.state)

@@ -27,12 +27,8 @@ class Wandb(Mirror):
 
     def begin(self, cell: Cell, folder: Path) -> None:
         quieten()
-        import wandb  # here, so that no other mode loads it
-
         folder.mkdir(parents=True, exist_ok=True)
-        self._run = wandb.init(**description(cell), dir=folder, mode=mode(), settings=wandb.Settings(**settings()))
-        self._run.define_metric("env_steps")
-        self._run.define_metric("*", step_metric="env_steps")
+        self._run = opened(cell, folder, mode=mode())
 
     def row(self, numbers: Mapping[str, float], env_steps: int) -> None:
         self._run.log({**numbers, "env_steps": env_steps}, step=self._rows)
@@ -50,6 +46,16 @@ class Wandb(Mirror):
             if service is not None and service._proc is not None:
                 service._proc._process.kill()
         outcome(lambda: wandb.teardown(), self.row_s, self.name)
+
+
+def opened(cell: Cell, folder: str | Path, **how: Any) -> Any:
+    """A run of W&B's for the cell, its files below the folder; rows are by env step."""
+    import wandb  # here, so that no other mode loads it
+
+    run = wandb.init(**description(cell), **how, dir=folder, settings=wandb.Settings(**settings()))
+    run.define_metric("env_steps")
+    run.define_metric("*", step_metric="env_steps")
+    return run
 
 
 def settings() -> dict[str, Any]:
