@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from pipeline.checks.bench import report
-from pipeline.checks.bench.measure import Timing, measure, step_ms
-from pipeline.checks.bench.part import Part
+from pipeline.checks.bench.measure import Part, Timing, measure, step_ms
 from pipeline.checks.bench.parts import agent, update_part
 from pipeline.checks.bench.parts import parts as parts_of
 from pipeline.checks.bench.products import Counted, Product, runner

@@ -3,17 +3,39 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from pipeline.checks.bench.part import Part
-from pipeline.checks.bench.products import Product, runner
+from pipeline.checks.bench.products import Counted, Product, runner
 
 REPEATS = 5
 PROBE = 100  # products of 256 x 256 for the rate of the core
 SHORTEST_S = 0.02  # products that take less are repeated: a clock must see them
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that a training does over and over: a call does `units` units, an environment step `per_env_step`.
+
+    `products`: those of a unit that it is set beside; None for all that it does. What is not `counted` is reported
+    apart from the cost of a step.
+    """
+
+    name: str
+    run: Callable[[], object]
+    units: int
+    per_env_step: float
+    products: Sequence[Product] | None = None
+    counted: bool = True
+
+    def counts(self) -> Counter[Product]:
+        """How often a call does each product; does it once."""
+        with Counted() as seen:
+            self.run()
+        return seen.products if self.products is None else Counter(list(self.products) * self.units)
 
 
 @dataclass(frozen=True)

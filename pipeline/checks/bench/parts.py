@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pipeline.checks.bench.part import Part
+from pipeline.checks.bench.measure import Part
 from pipeline.checks.bench.products import Product, forward, input_gradients, weight_gradients
 from tom.core.replay import take
 from tom.dynamics.descent import epoch, epochs

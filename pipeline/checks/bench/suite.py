@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from pipeline.checks.bench.measure import Timing, measure, measure_in_turn, step_ms
-from pipeline.checks.bench.part import Part
+from pipeline.checks.bench.measure import Part, Timing, measure, measure_in_turn, step_ms
 from pipeline.checks.bench.parts import agent, parts
 from pipeline.config.compose import compose_cell
 
