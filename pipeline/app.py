@@ -79,6 +79,20 @@ def open_claims(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
     return [name for name in runs_decide(here()) if name.startswith(incomplete)]
 
 
+def on_engine(work: str) -> Callable[..., Any]:
+    """The function at `work` with the engine that is typed, in place of the words that say which."""
+
+    def run(
+        engine: str | None, options: Sequence[str], jobs: int | None, batch: int | None = None, **typed: Any
+    ) -> Any:
+        from pipeline.engines.settings import engine_of
+
+        chosen = engine_of(engine, [*options, *([f"cell.batch={batch}"] if batch else [])], jobs)
+        return resolve_name(work)(engine=chosen, **typed)
+
+    return run
+
+
 def made_here(env: str, seed: int) -> str:
     """A data set of SAC, made unless it is there."""
     from pipeline.runs.datasets.folder import show
@@ -152,7 +166,7 @@ tom.opens(
 )
 tom.opens(
     "repro --scale paper --until 40000 --jobs 8",
-    "pipeline.launch:repro",
+    on_engine("pipeline.launch:repro"),
     """Train what is stale, then make tables and figures.
 
     --scale, --until and what --claim needs are written into params.yaml. What is finished stays; a stopped run goes on.
@@ -171,7 +185,7 @@ tom.opens(
 )
 tom.opens(
     "plan --claim humanoid_60",
-    "pipeline.plan:plan",
+    on_engine("pipeline.plan:plan"),
     "Say what `tom repro` would train: hours, disk. Changes nothing.",
     *RUNS,
     AT_ONCE,
@@ -221,7 +235,7 @@ tom.opens(
 )
 tom.opens(
     "evidence --jobs 2",
-    "pipeline.suites.evidence.launch:evidence",
+    on_engine("pipeline.suites.evidence.launch:evidence"),
     "Train the published protocol in the background, whatever is missing of it.",
     Option(["--status"], is_flag=True, help="What is recorded, running and left; trains nothing."),
     AT_ONCE,

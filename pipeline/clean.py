@@ -25,7 +25,6 @@ FINGERPRINT = "[0-9a-f]" * 16
 ENDINGS = ("", ".partial", ".lock", ".old.tmp")
 MIRRORS = ("wandb", "tensorboard")
 SUBMITTED = ".slurm/tasks/*.json"
-Confirm = Callable[[str], bool]
 
 
 def _checkpoints(run: Path) -> Iterator[Path]:
@@ -53,14 +52,9 @@ KINDS: dict[str, tuple[Callable[[Path], Iterable[Path]], str]] = {  # by name: w
 }
 
 
-def clean(kinds: Sequence[str], dry_run: bool, yes: bool) -> str:
-    """`tom clean`, which asks before it removes a kind, unless it is told `yes`."""
-    return cleaned(kinds, dry_run, lambda question: yes or click.confirm(question))
-
-
-def cleaned(chosen: Sequence[str], dry_run: bool, confirm: Confirm, root: Path = ROOT) -> str:
-    """Lists what was left, of these kinds or of all, and removes each kind that `confirm` says yes to."""
-    kinds, runs = [one_of("kind", name, KINDS) for name in chosen] or list(KINDS), runs_of(root / "runs")
+def clean(kinds: Sequence[str], dry_run: bool, yes: bool, root: Path = ROOT) -> str:
+    """Lists what was left, of these kinds or of all, and removes each kind, if `yes` or whoever is asked says so."""
+    wanted, runs = [one_of("kind", name, KINDS) for name in kinds] or list(KINDS), runs_of(root / "runs")
     busy = [run for run in runs if goes_on(run) or (holder_of(root) and run.is_relative_to(root / RUNS))]
     submitted = any((root / "runs").glob(SUBMITTED))
     free = [] if submitted else [run for run in runs if run not in busy]
@@ -71,12 +65,12 @@ def cleaned(chosen: Sequence[str], dry_run: bool, confirm: Confirm, root: Path =
             "cells are submitted to Slurm, so all is left alone; tom repro --engine slurm waits for them or ends them"
         )
     freed = 0
-    for kind in kinds:
+    for kind in wanted:
         find, about = KINDS[kind]
         there = {run: found for run in free if (found := [path for path in find(run) if path.exists()])}
         sizes = {path: size_of(path) for found in there.values() for path in found}
         print(f"{kind:12}{len(sizes):6}{in_bytes(sum(sizes.values())):>10}  {about}")
-        if sizes and not dry_run and confirm(f"remove {kind}?"):
+        if sizes and not dry_run and (yes or click.confirm(f"remove {kind}?")):
             freed += sum(sizes[path] for run, found in there.items() for path in removed(run, found))
     return "nothing was removed" if dry_run else f"removed {in_bytes(freed)}"
 

@@ -15,7 +15,6 @@ from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine, Task, task_of
 from pipeline.engines.estimate import in_words, longest_first, makespan
 from pipeline.engines.processes import dvc
-from pipeline.engines.settings import engine_of
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
 from pipeline.plan import needed
@@ -33,10 +32,7 @@ def repro(
     claims: Sequence[str],
     scale: str | None,
     until: str | None,
-    jobs: int | None,
-    batch: int | None,
-    engine: str | None,
-    options: Sequence[str],
+    engine: Engine,
     wait: bool,
     cancel: bool,
 ) -> int:
@@ -44,21 +40,19 @@ def repro(
 
     What claims need, or scale and until, are written into params.yaml first.
     """
-    runs = needed(claims, suite=suite, scale=scale, until=until)
-    chosen = engine_of(engine, [*options, *([f"cell.batch={batch}"] if batch else [])], jobs)
-    if runs:
-        return decide(runs, chosen, wait, cancel)
+    if runs := needed(claims, suite=suite, scale=scale, until=until):
+        return decide(runs, engine, wait, cancel)
     suites = kinds()
     kind: Launched = suites[one_of("suite", suite, suites)] if suite else RETURNS
-    if (chosen.need.batch or 1) > 1 and not kind.trains_runs:
-        raise SettingsError(f"batch={chosen.need.batch}: the suite {suite} trains one seed at a time; leave batch out")
-    refuse_flags(chosen, wait, cancel)
+    if (engine.need.batch or 1) > 1 and not kind.trains_runs:
+        raise SettingsError(f"batch={engine.need.batch}: the suite {suite} trains one seed at a time; leave batch out")
+    refuse_flags(engine, wait, cancel)
     params = load_params()
     now = kind.scale(params)
     one_of("scale", scale or now, params.scales)
     if scale not in (None, now) or until is not None:
         params = edit_params(ROOT, scale if scale != now else None, until, suite or "")
-    return launch(kind, params, chosen, wait, cancel)
+    return launch(kind, params, engine, wait, cancel)
 
 
 def decide(runs: Runs, engine: Engine, wait: bool, cancel: bool) -> int:

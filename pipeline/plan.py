@@ -15,7 +15,6 @@ from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine
 from pipeline.engines.estimate import begun, end_of, in_words, makespan, seconds_of_cells
-from pipeline.engines.settings import engine_of
 from pipeline.files import here
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
@@ -29,22 +28,15 @@ COLUMNS = 40  # of train.csv
 MACHINES = (2, 4, 8, 16)
 
 
-def plan(
-    claims: Sequence[str],
-    scale: str | None,
-    until: str | None,
-    jobs: int | None,
-    engine: str | None,
-    options: Sequence[str],
-) -> str:
+def plan(claims: Sequence[str], scale: str | None, until: str | None, engine: Engine) -> str:
     """The plan of what claims need, whatever the grid is, or of the grid, at this scale and as far as that if given."""
-    runs, chosen, params = needed(claims, scale=scale, until=until), engine_of(engine, options, jobs), load_params()
+    runs, params = needed(claims, scale=scale, until=until), load_params()
     if runs:
         cells, stale = cells_for(runs, params)
     else:
         scale = one_of("scale", scale or params.scale, params.scales)
         cells, stale = cells_of(params.grid if until is None else replace(params.grid, until=asked(until)), scale)
-    lines = described(stale, len(cells), chosen.slots() if stale else 1, chosen)
+    lines = described(stale, len(cells), engine.slots() if stale else 1, engine)
     return "\n".join([*([f"needs {runs}", *runs.because] if runs else []), *lines])
 
 

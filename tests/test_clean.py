@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.clean import KINDS, cleaned
+from pipeline.clean import KINDS, clean
 from pipeline.runs.folder import OWNER
 from pipeline.runs.partial import locked
 from tests.commands import complaint, typed
@@ -47,7 +47,7 @@ def names(root: Path) -> set[str]:
 
 def test_a_dry_run_lists_by_kind_and_removes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(root / "runs")
-    assert cleaned([], dry_run=True, confirm=lambda question: True, root=root) == "nothing was removed"
+    assert clean([], dry_run=True, yes=True, root=root) == "nothing was removed"
     rows = [line.split()[:4] for line in capsys.readouterr().out.splitlines()]
     assert rows == [
         ["locks", "2", "0", "B"],
@@ -63,13 +63,14 @@ def test_a_dry_run_lists_by_kind_and_removes_nothing(root: Path, capsys: pytest.
 def test_what_is_asked_for_is_removed_alone(kind: str, root: Path) -> None:
     before = names(root)
     gone = set(LEFT[kind]) | (set(LEFT["checkpoints"]) if kind == "partial" else set())
-    cleaned([kind], dry_run=False, confirm=lambda question: True, root=root)
+    clean([kind], dry_run=False, yes=True, root=root)
     assert names(root) == before - gone
 
 
-def test_nothing_goes_that_was_not_agreed_to(root: Path) -> None:
+def test_nothing_goes_that_was_not_agreed_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    assert cleaned([], False, lambda question: bool(asked.append(question)), root) == "removed 0 B"
+    monkeypatch.setattr("click.confirm", lambda question: bool(asked.append(question)))
+    assert clean([], dry_run=False, yes=False, root=root) == "removed 0 B"
     assert asked == [f"remove {kind}?" for kind in KINDS]
     assert set(KEPT) < names(root) and set(LEFT["partial"]) < names(root)
 
@@ -80,13 +81,13 @@ def test_a_run_that_goes_on_is_left_alone(root: Path, capsys: pytest.CaptureFixt
     os.utime(elsewhere, (time.time(), time.time() + 600))  # until when it is taken for alive
     with locked(root / "runs" / DONE, wait=False):
         before = names(root)
-        cleaned([], False, lambda question: True, root)
+        clean([], dry_run=False, yes=True, root=root)
         assert names(root) == before - set(LEFT["datasets"])
     assert capsys.readouterr().out.count("going on, left alone: runs/") == 2
     (root / "runs/.slurm/tasks").mkdir(parents=True)
     (root / "runs/.slurm/tasks/one.json").write_text("{}")
     before = names(root)
-    cleaned([], False, lambda question: True, root)
+    clean([], dry_run=False, yes=True, root=root)
     assert names(root) == before
     assert "cells are submitted to Slurm" in capsys.readouterr().out
 

@@ -26,14 +26,12 @@ def answered(work: Callable[[], int | str | None]) -> int:
     except KeyboardInterrupt:
         print(GOES_ON, file=sys.stderr)
         return 130
-    except SettingsError as error:
-        print(one_line(error), file=sys.stderr)
-        return 2
     except ValueError as error:
-        from pipeline.analysis.results import ResultsError  # brings pandas, which is there by then
+        if not isinstance(error, SettingsError):
+            from pipeline.analysis.results import ResultsError  # brings pandas, which is there by then
 
-        if not isinstance(error, ResultsError):
-            raise
+            if not isinstance(error, ResultsError):
+                raise
         print(one_line(error), file=sys.stderr)
         return 2
     except (Refused, ArithmeticError, RuntimeError, OSError) as error:

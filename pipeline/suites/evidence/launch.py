@@ -20,7 +20,6 @@ from pipeline.engines.batches import until_of, words_of
 from pipeline.engines.engine import Engine, News, Task
 from pipeline.engines.node import newest_checkpoint
 from pipeline.engines.processes import dvc
-from pipeline.engines.settings import engine_of
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
 from pipeline.runs.folder import Refused, State, state
@@ -33,14 +32,13 @@ from pipeline.suites.evidence.tree import checkout
 NICE = 15  # of 19
 
 
-def evidence(status: bool, jobs: int | None, engine: str | None, options: Sequence[str]) -> int | str:
+def evidence(status: bool, engine: Engine) -> int | str:
     """0 when all is recorded; 1 if a run failed or is not; Stopped after a signal. With `status` only what is there."""
-    chosen = engine_of(engine, options, jobs)
     if status:
-        return told(chosen.slots())
+        return told(engine.slots())
     wanted = section(load_params())
     with only_one(ROOT) as place:
-        return launch(wanted, chosen, place)
+        return launch(wanted, engine, place)
 
 
 @contextmanager
