@@ -91,19 +91,19 @@ class Training:
     def summary(self) -> str:
         """How many ended, failed and wait, and the time left, in one line."""
         waiting = len(self.tasks) - len(self.took) - len(self.running)
-        left = self.left_s() if len(self.took) < len(self.tasks) else None
+        left = self.left_s()
         more = "" if left is None else f", {in_words(left)} left"
         return f"{len(self.took)} of {len(self.tasks)} ended, {len(self.failed)} failed, {waiting} waiting{more}"
 
     def _say(self, news: News, stopping: bool) -> None:
         failed = "FAILED " if news.code and not stopping else ""
         where = f" on {self.places[news.task]}" if news.task in self.places else ""
-        left = self.left_s() if len(self.took) < len(self.tasks) else None
+        left = self.left_s()
         more = "" if left is None or stopping else f" ({in_words(left)} left)"
         print(f"[{len(self.took)}/{len(self.tasks)}] {failed}{news.line}{where}{more}", flush=True)
 
     def left_s(self) -> float | None:
-        """Seconds until the last is expected to end; None before one has, if nothing was expected of any.
+        """Seconds until the last is expected to end; None once all have, or before one has if nothing was expected.
 
         How long tasks took, by what was expected of them, scales what is expected of the others; where nothing was,
         all are alike.
@@ -111,7 +111,7 @@ class Training:
         expected = {task: task.seconds or 1.0 for task in self.tasks}
         known = all(task.seconds for task in self.tasks)
         done = [task for task in self.took if task.name not in self.failed] or list(self.took)
-        if not done and not known:
+        if len(self.took) == len(self.tasks) or (not done and not known):
             return None
         scale = sum(self.took[task] for task in done) / sum(expected[task] for task in done) if done else 1.0
         now = time.monotonic()

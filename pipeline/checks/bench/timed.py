@@ -10,9 +10,14 @@ from pipeline.files import ROOT
 
 
 def benched(brief: bool, compared: tuple[Path, Path] | None, out: Path | None) -> int | str:
-    """Times everything, minutes, or the parts of a step alone; or what became slower, and then 1 if anything did."""
+    """Times everything, minutes, or the parts of a step alone; or what became slower, and then 1 if anything did.
+
+    SettingsError for files that cannot be compared.
+    """
     if compared:
-        return compare(*compared)
+        lines, slower = report.compare(*map(report.read, compared))
+        print(*lines, sep="\n")
+        return int(slower)
     one_thread()
     from pipeline.checks.bench import suite
 
@@ -26,13 +31,6 @@ def benched(brief: bool, compared: tuple[Path, Path] | None, out: Path | None) -
     found["hours"] = suite.hours_of_runs(_say)
     path = report.write(found, out or ROOT / "reports/benchmarks")
     return f"{report.table(found)}\nwritten: {path} and {path.with_suffix('.md').name}"
-
-
-def compare(before: Path, after: Path) -> int:
-    """What became slower from one report to the other; SettingsError for files that cannot be compared."""
-    lines, slower = report.compare(report.read(before), report.read(after))
-    print(*lines, sep="\n")
-    return int(slower)
 
 
 def one_thread() -> None:
