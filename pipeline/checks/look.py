@@ -50,8 +50,7 @@ FRAME = """<!DOCTYPE html><title>frame</title><iframe src="page.html" width="{wi
 
 def browser() -> str | None:
     """The browser's path; None if there is none."""
-    found = (shutil.which(name) for name in (os.environ.get("CHROMIUM", ""), *BROWSERS) if name)
-    return next((path for path in found if path), None)
+    return next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), *BROWSERS))), None)
 
 
 def run_browser(path: str, *words: str) -> str:

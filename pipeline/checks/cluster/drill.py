@@ -9,7 +9,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.checks.cluster.grid import Grid, ended
@@ -22,8 +23,8 @@ from pipeline.config.refusals import one_of
 from pipeline.files import ROOT
 from pipeline.runs.folder import Refused
 
-References = Mapping[int, Path]  # results on one machine, by the seeds of a process
-ENGINES, INSIDE = ("slurm", "ray"), "TOM_CLUSTER_DRILL"
+PROGRAMS = {"slurm": unpacked, "ray": installed}
+INSIDE = "TOM_CLUSTER_DRILL"
 PLACE = ROOT / "runs/.cluster"
 SETUP = (
     'ip link set lo up && ip address add 10.98.0.1/32 dev lo && exec "$@"'  # Slurm wants an address that is no 127.*
@@ -32,10 +33,9 @@ SETUP = (
 
 def drilled(only: str | None, match: str) -> int:
     """0 if every trial ended as it should, 1 if one did not; Refused where namespaces cannot be made."""
-    engines = ENGINES if only is None else [one_of("only", only, ENGINES)]
-    programs = {"slurm": lambda: unpacked(PLACE / "slurm"), "ray": lambda: installed(PLACE / "ray")}
+    engines = list(CLUSTERS) if only is None else [one_of("only", only, CLUSTERS)]
     for engine in engines:
-        programs[engine]()  # while there is a network
+        PROGRAMS[engine](PLACE / engine)  # while there is a network
     if INSIDE not in os.environ:
         if os.geteuid() or not shutil.which("unshare"):
             raise Refused("the drill makes networks and machines of its own: it has to be root's, on Linux")
@@ -68,46 +68,42 @@ def drill(engines: Sequence[str], match: str, scratch: Path) -> Iterator[Outcome
         if ended(grid.start("--engine", "local", "--jobs", "2", *together(batch))):
             raise Refused(f"the grid fails here: {grid.said()}")
         (grid.folder / "reports/results/smoke").rename(folder)
-    if "slurm" in engines:
-        yield from _on_slurm(grid, match, scratch, references)
-    if "ray" in engines:
-        yield from _on_ray(grid, match, scratch, references)
+    for engine in engines:
+        with CLUSTERS[engine](grid, scratch) as (trials, option):
+            if not match or "overhead" in match:
+                grid.reset()
+                ended(grid.module("pipeline.checks.cluster.overhead", engine, option))
+                told = [line for line in grid.said().splitlines() if line.startswith(f"{engine}: the first of")]
+                print(*told, flush=True)
+            wanted = [trial for trial in trials if any(word in f"{engine}: {trial.what}" for word in match.split("|"))]
+            for trial in wanted:
+                outcome = tried(trial, grid, ["--engine", engine, "-o", option], references)
+                if outcome.problems:
+                    print(f"--- {engine}: {trial.what}\n{grid.said()}---", file=sys.stderr, flush=True)
+                print(f"{engine}: ", end="")
+                yield outcome
 
 
-def _on_slurm(grid: Grid, match: str, scratch: Path, references: References) -> Iterator[Outcome]:
+@contextmanager
+def _slurm(grid: Grid, scratch: Path) -> Iterator[tuple[list[Trial], str]]:
     nodes = Nodes(unpacked(PLACE / "slurm"), scratch / "slurm")
     try:
         nodes.start()
         grid.variables = nodes.variables
-        yield from _all(
-            slurm_trials(nodes), "slurm", match, grid, ["--engine", "slurm", "-o", "slurm.minutes=60"], references
-        )
+        yield slurm_trials(nodes), "slurm.minutes=60"
     finally:
         nodes.stop()
 
 
-def _on_ray(grid: Grid, match: str, scratch: Path, references: References) -> Iterator[Outcome]:
+@contextmanager
+def _ray(grid: Grid, scratch: Path) -> Iterator[tuple[list[Trial], str]]:
     machines = Machines(installed(PLACE / "ray"))
     try:
         machines.start()
         grid.variables, grid.prefix, grid.elsewhere = machines.variables, machines.inside(HEAD), machines.place
-        words = ["--engine", "ray", "-o", f"ray.address={machines.address}"]
-        yield from _all(ray_trials(machines, scratch), "ray", match, grid, words, references)
+        yield ray_trials(machines, scratch), f"ray.address={machines.address}"
     finally:
         machines.stop()
 
 
-def _all(
-    trials: Sequence[Trial], name: str, match: str, grid: Grid, words: Sequence[str], references: References
-) -> Iterator[Outcome]:
-    wanted = [trial for trial in trials if any(word in f"{name}: {trial.what}" for word in match.split("|"))]
-    if not match or "overhead" in match:
-        grid.reset()
-        ended(grid.module("pipeline.checks.cluster.overhead", name, *(word for word in words[2:] if word != "-o")))
-        print(*(line for line in grid.said().splitlines() if line.startswith(f"{name}: the first of")), flush=True)
-    for trial in wanted:
-        outcome = tried(trial, grid, words, references)
-        if outcome.problems:
-            print(f"--- {name}: {trial.what}\n{grid.said()}---", file=sys.stderr, flush=True)
-        print(f"{name}: ", end="")
-        yield outcome
+CLUSTERS = {"slurm": _slurm, "ray": _ray}  # while it is entered: its trials, and what the engine is told

@@ -6,22 +6,24 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from pathlib import Path
 
+import psutil
 import yaml  # type: ignore[import-untyped]
 
-from pipeline.checks.drill.trial import wait_until
+from pipeline.checks.drill.trial import wait_until, write_params
 from pipeline.engines.processes import environment, python
-from pipeline.files import ROOT, read_yaml
+from pipeline.files import ROOT
 from pipeline.runs.folder import SEEDED, different
 
 METHODS, ENV, STEPS = ("mbpo", "tom"), "hopper", 900
 LONGEST_S = 1200.0  # of one command
 until = partial(wait_until, poll_s=0.1, longest_s=LONGEST_S)
 SAVED, COPIES = "runs/*/*.partial/checkpoints/*", "*/session_2*/runtime_resources/working_dir_files/*"
-WORK = b"pipeline.suites.returns.work"
+WORK = "pipeline.suites.returns.work"
 Process = subprocess.Popen[bytes]
 
 
@@ -44,10 +46,8 @@ class Grid:
 
     def has(self, seeds: int) -> None:
         """From now on it has so many seeds."""
-        params = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        params["scale"], params["scales"]["smoke"]["train"]["total_env_steps"] = "smoke", STEPS
-        params["grid"] = {"methods": [*METHODS], "envs": [ENV], "seeds": [*range(seeds)]}
-        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+        grid = {"methods": [*METHODS], "envs": [ENV], "seeds": [*range(seeds)]}
+        write_params(self.folder, scale="smoke", grid=grid, all={"train": {"total_env_steps": STEPS}})
         self.results = [f"{method}/{ENV}/{seed}" for method, seed in product(METHODS, range(seeds))]
 
     def reset(self) -> None:
@@ -83,16 +83,9 @@ class Grid:
 
     def cells(self) -> list[int]:
         """The processes that train its cells, here or in a namespace."""
-        found = []
-        for place in Path("/proc").iterdir():
-            try:
-                mine = place.name.isdigit() and WORK in (place / "cmdline").read_bytes()
-                cwd = Path(os.readlink(place / "cwd")) if mine else Path()
-                inside = any(cwd.is_relative_to(root) for root in (self.folder, self.elsewhere) if root)
-            except OSError:
-                continue
-            found += [int(place.name)] if inside else []
-        return found
+        places = [place for place in (self.folder, self.elsewhere) if place]
+        training = [each for each in psutil.process_iter(["cmdline", "cwd"]) if WORK in (each.info["cmdline"] or ())]
+        return [each.pid for each in training if any(Path(each.info["cwd"] or "/").is_relative_to(p) for p in places)]
 
     def has_checkpoint(self) -> bool:
         """Whether one that trains has saved."""
@@ -126,7 +119,5 @@ def descendants(pid: int) -> list[int]:
 def kill(pids: Sequence[int], number: int = signal.SIGKILL) -> None:
     """Sends each a signal, if it is there."""
     for pid in pids:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            continue

@@ -6,7 +6,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from pipeline.checks.cluster.grid import descendants, kill, until
 from pipeline.files import ROOT
@@ -77,14 +80,12 @@ class Machines:
 
     def processes(self, name: str, program: str = "") -> list[int]:
         """Those of a machine, but for its first; with `program` in their command line."""
-        space, first, found = os.readlink(f"/proc/{self._pid(name)}/ns/pid"), self._pid(name), []
-        for path in Path("/proc").iterdir():
-            try:
-                if path.name.isdigit() and os.readlink(path / "ns/pid") == space and int(path.name) != first:
-                    found += [int(path.name)] if program.encode() in (path / "cmdline").read_bytes() else []
-            except OSError:
-                continue
-        return found
+        first, found = self._pid(name), list[int]()
+        for each in psutil.process_iter(["cmdline"]):
+            with suppress(OSError):  # gone by now
+                if os.path.samefile(f"/proc/{each.pid}/ns/pid", f"/proc/{first}/ns/pid"):
+                    found += [each.pid] if program in " ".join(each.info["cmdline"] or ()) else []
+        return [pid for pid in found if pid != first]
 
     def lose_power(self, name: str) -> None:
         """The kernel ends all that a machine has with its first process."""

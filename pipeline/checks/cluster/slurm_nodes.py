@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 from pipeline.checks.cluster.grid import descendants, kill, until
 from pipeline.runs.folder import Refused
 
@@ -133,19 +135,9 @@ class Nodes:
 
 def _steps(node: str, conf: str) -> list[int]:
     """What the node's jobs are, which leave their daemon: those that Slurm told so in their environment."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            text = (folder / "environ").read_bytes() if folder.name.isdigit() else b""
-        except OSError:
-            continue
-        if f"SLURMD_NODENAME={node}\0".encode() in text and f"SLURM_CONF={conf}\0".encode() in text:
-            found += [int(folder.name), *descendants(int(folder.name)), *_step_above(folder)]
+    mine, found = {"SLURMD_NODENAME": node, "SLURM_CONF": conf}.items(), list[int]()
+    for each in psutil.process_iter(["environ"]):
+        if mine <= (each.info["environ"] or {}).items():
+            above = [process.pid for process in each.parents()[:1] if "slurmstepd" in " ".join(process.cmdline())]
+            found += [each.pid, *descendants(each.pid), *above]
     return found
-
-
-def _step_above(process: Path) -> list[int]:
-    """The daemon of a job that a process belongs to, if that is what started it."""
-    fields = (process / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    above = Path("/proc") / fields[1]
-    return [int(above.name)] if b"slurmstepd" in (above / "cmdline").read_bytes() else []

@@ -86,23 +86,10 @@ def noted(grid: Grid) -> list[str]:
 
 
 def command_gets(number: int) -> Disturb:
-    """The command itself gets a signal."""
-
-    def disturb(grid: Grid, process: Process) -> None:
-        os.kill(inner(grid, process), number)
-
-    return disturb
-
-
-def inner(grid: Grid, process: Process) -> int:
-    """The process of `tom` itself, below what enters a namespace for it."""
-    return descendants(process.pid)[0] if grid.prefix else process.pid
+    """The command itself gets a signal: `tom`, below what enters a namespace for it."""
+    return lambda grid, process: os.kill(descendants(process.pid)[0] if grid.prefix else process.pid, number)
 
 
 def cell_gets(number: int) -> Disturb:
     """A process that trains gets a signal."""
-
-    def disturb(grid: Grid, process: Process) -> None:
-        os.kill(grid.cells()[0], number)
-
-    return disturb
+    return lambda grid, process: os.kill(grid.cells()[0], number)

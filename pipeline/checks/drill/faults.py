@@ -261,11 +261,5 @@ def _is_wandb(process: psutil.Process) -> bool:
 
 def _files_with(text: str, folders: list[Path]) -> list[Path]:
     """Files below the folders, environments and git's own aside, that hold the text."""
-    paths = (
-        Path(at) / name
-        for folder in folders
-        for at, inside, names in os.walk(folder)
-        for name in names
-        if not inside.sort() and not {".venv", ".git"} & set(Path(at).parts)
-    )
+    paths = (path for folder in folders for path in folder.rglob("*") if not {".venv", ".git"} & {*path.parts})
     return [path for path in paths if path.is_file() and text.encode() in path.read_bytes()]

@@ -5,7 +5,7 @@ trial is a run at scale smoke that is disturbed, gone on with, and compared byte
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pipeline.checks.drill.faults import faults
@@ -17,12 +17,19 @@ from pipeline.checks.drill.until import until
 from pipeline.checks.drill.writers import writers
 from pipeline.config.refusals import one_of
 
-PARTS = ("rubbish", "faults", "writers", "twice", "until", "kills")
+PARTS: dict[str, Callable[[int, int, int, Path], Iterator[Outcome]]] = {
+    "rubbish": lambda count, jobs, seed, scratch: rubbish(jobs, seed),
+    "faults": lambda count, jobs, seed, scratch: faults(scratch),
+    "writers": lambda count, jobs, seed, scratch: writers(seed, scratch),
+    "twice": lambda count, jobs, seed, scratch: twice(jobs, scratch),
+    "until": lambda count, jobs, seed, scratch: until(jobs, seed, scratch),
+    "kills": kills,
+}
 
 
 def drilled(count: int, jobs: int, seed: int, only: str | None = None) -> int:
     """0 if every trial ended as it should, 1 if one did not."""
-    parts = PARTS if only is None else [one_of("only", only, PARTS)]
+    parts = list(PARTS) if only is None else [one_of("only", only, PARTS)]
     passed = True
     with tempfile.TemporaryDirectory(prefix="drill-") as scratch:
         for outcome in drill(count, jobs, seed, Path(scratch), parts):
@@ -31,15 +38,7 @@ def drilled(count: int, jobs: int, seed: int, only: str | None = None) -> int:
     return 0 if passed else 1
 
 
-def drill(count: int, jobs: int, seed: int, scratch: Path, parts: Sequence[str] = PARTS) -> Iterator[Outcome]:
+def drill(count: int, jobs: int, seed: int, scratch: Path, parts: Iterable[str] = PARTS) -> Iterator[Outcome]:
     """These parts of the drill, the quick ones first."""
-    every = {
-        "rubbish": lambda: rubbish(jobs, seed, scratch),
-        "faults": lambda: faults(scratch),
-        "writers": lambda: writers(seed, scratch),
-        "twice": lambda: twice(jobs, scratch),
-        "until": lambda: until(jobs, seed, scratch),
-        "kills": lambda: kills(count, jobs, seed, scratch),
-    }
     for part in parts:
-        yield from every[part]()
+        yield from PARTS[part](count, jobs, seed, scratch)

@@ -148,7 +148,7 @@ WRITTEN = {  # what is put in place of the first text in params.yaml -> what the
 BROKEN = (" ", "a: [", "a: 1\na: 2", "- 1", "scale: quick", "scale: ${nothing}", "\x00", "!!python/object:os.x {}")
 
 
-def rubbish(jobs: int, seed: int, scratch: Path) -> Iterator[Outcome]:
+def rubbish(jobs: int, seed: int) -> Iterator[Outcome]:
     """All of it; what was not refused as it should be is listed."""
     cases = [*by_hand(), *generated(seed)]
     with ThreadPoolExecutor(jobs) as pool:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+
 from pipeline.engines.processes import environment
-from pipeline.files import ROOT
+from pipeline.files import ROOT, read_yaml
 from pipeline.runs.folder import CHECKPOINTS, SEEDED, beside, different
 from pipeline.runs.interruptions import DIES_WITH_PARENT
 
@@ -72,6 +74,12 @@ def run(command: list[str], cwd: Path = ROOT, /, **variables: str) -> "subproces
         process.kill()
         output, errors = process.communicate()
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def write_params(folder: Path, **changes: Any) -> None:
+    """The params.yaml of a copy of the repository: this one's, with other values of these keys."""
+    params = read_yaml((ROOT / "params.yaml").read_text(encoding="utf-8")) | changes
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 def same(folder: Path, reference: Path) -> bool:

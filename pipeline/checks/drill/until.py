@@ -1,15 +1,13 @@
 """Runs that stop at a random `until` and are lengthened twice: by hand, in a batch, and as a grid that DVC keeps."""
 
-import json
 import random
-import re
 import shutil
 from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
 
-from pipeline.checks.drill.trial import Outcome, Target, outcome_of, run, same
+from pipeline.checks.drill.trial import Outcome, Target, outcome_of, run, same, write_params
 from pipeline.checks.drill.twice import METHODS
 from pipeline.engines.processes import python
 from pipeline.files import ROOT, git
@@ -73,15 +71,13 @@ def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
     _copy(root)
     stops = {env: stops_of(env, seed) for env in ENVS}
     lengths = [{env: stops[env][place] for env in ENVS} for place in (0, 1)]
-    for wanted in (*lengths, {}, lengths[0]):
+    for turn, wanted in enumerate((*lengths, {}, lengths[0])):
         _write(root, wanted)
         said = _python(root, "-m", "pipeline.app", "repro", "--jobs", str(jobs), "--batch", str(len(SEEDS)))
-        if wanted == lengths[0] and (root / "lowered").exists() and " 0 to train" not in said:
+        if turn == 3 and " 0 to train" not in said:
             yield f"lowered to {wanted}, it trained"
         if CLEAN not in (status := _python(root, "-m", "dvc", "status", "dvc.yaml")):
             yield f"until {wanted}: dvc status says {' '.join(status.split())[:200]}"
-        if not wanted:
-            (root / "lowered").touch()
     for target, each in product(TARGETS, SEEDS):
         found = root / "reports/results/smoke" / target.method / target.env / str(each)
         whole = _whole(target, scratch) / str(each)
@@ -101,13 +97,8 @@ def _copy(root: Path) -> None:
 
 def _write(root: Path, wanted: dict[str, int]) -> None:
     """params.yaml with the grid of all targets, each environment with its own until."""
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    grid = {"methods": METHODS, "envs": ENVS, "seeds": SEEDS} | ({"until": wanted} if wanted else {})
-    text = re.sub(r"(?ms)^grid:.*?(?=^\S)", f"grid: {json.dumps(grid)}\n", text, count=1)
-    text = re.sub(r"(?m)^all:.*", f"all: {{train: {{eval_every_env_steps: {EVERY}}}}}", text, count=1)
-    for key, value in (("scale", "smoke"), ("tracking", "off")):
-        text = re.sub(rf"(?m)^{key}:.*", f"{key}: {value}", text, count=1)
-    (root / "params.yaml").write_text(text, encoding="utf-8")
+    grid = {"methods": [*METHODS], "envs": [*ENVS], "seeds": [*SEEDS]} | ({"until": wanted} if wanted else {})
+    write_params(root, scale="smoke", tracking="off", grid=grid, all={"train": {"eval_every_env_steps": EVERY}})
 
 
 def _python(root: Path, *words: str) -> str:
