@@ -4,7 +4,6 @@ import os
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pipeline.engines.engine import Engine, Need, News, State, Task
 from pipeline.engines.node import said_last, started
 from pipeline.engines.processes import variables
 from pipeline.files import ROOT
+from pipeline.runs.ensure import shown
 from pipeline.runs.provenance import ENGINE as SENT_BY
 from tom.settings.fields import SettingsError
 
@@ -89,6 +89,4 @@ def give_way(process: int) -> None:
 
 
 def _ended(task: Task, code: int) -> News:
-    news = News(task, State.ENDED, code=code)
-    shown = task.log.relative_to(ROOT) if task.log.is_relative_to(ROOT) else task.log
-    return replace(news, line=said_last(task.log, task.name, code, shown))
+    return News(task, State.ENDED, code=code, line=said_last(task.log, task.name, code, shown(task.log)))

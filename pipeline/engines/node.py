@@ -48,7 +48,11 @@ def is_busy(log: Path) -> bool:
 
 def newest_checkpoint(folders: Sequence[Path]) -> int:
     """The env step of the newest checkpoint of runs, finished so far or not; 0 if there is none."""
-    places = [
-        place / "checkpoints" for folder in folders for place in (folder, folder.with_name(f"{folder.name}.partial"))
-    ]
-    return max((int(path.name) for place in places for path in place.glob("*") if path.name.isdigit()), default=0)
+    return max((int(found.name) for folder in folders if (found := newest(folder))), default=0)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint of a run, finished so far or not."""
+    places = [place / "checkpoints" for place in (folder, folder.with_name(f"{folder.name}.partial"))]
+    found = (path for place in places for path in place.glob("*") if path.name.isdigit())
+    return max(found, key=lambda path: path.name, default=None)

@@ -21,6 +21,7 @@ from pipeline.engines.fields import setting
 from pipeline.engines.node import said_last
 from pipeline.engines.processes import variables
 from pipeline.files import ROOT, write_file, write_json
+from pipeline.runs.ensure import shown
 from pipeline.runs.folder import Refused
 from pipeline.runs.interruptions import Stopped
 from pipeline.runs.provenance import ENGINE as SENT_BY
@@ -102,7 +103,9 @@ class Slurm(Engine):
             return
         self._silent = False
         for task, place in list(self._places.items()):
-            news = self._ended(task, place) if place not in queue else _news(task, *queue[place])
+            state, where, why = queue.get(place, ("", "", ""))
+            waits_or_runs = News(task, State.WAITS, why=why) if state in WAITING else News(task, State.RUNS, where)
+            news = waits_or_runs if place in queue else self._ended(task, place)
             if news is None or news == self._news.get(task):
                 continue
             self._news[task] = news
@@ -196,24 +199,18 @@ class Slurm(Engine):
         folder = Path(json.loads(_record(task).read_text(encoding="utf-8"))["folder"])
         code = folder / f"{place[1]}.code"
         if all(map(task.is_made, task.cells)):
-            return News(task, State.ENDED, line=said_last(task.log, task.name, 0, _shown(task.log)))
+            return News(task, State.ENDED, line=said_last(task.log, task.name, 0, shown(task.log)))
         since = self._gone.setdefault(task, time.monotonic())
         if not code.is_file() and time.monotonic() - since < GRACE_S:
             return None
         if not code.is_file():
-            gone = f"{task.name}: its job is gone, killed perhaps or lost with its node; see {_shown(folder)}"
+            gone = f"{task.name}: its job is gone, killed perhaps or lost with its node; see {shown(folder)}"
             return News(task, State.ENDED, code=1, line=gone)
         ended = int(code.read_text(encoding="ascii")) or 1
-        return News(task, State.ENDED, code=ended, line=said_last(task.log, task.name, ended, _shown(task.log)))
+        return News(task, State.ENDED, code=ended, line=said_last(task.log, task.name, ended, shown(task.log)))
 
 
 ENGINE = Slurm
-
-
-def _news(task: Task, state: str, where: str, why: str) -> News:
-    if state in WAITING:
-        return News(task, State.WAITS, why=why)
-    return News(task, State.RUNS, where=where)
 
 
 def _queue() -> dict[Place, tuple[str, str, str]] | None:
@@ -252,7 +249,3 @@ def _said(words: Sequence[str]) -> str:
 
 def _record(task: Task) -> Path:
     return PLACE / "tasks" / f"{task.key}.json"
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path

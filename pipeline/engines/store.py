@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.engines.node import newest
+
 MANIFEST = "manifest.json"
 KEPT = 2
 
@@ -19,7 +21,7 @@ class Store:
 
     def keep(self, name: str, folder: Path) -> None:
         """Brings the newest checkpoint of a run there; a line on stderr, no more, where that fails."""
-        local = _newest(folder)
+        local = newest(folder)
         if local is None or local.name in self.steps(name):
             return
         place = f"{self.root}/{name}/{local.name}"
@@ -34,10 +36,10 @@ class Store:
 
     def fetch(self, name: str, folder: Path) -> None:
         """Brings the newest checkpoint here, unless there is one as new."""
-        there, local = self.steps(name), _newest(folder)
+        there, local = self.steps(name), newest(folder)
         if not there or (local is not None and local.name >= there[-1]) or (folder / "provenance.json").is_file():
             return
-        final = _partial(folder) / there[-1]
+        final = folder.with_name(f"{folder.name}.partial") / "checkpoints" / there[-1]
         fresh = final.with_suffix(".tmp")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
@@ -52,13 +54,3 @@ class Store:
             return sorted(Path(path).name for path in found if self.files.exists(f"{path}/{MANIFEST}"))
         except FileNotFoundError:
             return []
-
-
-def _partial(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.partial") / "checkpoints"
-
-
-def _newest(folder: Path) -> Path | None:
-    """Of a run, finished so far or not."""
-    places = [path for place in (folder / "checkpoints", _partial(folder)) for path in place.glob("*")]
-    return max((path for path in places if path.name.isdigit()), key=lambda path: path.name, default=None)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial
 from typing import Any
 
 from pipeline.config.refusals import one_line
@@ -13,13 +13,13 @@ from tom.settings.fields import SettingsError
 GOES_ON = "stopped; what is finished stays, the same command goes on"
 
 
-def answered(work: Callable[[], int | str | None]) -> int:
+def answered(work: Callable[..., int | str | None], *words: Any) -> int:
     """The exit code: that of the work, or 0 where it has none, once the line that it comes to, if any, is printed.
 
     1 if it failed, 2 for what was asked wrongly, 128 + N where signal N stopped it, each after one sentence.
     """
     try:
-        came_to = work()
+        came_to = work(*words)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
@@ -45,9 +45,4 @@ def answered(work: Callable[[], int | str | None]) -> int:
 
 def answering(command: Callable[..., int | str | None]) -> Callable[..., int]:
     """The command, `answered`."""
-
-    @wraps(command)
-    def run(*words: Any) -> int:
-        return answered(lambda: command(*words))
-
-    return run
+    return partial(answered, command)
