@@ -1,12 +1,12 @@
 """Times of parts beside the same matrix products, and beside the rate of this core on 256 x 256 ones."""
 
 import math
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from pipeline.checks.bench.products import Counted, Product, runner
@@ -76,7 +76,7 @@ def measure(part: Part, repeats: int = REPEATS, counts: Mapping[Product, int] | 
         whole = seconds(part.run) / part.units
         rate = 2 * PROBE * 2e-9 * 256**3 / (before + seconds(probe))
         found.append((rate, 1e3 * gflop / rate, 1e3 * bare, 1e3 * whole))
-    rate, floor, bare, whole = (statistics.median(column) for column in zip(*found, strict=True))
+    rate, floor, bare, whole = np.median(found, axis=0).tolist()
     return Timing(part.name, part.per_env_step, gflop, rate, floor, bare, whole, part.counted)
 
 
@@ -85,15 +85,12 @@ def step_ms(timings: Iterable[Timing]) -> float:
     return sum(timing.ms * timing.per_env_step for timing in timings if timing.counted)
 
 
-def measure_in_turn(first: Iterable[Part], second: Iterable[Part], repeats: int = REPEATS) -> list[tuple[float, float]]:
-    """Median ms per environment step of the counted parts of two agents, each pair of parts taken in turn."""
-    medians = []
-    for pair in zip(first, second, strict=True):
-        if not pair[0].counted:
-            continue
+def measure_in_turn(first: Iterable[Part], second: Iterable[Part]) -> list[float]:
+    """Median ms of an environment step's counted parts, added up, of two agents, each pair of parts taken in turn."""
+    whole = np.zeros(2)
+    for pair in (pair for pair in zip(first, second, strict=True) if pair[0].counted):
         for part in pair:
             part.run()
-        times = [[1e3 * seconds(part.run) / part.units * part.per_env_step for part in pair] for _ in range(repeats)]
-        one, other = (statistics.median(column) for column in zip(*times, strict=True))
-        medians.append((one, other))
-    return medians
+        times = [[1e3 * seconds(part.run) / part.units * part.per_env_step for part in pair] for _ in range(REPEATS)]
+        whole += np.median(times, axis=0)
+    return whole.tolist()
