@@ -58,7 +58,8 @@ def part_lines(timings: list[dict[str, Any]]) -> list[str]:
         times = (f"{t[of]:.2f}" for of in ("floor_ms", "products_ms", "ms"))
         cost = f"{t['ms'] * t['per_env_step']:.2f}" + ("" if t["counted"] else " (apart)")
         rows.append((t["part"], f"{t['per_env_step']:.3f}", f"{t['gflop']:.3f}", *times, ratio, cost))
-    total = totals(timings)
+    counted = [t for t in timings if t["counted"]]
+    total = {of: sum(t[of] * t["per_env_step"] for t in counted) for of in ("floor_ms", "products_ms", "ms")}
     whole, speed = f"{total['ms'] / total['products_ms']:.2f}", f"{1e3 / total['ms']:.1f} env steps/s"
     rows.append(("**sum**", "", "", *(f"{value:.1f}" for value in total.values()), whole, speed))
     rates = sorted(t["core_gflops"] for t in timings)
@@ -84,12 +85,6 @@ def _hours_lines(runs: list[dict[str, Any]]) -> list[str]:
         rows.append((*(run[name] for name in names), *numbers))
     lines = ["", "## Hours of a run on one core, at most", "", *table_lines(heads, rows, "lllr")]
     return [*lines, "", "At most: no fit stops before its last epoch, and no evaluation episode ends early."]
-
-
-def totals(timings: list[dict[str, Any]]) -> dict[str, float]:
-    """Milliseconds of an environment step: floor, products and as measured."""
-    counted = [t for t in timings if t["counted"]]
-    return {of: sum(t[of] * t["per_env_step"] for t in counted) for of in ("floor_ms", "products_ms", "ms")}
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[str], bool]:
