@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.checks.drill import faults, parts, rubbish
 from pipeline.checks.drill.kills import TARGETS, kills
-from pipeline.checks.drill.trial import Outcome, Target, checkpoints, in_one_sentence, reference, same, writing
+from pipeline.checks.drill.trial import Outcome, Run, in_one_sentence, reference
 from pipeline.files import ROOT
 from pipeline.runs.folder import beside
 from tests.commands import complaint, typed
@@ -24,12 +24,12 @@ def test_killed_runs_end_as_undisturbed_ones(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reference(tmp_path_factory.mktemp("drill"), Target())
+    return reference(tmp_path_factory.mktemp("drill"))
 
 
 @pytest.mark.parametrize("what", FEW)
 def test_a_fault_ends_well(what: str, undisturbed: Path, tmp_path: Path) -> None:
-    assert faults.FAULTS[what](tmp_path / "run", undisturbed)
+    assert faults.FAULTS[what](Run(tmp_path / "run"), undisturbed)
 
 
 def test_there_is_a_lot_of_rubbish_and_all_of_it_can_be_written() -> None:
@@ -53,25 +53,25 @@ def test_bytes_decide(tmp_path: Path) -> None:
         folder.mkdir()
         for name in ("evals.csv", "train.csv", "policy.npz"):
             (folder / name).write_bytes(b"1")
-    assert same(one, other)
+    assert Run(one).is_like(other)
     beside(one, ".partial").mkdir()
-    assert not same(one, other), "something is left beside it"
+    assert not Run(one).is_like(other), "something is left beside it"
     beside(one, ".partial").rmdir()
     (one / "train.csv").write_bytes(b"2")
-    assert not same(one, other)
+    assert not Run(one).is_like(other)
     (one / "train.csv").unlink()
-    assert not same(one, other)
+    assert not Run(one).is_like(other)
 
 
 def test_a_checkpoint_counts_once_it_has_its_name(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert checkpoints(folder) == []
+    assert Run(folder).checkpoints() == []
     saved = beside(folder, ".partial") / "checkpoints"
     (saved / "000000060").mkdir(parents=True)
-    assert not writing(folder)
+    assert not Run(folder).is_writing()
     (saved / "000000090.tmp").mkdir()
-    assert checkpoints(folder) == [60]
-    assert writing(folder)
+    assert Run(folder).checkpoints() == [60]
+    assert Run(folder).is_writing()
 
 
 @pytest.mark.parametrize(

@@ -14,23 +14,11 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.checks.drill.trial import (
-    OFTEN,
-    Outcome,
-    Target,
-    checkpoints,
-    in_one_sentence,
-    reference,
-    run,
-    same,
-    start,
-    wait_until,
-)
+from pipeline.checks.drill.trial import OFTEN, SELDOM, Outcome, Run, in_one_sentence, reference, start, wait_until
 from pipeline.files import ROOT, sha256
-from pipeline.runs.folder import CHECKPOINTS, beside
+from pipeline.runs.folder import CHECKPOINTS
 from pipeline.runs.interruptions import DIES_WITH_PARENT, birth
 
-TARGET = Target()
 FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))"  # bytes: as if the disk had no more
 JUMPS = """
 import itertools, time
@@ -50,54 +38,54 @@ def slow(self):
 Trainer.improve = slow
 """
 
-Fault = Callable[[Path, Path], bool]
+Fault = Callable[[Run, Path], bool]
 
 
 def faults(scratch: Path) -> Iterator[Outcome]:
     """Every fault once; the second argument of a fault is an undisturbed run."""
-    undisturbed = reference(scratch, TARGET)
+    undisturbed = reference(scratch)
     for number, (what, fault) in enumerate(FAULTS.items()):
-        folder = scratch / f"fault-{number}" / "run"
-        folder.parent.mkdir(parents=True)
-        yield Outcome(what, int(fault(folder, undisturbed)), 1)
+        run = Run(scratch / f"fault-{number}" / "run")
+        run.folder.parent.mkdir(parents=True)
+        yield Outcome(what, int(fault(run, undisturbed)), 1)
 
 
 def stopped_by(number: int) -> Fault:
     """A signal: the run saves, ends with the code that stands for the signal, and goes on when started again."""
 
-    def fault(folder: Path, undisturbed: Path) -> bool:
-        process = start(TARGET.command(folder, "checkpoint_every=1000000"))
-        wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), process)
+    def fault(run: Run, undisturbed: Path) -> bool:
+        process = run.start(SELDOM)
+        wait_until(lambda: (run.partial / "train.csv").exists(), process)
         process.send_signal(number)
         errors = process.communicate()[1]
         stopped = process.returncode == 128 + number and "stopped at env step" in errors
-        return stopped and len(checkpoints(folder)) == 1 and _finishes(folder, undisturbed)
+        return stopped and len(run.checkpoints()) == 1 and _finishes(run, undisturbed)
 
     return fault
 
 
-def terminated_twice(folder: Path, undisturbed: Path) -> bool:
+def terminated_twice(run: Run, undisturbed: Path) -> bool:
     """SIGTERM comes again within one long step, as from a scheduler and the shell of a job: one request, saved."""
-    process = start(TARGET.command(folder, "checkpoint_every=1000000", prelude=SLOW_STEP))
+    process = run.start(SELDOM, prelude=SLOW_STEP)
     assert process.stdout is not None
     process.stdout.readline()
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
     process.communicate()
-    return process.returncode == 143 and checkpoints(folder) == [350] and _finishes(folder, undisturbed)
+    return process.returncode == 143 and run.checkpoints() == [350] and _finishes(run, undisturbed)
 
 
 def spoiled(spoil: Callable[[Path], None]) -> Fault:
     """The newest checkpoint is not what it was: it is named, and the run goes on from the one before."""
 
-    def fault(folder: Path, undisturbed: Path) -> bool:
-        _killed_after(folder, 2)
-        *_, before, newest = checkpoints(folder)
-        spoil(beside(folder, ".partial") / CHECKPOINTS / f"{newest:09d}")
-        again = run(TARGET.command(folder, OFTEN))
+    def fault(run: Run, undisturbed: Path) -> bool:
+        _killed_after(run, 2)
+        *_, before, newest = run.checkpoints()
+        spoil(run.partial / CHECKPOINTS / f"{newest:09d}")
+        again = run.done(OFTEN)
         named = f"{newest:09d} cannot be used" in again.stderr and f"goes on from env step {before}" in again.stderr
-        return named and again.returncode == 0 and same(folder, undisturbed)
+        return named and again.returncode == 0 and run.is_like(undisturbed)
 
     return fault
 
@@ -129,88 +117,88 @@ def poison(checkpoint: Path) -> None:
     _edit_manifest(checkpoint, "sha256", **{"state.pt": sha256(checkpoint / "state.pt")})
 
 
-def malicious(folder: Path, undisturbed: Path) -> bool:
+def malicious(run: Run, undisturbed: Path) -> bool:
     """The pickle is refused like any other torn file, and what it would have done is not done."""
-    return spoiled(poison)(folder, undisturbed) and not (folder.parent / "executed").exists()
+    return spoiled(poison)(run, undisturbed) and not (run.folder.parent / "executed").exists()
 
 
-def no_room_for_checkpoints(folder: Path, undisturbed: Path) -> bool:
+def no_room_for_checkpoints(run: Run, undisturbed: Path) -> bool:
     """Files of a checkpoint do not fit: the run says so and is not affected."""
-    done = run(TARGET.command(folder, OFTEN, prelude=FULL.format(30_000)))
-    return done.returncode == 0 and "no checkpoint at env step" in done.stderr and same(folder, undisturbed)
+    done = run.done(OFTEN, prelude=FULL.format(30_000))
+    return done.returncode == 0 and "no checkpoint at env step" in done.stderr and run.is_like(undisturbed)
 
 
-def no_room_at_all(folder: Path, undisturbed: Path) -> bool:
+def no_room_at_all(run: Run, undisturbed: Path) -> bool:
     """Not even a table fits: one sentence, no folder under the final name; with room again the run ends as ever."""
-    done = run(TARGET.command(folder, "checkpoint_every=1000000", prelude=FULL.format(1_000)))
-    clean = done.returncode == 1 and in_one_sentence(done.stderr) and not folder.exists()
-    return clean and _finishes(folder, undisturbed)
+    done = run.done(SELDOM, prelude=FULL.format(1_000))
+    clean = done.returncode == 1 and in_one_sentence(done.stderr) and not run.folder.exists()
+    return clean and _finishes(run, undisturbed)
 
 
-def read_only(folder: Path, undisturbed: Path) -> bool:
+def read_only(run: Run, undisturbed: Path) -> bool:
     """A place where nothing can be written: one sentence."""
-    folder.parent.chmod(0o500)
-    place = folder if not os.access(folder.parent, os.W_OK) else Path("/proc/drill/run")  # root may write everywhere
-    done = run(TARGET.command(place))
-    folder.parent.chmod(0o700)
-    return done.returncode == 1 and in_one_sentence(done.stderr) and not folder.exists()
+    run.folder.parent.chmod(0o500)
+    writable = os.access(run.folder.parent, os.W_OK)  # root may write everywhere
+    done = Run(Path("/proc/drill/run") if writable else run.folder).done()
+    run.folder.parent.chmod(0o700)
+    return done.returncode == 1 and in_one_sentence(done.stderr) and not run.folder.exists()
 
 
-def wandb_killed(folder: Path, undisturbed: Path) -> bool:
+def wandb_killed(run: Run, undisturbed: Path) -> bool:
     """W&B's own process is killed in the middle: the run goes on without it."""
-    process = start(TARGET.command(folder, "tracking=wandb"), WANDB_MODE="offline")
-    wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), process)
+    process = run.start("tracking=wandb", WANDB_MODE="offline")
+    wait_until(lambda: (run.partial / "train.csv").exists(), process)
     helpers = [child for child in psutil.Process(process.pid).children(recursive=True) if _is_wandb(child)]
     for helper in helpers:
         helper.kill()
     process.communicate()
-    return bool(helpers) and process.returncode == 0 and same(folder, undisturbed)
+    return bool(helpers) and process.returncode == 0 and run.is_like(undisturbed)
 
 
-def network_refused(folder: Path, undisturbed: Path) -> bool:
+def network_refused(run: Run, undisturbed: Path) -> bool:
     """W&B cannot be reached: the run goes on, and the key that it was given is in no file."""
     canary = secrets.token_hex(20)
     there = {"WANDB_MODE": "online", "WANDB_API_KEY": canary, "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    done = run(TARGET.command(folder, "tracking=wandb"), **there)
-    return done.returncode == 0 and same(folder, undisturbed) and not _files_with(canary, [folder.parent, ROOT])
+    done = run.done("tracking=wandb", **there)
+    return done.returncode == 0 and run.is_like(undisturbed) and not _files_with(canary, [run.folder.parent, ROOT])
 
 
-def clock_jumps(folder: Path, undisturbed: Path) -> bool:
+def clock_jumps(run: Run, undisturbed: Path) -> bool:
     """The wall clock jumps a day ahead and back, again and again."""
-    done = run(TARGET.command(folder, prelude=JUMPS))
-    return done.returncode == 0 and same(folder, undisturbed)
+    done = run.done(prelude=JUMPS)
+    return done.returncode == 0 and run.is_like(undisturbed)
 
 
-def parent_killed(folder: Path, undisturbed: Path) -> bool:
+def parent_killed(run: Run, undisturbed: Path) -> bool:
     """The process that started the trainer is killed: the trainer saves and goes, and no second one meets it."""
-    command = TARGET.command(folder, "checkpoint_every=1000000", "train.total_env_steps=1000000")
+    command = run.target.command(run.folder, SELDOM, "train.total_env_steps=1000000")
     code = f"import subprocess; p = subprocess.Popen({command!r}); print(p.pid, flush=True); p.wait()"
     parent = start([sys.executable, "-c", code], **{DIES_WITH_PARENT: "1"})
     assert parent.stdout is not None
     trainer = int(parent.stdout.readline())
-    wait_until(lambda: (beside(folder, ".partial") / "train.csv").exists(), parent)
+    wait_until(lambda: (run.partial / "train.csv").exists(), parent)
     parent.kill()
     parent.communicate()  # ends when the trainer, which has the same output, is about to go
-    return wait_until(lambda: not birth(trainer)) and len(checkpoints(folder)) == 1
+    return wait_until(lambda: not birth(trainer)) and len(run.checkpoints()) == 1
 
 
-def second_writer(folder: Path, undisturbed: Path) -> bool:
+def second_writer(run: Run, undisturbed: Path) -> bool:
     """The same command a second time, beside the first: refused in one sentence; the first is not disturbed."""
-    first = start(TARGET.command(folder, OFTEN))
-    wait_until(lambda: bool(checkpoints(folder)), first)
+    first = run.start(OFTEN)
+    wait_until(lambda: bool(run.checkpoints()), first)
     first.send_signal(signal.SIGSTOP)
-    second = run(TARGET.command(folder, OFTEN))
+    second = run.done(OFTEN)
     first.send_signal(signal.SIGCONT)
     first.communicate()
     refused = second.returncode == 1 and in_one_sentence(second.stderr) and "another process" in second.stderr
-    return refused and first.returncode == 0 and same(folder, undisturbed)
+    return refused and first.returncode == 0 and run.is_like(undisturbed)
 
 
-def resume_refused(folder: Path, undisturbed: Path) -> bool:
+def resume_refused(run: Run, undisturbed: Path) -> bool:
     """resume=false starts over where there is something to go on from."""
-    _killed_after(folder, 1)
-    done = run(TARGET.command(folder, "resume=false"))
-    return done.returncode == 0 and "goes on" not in done.stderr and same(folder, undisturbed)
+    _killed_after(run, 1)
+    done = run.done("resume=false")
+    return done.returncode == 0 and "goes on" not in done.stderr and run.is_like(undisturbed)
 
 
 FAULTS: dict[str, Fault] = {
@@ -234,17 +222,17 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def _finishes(folder: Path, undisturbed: Path) -> bool:
-    return run(TARGET.command(folder)).returncode == 0 and same(folder, undisturbed)
+def _finishes(run: Run, undisturbed: Path) -> bool:
+    return run.done().returncode == 0 and run.is_like(undisturbed)
 
 
-def _killed_after(folder: Path, saved: int) -> None:
+def _killed_after(run: Run, saved: int) -> None:
     """A run that was killed once it had so many checkpoints."""
-    process = start(TARGET.command(folder, OFTEN))
-    wait_until(lambda: len(checkpoints(folder)) >= saved, process)
+    process = run.start(OFTEN)
+    wait_until(lambda: len(run.checkpoints()) >= saved, process)
     process.kill()
     process.communicate()
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(run.folder, ignore_errors=True)
 
 
 def _edit_manifest(checkpoint: Path, section: str, **changes: str) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pipeline.runs.folder import CHECKPOINTS, SEEDED, beside, different
 from pipeline.runs.interruptions import DIES_WITH_PARENT
 
 EVERY = 30  # env steps between checkpoints, so that a short run has many
-OFTEN = f"checkpoint_every={EVERY}"
+OFTEN, SELDOM = f"checkpoint_every={EVERY}", "checkpoint_every=1000000"
 LONGEST_S = 300.0
 Process = subprocess.Popen[Any]
 
@@ -82,27 +83,42 @@ def write_params(folder: Path, **changes: Any) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
-def same(folder: Path, reference: Path) -> bool:
-    """Whether two finished runs hold the same bytes, and nothing is left beside the first."""
-    whole = all((folder / name).is_file() for name in SEEDED) and not beside(folder, ".partial").exists()
-    return whole and not different(folder, reference)
+@dataclass(frozen=True)
+class Run:
+    """A target that is trained in a folder, by processes that are disturbed."""
 
+    folder: Path
+    target: Target = Target()
 
-def checkpoints(folder: Path) -> list[int]:
-    """The env steps of the checkpoints that a run has finished writing, in order."""
-    found = beside(folder, ".partial") / CHECKPOINTS
-    return sorted(int(path.name) for path in _entries(found) if path.name.isdigit())
+    def start(self, *extra: str, prelude: str = "", **variables: str) -> Process:
+        """The process that trains it."""
+        return start(self.target.command(self.folder, *extra, prelude=prelude), **variables)
 
+    def done(self, *extra: str, prelude: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
+        """The same, once it has ended."""
+        return run(self.target.command(self.folder, *extra, prelude=prelude), **variables)
 
-def writing(folder: Path) -> bool:
-    """Whether the run is in the middle of writing a checkpoint."""
-    return any(path.suffix == ".tmp" for path in _entries(beside(folder, ".partial") / CHECKPOINTS))
+    @property
+    def partial(self) -> Path:
+        """Where it is before it is finished."""
+        return beside(self.folder, ".partial")
 
+    def is_like(self, reference: Path) -> bool:
+        """Whether it is finished with the same bytes as another run, and nothing is left beside it."""
+        whole = all((self.folder / name).is_file() for name in SEEDED) and not self.partial.exists()
+        return whole and not different(self.folder, reference)
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in os.listdir(folder)]
-    except OSError:
+    def checkpoints(self) -> list[int]:
+        """The env steps of the checkpoints that it has finished writing, in order."""
+        return sorted(int(name) for name in self._in_checkpoints() if name.isdigit())
+
+    def is_writing(self) -> bool:
+        """Whether it is in the middle of writing a checkpoint."""
+        return any(name.endswith(".tmp") for name in self._in_checkpoints())
+
+    def _in_checkpoints(self) -> list[str]:
+        with suppress(OSError):
+            return os.listdir(self.partial / CHECKPOINTS)
         return []
 
 
@@ -125,11 +141,11 @@ def in_one_sentence(errors: str) -> bool:
     return len(errors.strip().splitlines()) == 1 and "Traceback" not in errors
 
 
-def reference(scratch: Path, target: Target) -> Path:
+def reference(scratch: Path, target: Target = Target()) -> Path:
     """An undisturbed run of the target."""
     folder = scratch / "reference" / f"{target.method}-{target.env}"
     if not folder.exists():
-        done = run(target.command(folder))
+        done = Run(folder, target).done()
         assert done.returncode == 0, done.stderr
     return folder
 

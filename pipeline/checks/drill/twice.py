@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from pipeline.checks.drill.trial import Outcome, Target, outcome_of, reference, run, same
+from pipeline.checks.drill.trial import Outcome, Run, Target, outcome_of, reference
 
 METHODS = (
     "tom",
@@ -32,6 +32,6 @@ def twice(jobs: int, scratch: Path) -> Iterator[Outcome]:
 
 
 def _equal(target: Target, scratch: Path) -> bool:
-    folder = scratch / "twice" / f"{target.method}-{target.env}"
-    done = run(target.command(folder), OMP_NUM_THREADS="2", MKL_NUM_THREADS="2")
-    return done.returncode == 0 and same(folder, reference(scratch, target))
+    run = Run(scratch / "twice" / f"{target.method}-{target.env}", target)
+    done = run.done(OMP_NUM_THREADS="2", MKL_NUM_THREADS="2")
+    return done.returncode == 0 and run.is_like(reference(scratch, target))

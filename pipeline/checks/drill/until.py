@@ -7,11 +7,11 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from pipeline.checks.drill.trial import Outcome, Target, outcome_of, run, same, write_params
+from pipeline.checks.drill.trial import Outcome, Run, Target, outcome_of, write_params
 from pipeline.checks.drill.twice import METHODS
 from pipeline.engines.processes import python
 from pipeline.files import ROOT, git
-from pipeline.runs.folder import CHECKPOINTS, beside, different, provenance
+from pipeline.runs.folder import CHECKPOINTS, different, provenance
 
 ENVS = ("hopper", "ant")
 TARGETS = [Target(method, env) for method, env in product(METHODS, ENVS)]
@@ -36,34 +36,33 @@ def stops_of(name: str, seed: int) -> list[int]:
 
 
 def _alone(target: Target, seed: int, scratch: Path) -> bool:
-    folder, undisturbed = (scratch / "until" / f"{target.method}-{target.env}-{side}" for side in ("", "whole"))
+    run, whole = (Run(scratch / "until" / f"{target.method}-{target.env}-{side}", target) for side in ("", "whole"))
     first, second = stops_of(f"{target.method} {target.env}", seed)
-    passed = run(target.command(undisturbed, EVALUATED)).returncode == 0
+    passed = whole.done(EVALUATED).returncode == 0
     for stop in (first, second, first):  # the last of them has nothing to do
-        done = run(target.command(folder, EVALUATED, f"until={stop}"))
-        passed &= done.returncode == 0 and _is_kept(folder, max(stop, provenance(folder).get("env_steps", 0)))
-    passed &= "already trained" in done.stdout and provenance(folder)["env_steps"] == second
-    return passed and run(target.command(folder, EVALUATED)).returncode == 0 and same(folder, undisturbed)
+        done = run.done(EVALUATED, f"until={stop}")
+        passed &= done.returncode == 0 and _is_kept(run, max(stop, provenance(run.folder).get("env_steps", 0)))
+    passed &= "already trained" in done.stdout and provenance(run.folder)["env_steps"] == second
+    return passed and run.done(EVALUATED).returncode == 0 and run.is_like(whole.folder)
 
 
-def _is_kept(folder: Path, env_steps: int) -> bool:
-    """Whether the folder is finished as far as these env steps, and can go on from there."""
-    kept = [path.name for path in (folder / CHECKPOINTS).glob("*")]
-    return kept == [f"{env_steps:09d}"] and not beside(folder, ".partial").exists()
+def _is_kept(run: Run, env_steps: int) -> bool:
+    """Whether it is finished as far as these env steps, and can go on from there."""
+    kept = [path.name for path in (run.folder / CHECKPOINTS).glob("*")]
+    return kept == [f"{env_steps:09d}"] and not run.partial.exists()
 
 
 def _batch(target: Target, seed: int, scratch: Path) -> bool:
     target = Target(target.method, target.env, SEEDS)
-    folder = scratch / "together" / f"{target.method}-{target.env}"
+    run, whole = Run(scratch / "together" / f"{target.method}-{target.env}", target), _whole(target, scratch)
     stops = stops_of(f"{target.method} {target.env} together", seed)
-    codes = [run(target.command(_whole(target, scratch), EVALUATED)).returncode]
-    codes += [run(target.command(folder, EVALUATED, f"until={stop}")).returncode for stop in stops]
-    codes += [run(target.command(folder, EVALUATED)).returncode]
-    return not any(codes) and all(same(folder / str(s), _whole(target, scratch) / str(s)) for s in SEEDS)
+    each = [whole.done(EVALUATED), *(run.done(EVALUATED, f"until={stop}") for stop in stops), run.done(EVALUATED)]
+    failed = any(done.returncode for done in each)
+    return not failed and all(Run(run.folder / str(s)).is_like(whole.folder / str(s)) for s in SEEDS)
 
 
-def _whole(target: Target, scratch: Path) -> Path:
-    return scratch / "together" / f"{target.method}-{target.env}-whole"
+def _whole(target: Target, scratch: Path) -> Run:
+    return Run(scratch / "together" / f"{target.method}-{target.env}-whole", target)
 
 
 def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
@@ -80,7 +79,7 @@ def _grid(jobs: int, seed: int, root: Path, scratch: Path) -> Iterator[str]:
             yield f"until {wanted}: dvc status says {' '.join(status.split())[:200]}"
     for target, each in product(TARGETS, SEEDS):
         found = root / "reports/results/smoke" / target.method / target.env / str(each)
-        whole = _whole(target, scratch) / str(each)
+        whole = _whole(target, scratch).folder / str(each)
         if not provenance(found) or different(found, whole):
             yield f"{target.method} {target.env} seed {each} differs"
 
