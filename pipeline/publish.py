@@ -37,11 +37,6 @@ class Recorded(Trained):
 
     folder: Path = Path()
 
-    @property
-    def described(self) -> dict[str, Any]:
-        """What W&B is told of it: the same, id included, as while it trained."""
-        return description(self)
-
 
 def recorded(root: Path) -> list[Recorded]:
     """Every run below reports/results; ValueError names a folder there that is none, or a changed file."""
@@ -69,14 +64,11 @@ def uploaded(api: Any, path: str) -> dict[str, int]:
         raise
 
 
-def upload(run: Recorded, entity: str) -> None:
-    """Sends one run's rows. One that breaks off goes on the next time: W&B drops those that it has, by their number."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_run(run, folder, mode="online", entity=entity)
-
-
 def write_run(run: Recorded, folder: str | Path, **how: Any) -> None:
-    """One run's rows in W&B, as the training would have written them; its files are below the folder."""
+    """One run's rows in W&B, as the training would have written them; its files are below the folder.
+
+    One that breaks off online goes on the next time: W&B drops the rows that it has, by their number.
+    """
     sent = opened(run, folder, **how)
     for step, (env_steps, numbers) in enumerate(rows_so_far(run.folder)):
         sent.log({**numbers, "env_steps": env_steps}, step=step)
@@ -122,12 +114,13 @@ def publish(root: Path, dry_run: bool) -> int:
     entity = os.environ.get("WANDB_ENTITY") or str(api.default_entity)
     project = os.environ.get("WANDB_PROJECT", PROJECT)
     there = uploaded(api, f"{entity}/{project}")
-    missing = [run for run in runs if there.get(run.described["id"], -1) < len(rows_so_far(run.folder))]
+    missing = [run for run in runs if there.get(description(run)["id"], -1) < len(rows_so_far(run.folder))]
     print(f"{entity}/{project}: {len(runs) - len(missing)} of {len(runs)} recorded runs are there")
     for run in missing:
-        print(f"{'would upload' if dry_run else 'uploads'} {run.described['id']}", flush=True)
+        print(f"{'would upload' if dry_run else 'uploads'} {description(run)['id']}", flush=True)
         if not dry_run:
-            upload(run, entity)
+            with tempfile.TemporaryDirectory() as folder:
+                write_run(run, folder, mode="online", entity=entity)
     saved = "" if dry_run else save_report(api, root, entity, project)
     print(f"would save the report “{dashboard.TITLE}”" if dry_run else f"report: {saved}")
     return 0

@@ -44,9 +44,8 @@ def verified(count: int, jobs: int, root: Path = ROOT, against: Path | None = No
     problems += [*suite_problems(root), *evidence_problems(root), *made_problems(root)]
     if count:
         problems += rerun([folder for folder in results if not found[folder]], count, jobs)
-    for line in problems:
-        print(line)
-    print(f"{_summary(root, results)}: {f'problems: {len(problems)}' if problems else 'as recorded'}")
+    said = f"problems: {len(problems)}" if problems else "as recorded"
+    print(*problems, f"{_summary(root, results)}: {said}", sep="\n")
     return 1 if problems else 0
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.publish import recorded
 from pipeline.report.dashboard import TITLE
+from pipeline.runs.in_wandb import description
 from pipeline.runs.records import rows_so_far
 from tests.commands import complaint, typed
 from tests.wandb_api import ENTITY, KEY, PROJECT, State, standing_in
@@ -65,10 +66,10 @@ def published(root: Path) -> Iterator[Published]:
         found = Published(root, state)
         for words in (["--dry-run"], [], []):
             found.publish(address, *words)
-        broken = state.runs[recorded(root)[0].described["id"]]
+        broken = state.runs[description(recorded(root)[0])["id"]]
         broken["state"], broken["rows"] = "crashed", broken["rows"][:5]
         found.publish(address)
-        shorter = state.runs[recorded(root)[1].described["id"]]
+        shorter = state.runs[description(recorded(root)[1])["id"]]
         shorter["rows"] = shorter["rows"][:5]
         found.publish(address)
         yield found
@@ -88,7 +89,7 @@ def test_every_recorded_run_arrives_whole_under_its_id(published: Published) -> 
     names = {f"{run.scale}-{run.method}-{run.env}-s{run.seed}-{run.fingerprint}" for run in runs}
     assert set(published.runs[1]) == names
     for run in runs:
-        there, rows = published.runs[1][run.described["id"]], rows_so_far(run.folder)
+        there, rows = published.runs[1][description(run)["id"]], rows_so_far(run.folder)
         assert there["state"] == "finished"
         assert there["groupName"] == f"{run.scale}/{run.method}/{run.env}"
         assert there["config"]["method_name"]["value"] == run.method
@@ -147,7 +148,7 @@ def test_without_an_account_the_specification_is_written(root: Path) -> None:
     assert "env_steps" in json.dumps(specification)
     assert "wrote 2 offline runs: wandb leet runs/publish/wandb" in done.stdout
     for run in recorded(root):
-        (log,) = (root / "runs/publish/wandb").glob(f"offline-run-*-{run.described['id']}/run-*.wandb")
+        (log,) = (root / "runs/publish/wandb").glob(f"offline-run-*-{description(run)['id']}/run-*.wandb")
         assert log.stat().st_size > 1000
 
 

@@ -112,7 +112,6 @@ def looked(tools: Path) -> int:
         lines += [f"{width} px: {line}" for line in problems(probe(path, html, axe, width), width)]
         run_browser(path, f"--window-size={width},{HEIGHT}", f"--screenshot={SHOTS / f'{width}.png'}", address)
     run_browser(path, "--no-pdf-header-footer", f"--print-to-pdf={SHOTS / 'print.pdf'}", address)
-    for line in lines:
-        print(line)
-    print(f"{PLACE}: {f'problems: {len(lines)}' if lines else 'valid, accessible, fits'}; pictures in {SHOTS}/")
+    said = f"problems: {len(lines)}" if lines else "valid, accessible, fits"
+    print(*lines, f"{PLACE}: {said}; pictures in {SHOTS}/", sep="\n")
     return 1 if lines else 0
