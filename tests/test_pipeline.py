@@ -216,8 +216,6 @@ if __name__ == "__main__":
     sys.exit(record_one(SUITE, record))
 """,
     "pipeline/suites/sizes/tables.py": """
-import sys
-
 import pandas as pd
 
 from pipeline.analysis.stage import made
@@ -230,7 +228,7 @@ def make(root):
 
 
 if __name__ == "__main__":
-    sys.exit(made("sizes_tables", make))
+    made("sizes_tables", make)
 """,
     "suites/sizes/dvc.yaml": """
 vars:

@@ -3,7 +3,6 @@
 Simulated studies with a known truth: a nominal level is a promise, and with few seeds many intervals break it.
 """
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -138,4 +137,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("coverage", make))
+    made("coverage", make)

@@ -7,17 +7,14 @@ from pathlib import Path
 DIGITS = "%.10g"  # well above what the statistics mean, below where machines differ
 
 
-def made(stage: str, make: Callable[[Path], Path]) -> int:
-    """Exit status: 0, or 1 after one line that names what is missing or broken.
+def made(stage: str, make: Callable[[Path], Path]) -> None:
+    """Says what was made; ends the process with 1, after one line that names what is missing or broken.
 
     `make` gets the repository's root and returns what it replaced there; ValueError: a file is not as it must be.
     """
     try:
         print(f"made {make(Path('.'))}")
     except FileNotFoundError as error:
-        print(f"{stage}: {error.filename} is missing: tom repro makes it", file=sys.stderr)
-        return 1
+        sys.exit(f"{stage}: {error.filename} is missing: tom repro makes it")
     except (ValueError, KeyError) as error:
-        print(f"{stage}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(f"{stage}: {' '.join(str(error).split())}")

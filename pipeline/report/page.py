@@ -5,7 +5,6 @@ of them anew are inside, so that it can be sent alone.
 """
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -179,4 +178,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("page", make))
+    made("page", make)

@@ -3,7 +3,6 @@
 Scores are normalised per environment from untrained policies (0) to the best method (1), as in tables/returns.
 """
 
-import sys
 from functools import partial
 from itertools import permutations
 from pathlib import Path
@@ -90,4 +89,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("report_tables", make))
+    made("report_tables", make)

@@ -1,6 +1,5 @@
 """`python -m pipeline.suites.ablation.figure` draws reports/figures/ablation/: what each switch alone does."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -54,4 +53,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("ablation_plot", make))
+    made("ablation_plot", make)

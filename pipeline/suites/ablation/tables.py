@@ -3,7 +3,6 @@
 How much of the difference between two methods each of their switches makes, alone: paired by seed, with t intervals.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,4 +115,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("ablation_tables", make))
+    made("ablation_tables", make)

@@ -1,6 +1,5 @@
 """The stage `age_plot` draws reports/figures/age/ from its tables."""
 
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -71,4 +70,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("age_plot", make))
+    made("age_plot", make)

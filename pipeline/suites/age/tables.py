@@ -4,7 +4,6 @@ From what every run of the grid logs (Ma et al., 2023, Appendix D, asks whether 
 weight of each tenth of the buffer, the oldest first, at each refit of the model.
 """
 
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -101,4 +100,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("age", make))
+    made("age", make)

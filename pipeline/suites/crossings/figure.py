@@ -1,6 +1,5 @@
 """`python -m pipeline.suites.crossings.figure` draws reports/figures/crossings/: what each weighting adds, crossed."""
 
-import sys
 from pathlib import Path
 
 from pipeline.analysis.stage import made
@@ -14,4 +13,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("crossings_plot", make))
+    made("crossings_plot", make)

@@ -4,7 +4,6 @@ What each weighting adds to uniform weights with the same loss and backbone, pai
 beside the planner that it clones.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -36,4 +35,4 @@ def ending(found: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(made("crossings_tables", make))
+    made("crossings_tables", make)

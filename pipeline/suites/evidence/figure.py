@@ -3,7 +3,6 @@
 Computes only means over seeds. Without a record there is no figure, and a line of text says so.
 """
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -98,4 +97,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("evidence_plot", make))
+    made("evidence_plot", make)

@@ -1,6 +1,5 @@
 """`python -m pipeline.suites.finetune.figure` draws reports/figures/finetune/: what each weighting adds."""
 
-import sys
 from pathlib import Path
 
 from pipeline.analysis.stage import made
@@ -14,4 +13,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("finetune_plot", make))
+    made("finetune_plot", make)

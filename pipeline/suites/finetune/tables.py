@@ -4,7 +4,6 @@ What each weighting adds to uniform weights with the same loss and backbone, by 
 by seed, with t intervals.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,4 +56,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("finetune_tables", make))
+    made("finetune_tables", make)

@@ -1,6 +1,5 @@
 """`python -m pipeline.suites.meta.figure` draws reports/figures/meta/: how fast each arm adapts to a new task."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -68,4 +67,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("meta_plot", make))
+    made("meta_plot", make)

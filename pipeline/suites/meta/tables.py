@@ -3,7 +3,6 @@
 Intervals of curves are over seeds, each the mean of its tasks; those of the rules over pairs of task and seed.
 """
 
-import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -159,4 +158,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("meta_tables", make))
+    made("meta_tables", make)

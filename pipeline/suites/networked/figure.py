@@ -2,7 +2,6 @@
 the gradient by how far an agent looks.
 """
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -68,4 +67,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("networked_plot", make))
+    made("networked_plot", make)

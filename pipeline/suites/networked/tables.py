@@ -3,7 +3,6 @@
 Learning curves with t intervals, what each question of questions.py comes to, the models' errors.
 """
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -71,4 +70,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("networked_tables", make))
+    made("networked_tables", make)

@@ -1,6 +1,5 @@
 """The stage `plot` draws reports/figures/returns/ from its tables, in the manner of the paper's Figure 3."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -151,4 +150,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("plot", make))
+    made("plot", make)

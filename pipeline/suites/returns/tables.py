@@ -1,6 +1,5 @@
 """The stage `aggregate` makes reports/tables/returns/ from the evaluations of the grid's cells."""
 
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -95,4 +94,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("aggregate", make))
+    made("aggregate", make)

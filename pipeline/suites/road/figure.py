@@ -6,7 +6,6 @@ The second world is drawn alike, into reports/figures/gorge/, where a text says 
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,4 +105,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("road_plot", make))
+    made("road_plot", make)

@@ -6,7 +6,6 @@ The second world has the same ones, and what the two tell apart is said of both.
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,4 +150,4 @@ def _text(quantity: str, value: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(made("road_tables", make))
+    made("road_tables", make)

@@ -1,6 +1,5 @@
 """`python -m pipeline.suites.weights.figure` draws reports/figures/weights/, in the manner of the paper's Figure 4."""
 
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -64,4 +63,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("weights_plot", make))
+    made("weights_plot", make)

@@ -3,7 +3,6 @@
 Weights are in units of their mean over the chunks, ours and the published ones alike: the paper's scale is its own.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -142,4 +141,4 @@ def make(root: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(made("weights_tables", make))
+    made("weights_tables", make)
