@@ -97,7 +97,7 @@ def test_the_second_world_s_tables_tell_how_much_lies_beyond_the_gorge(measured:
     assert beyond["mbpo"] == pytest.approx(1.0) and beyond["rama"] == beyond.max() > 3.0
     page = (measured / TABLES / "road.md").read_text()
     assert "## A second world" in page and page.count("| paper |") == 1
-    figure = road_plot.draw(road_plot.read_second(measured))
+    figure = road_plot.draw(road_plot.read(measured, GORGE, "gorge_"))
     titles = [ax.get_title() for ax in figure.axes]
     assert titles[:2] == ["map; arrows: what the action “right” does", "return"]
     assert "weights of RAMa" in titles and "weights of TOM, published" not in titles

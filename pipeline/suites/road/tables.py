@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.tables import table_lines, write_tables
+from pipeline.analysis.tables import table_lines, with_interval, write_tables
 from pipeline.suites.road.measured import (
     ERRORS,
     GORGE,
@@ -34,18 +34,17 @@ SECOND = "gorge_"  # before the names of the second world's tables
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/road and returns its path: tables of both worlds, the verdict, road.md."""
-    folder, paper = measured(root), root / "reports/paper"
-    record = json.loads((folder / RAW).read_text(encoding="utf-8"))
-    first, world = tables_of(folder), record["world"]
-    first["comparison"] = comparison_table(first["summary"], published(paper, world["road"]))
-    second = tables_of(measured(root, GORGE))
+    folder = measured(root)
+    world = json.loads((folder / RAW).read_text(encoding="utf-8"))["world"]
+    first = tables_of(folder, published(root / "reports/paper", world["road"]))
+    second = tables_of(measured(root, GORGE), {})
     found = first | {f"{SECOND}{name}": table for name, table in second.items() if name != "sensitivity"}
     found["verdict"] = verdict_table(first["summary"], second["summary"])
     return write_tables(root / TABLES, found, {"road.md": markdown(found, world)})
 
 
-def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
-    """Curves, the numbers of every seed at the world's strength, those at every strength, and their means."""
+def tables_of(folder: Path, paper: dict[tuple[str, str], float]) -> dict[str, pd.DataFrame]:
+    """Curves, the numbers of every seed at the world's strength, those at every strength; their means, the paper's."""
     strength = json.loads((folder / RAW).read_text(encoding="utf-8"))["world"]["strength"]
     by_seed, weights = pd.read_csv(folder / "curves_by_seed.csv"), pd.read_csv(folder / "weights.csv")
     sensitivity = seeds_table(by_seed, weights)
@@ -54,7 +53,7 @@ def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
         "curves": curves_table(by_seed[by_seed["strength"] == strength]),
         "summary": summary,
         "sensitivity": sensitivity,
-        "comparison": comparison_table(summary, {}),
+        "comparison": comparison_table(summary, paper),
     }
 
 
@@ -68,6 +67,7 @@ SPELLED = {
     "error_on_road": "one-step error on the road, uniform actions",
     "error_off_road": "one-step error off the road, uniform actions",
 }
+DIGITS = dict.fromkeys(SPELLED, ".2f") | dict.fromkeys(ERRORS, ".4f") | {"final_return": ".0f"}
 
 
 def markdown(tables: dict[str, pd.DataFrame], world: dict[str, Any]) -> str:
@@ -90,9 +90,8 @@ def _comparison(table: pd.DataFrame) -> Iterator[str]:
     known, cells = table["published"].notna().any(), []
     for quantity in table["quantity"].unique():
         for row in table[table["quantity"] == quantity].itertuples():
-            bracket = "" if pd.isna(row.low) else f" [{_text(quantity, row.low)}, {_text(quantity, row.high)}]"
+            here = with_interval(row.mean, row.low, row.high, DIGITS[quantity])
             paper = "" if pd.isna(row.published) else _text(quantity, row.published)
-            here = f"{_text(quantity, row.mean)}{bracket}"
             cells.append((SPELLED[quantity], spelled(str(row.method)), here, *([paper] if known else [])))
     return table_lines(("", "method", "here", *(["paper"] if known else [])), cells, "llr")
 
@@ -145,8 +144,7 @@ def _sensitivity(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _text(quantity: str, value: float) -> str:
-    digits = {"final_return": ".0f"}.get(quantity, ".4f" if quantity in ERRORS else ".2f")
-    return f"{value:{digits}}"
+    return f"{value:{DIGITS[quantity]}}"
 
 
 if __name__ == "__main__":
