@@ -148,8 +148,8 @@ def test_figures_of_other_suites_are_shown_where_they_are(tmp_path: Path) -> Non
     (tmp_path / "tables/age/heatmap.csv").write_text("env\n")
     (tmp_path / "figures/age/by_age.txt").write_text("What it says.\n")
     drawn, absent = pictures(tmp_path, {})
-    assert drawn[0].text.endswith(". What it says.")
-    assert [(figure.heading, figure.table) for figure in drawn] == [("Weights by age", "tables/age/heatmap.csv")]
+    assert drawn[0]["text"].endswith(". What it says.")
+    assert [(figure["heading"], figure["table"]) for figure in drawn] == [("Weights by age", "tables/age/heatmap.csv")]
     assert "Weights on a curated buffer (Figure 4)" in [heading for heading, _ in absent]
 
 

@@ -4,8 +4,8 @@ import base64
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -97,32 +97,13 @@ FIGURES = {
         "tables/age/heatmap.csv",
     ),
 }
+Picture = dict[str, Any]  # as the page shows it
 PROTOCOL = (  # the figures of the suite of evidence, which has a section of its own
     "How far the runs have come",
     "Returns at every evaluation and their maximum so far beside the published mean and band, the effective share of "
     "the buffer, the critic's mean Q, and the model's errors on the newest rows, by learning steps.",
     "tables/evidence/curves.csv",
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as the page shows it: PNG and table in base64, and the chart to draw in its place, if any, as JSON."""
-
-    heading: str
-    text: str
-    alt: str
-    table: str
-    csv: str
-    data: str
-    width: int
-    height: int
-    chart: str
-
-    @property
-    def place(self) -> str:
-        """What an address on the page calls it."""
-        return re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
 
 
 def pictures(reports: Path, charts: Mapping[str, str]) -> tuple[list[Picture], list[tuple[str, str]]]:
@@ -141,7 +122,8 @@ def drawn_as(
 ) -> list[Picture]:
     """The figures of this name below reports/figures, in order, each with the text that was drawn with it.
 
-    Their own names are in the headings if `named`, or if there are several.
+    PNG and table are in base64; `chart` is to be drawn in its place, as JSON, if there is one; `place` is what an
+    address on the page calls it. Their own names are in the headings if `named`, or if there are several.
     """
     found, paths = [], sorted((reports / "figures").glob(f"{name}.png"))
     for path in paths:
@@ -150,9 +132,10 @@ def drawn_as(
         whole = f"{text} {said.read_text(encoding='utf-8').strip()}" if said.is_file() else text
         content, size = small(path)
         width, height = (round(SHOWN * pixels) for pixels in size)
-        rows, chart = base64_of((reports / table).read_bytes()), charts.get(f"{path.parent.name}/{path.stem}", "")
-        alt = f"{title}: {whole}"
-        found.append(Picture(title, whole, alt, table, rows, base64_of(content), width, height, chart))
+        picture = {"heading": title, "text": whole, "alt": f"{title}: {whole}", "width": width, "height": height}
+        picture |= {"data": base64_of(content), "chart": charts.get(f"{path.parent.name}/{path.stem}", "")}
+        picture |= {"table": table, "csv": base64_of((reports / table).read_bytes())}
+        found.append(picture | {"place": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")})
     return found
 
 
