@@ -14,12 +14,13 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
 from pipeline.analysis.looks import KNOWN
+from pipeline.analysis.published import road
 from pipeline.analysis.stage import made
 from pipeline.config.params import load_params
 from pipeline.files import ROOT
 from pipeline.suites.road import figure as road_plot
 from pipeline.suites.road.jobs import Job, gorge_jobs, jobs
-from pipeline.suites.road.measured import COLUMNS, FILES, GORGE, MEASURED, RAW, published
+from pipeline.suites.road.measured import COLUMNS, FILES, GORGE, MEASURED, RAW
 from pipeline.suites.road.panels import WEIGHT
 from pipeline.suites.road.tables import TABLES
 from pipeline.suites.road.tables import make as write
@@ -128,7 +129,7 @@ def test_the_verdict_says_which_world_tells_the_two_apart() -> None:
 
 
 def test_published_numbers_are_those_of_the_digitised_figure() -> None:
-    found = published(PAPER, (0.75, 0.25))
+    found = road(PAPER, (0.75, 0.25))
     assert found["tom", "weight_on_road"] == pytest.approx(1.40, abs=0.02)
     assert found["tom", "weight_off_road"] == pytest.approx(0.31, abs=0.02)
     assert (found["tom", "final_return"], found["mbpo", "final_return"]) == pytest.approx((7.57, -141.09))

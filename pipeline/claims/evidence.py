@@ -11,28 +11,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.analysis.published import SPELLED
+from pipeline.analysis import published, stats
 from pipeline.analysis.results import ResultsError
 
 RETURNS = ("method", "env", "seed", "env_steps", "cumulative_max")
+RUN = ("scale", "method", "env", "seed")
 # The tables of the other suites, one row per seed: file below reports/tables, and the columns that claims read.
 TABLES = {
     "road": ("road/summary.csv", ("method", "seed", "final_return", "weight_ratio")),
-    "weights": ("weights/seeds.csv", ("scale", "method", "env", "seed", "spearman", "replay_over_random")),
-    "networked": (
-        "networked/claims.csv",
-        ("scale", "method", "env", "seed", "last_of_central", "last_of_world", "half_of_free"),
-    ),
-    "meta/errors": ("meta/errors.csv", ("scale", "method", "env", "seed", "error_of_pooled")),
-    "meta/episodes": (
-        "meta/episodes.csv",
-        ("scale", "method", "env", "seed", "fewer_than_plain", "fewer_than_pooled"),
-    ),
-    "crossings/distilled": ("crossings/distilled.csv", ("scale", "method", "env", "seed", "policy_of_planner")),
-    "age": ("age/seeds.csv", ("scale", "method", "env", "seed", "pairs")),
+    "weights": ("weights/seeds.csv", (*RUN, "spearman", "replay_over_random")),
+    "networked": ("networked/claims.csv", (*RUN, "last_of_central", "last_of_world", "half_of_free")),
+    "meta/errors": ("meta/errors.csv", (*RUN, "error_of_pooled")),
+    "meta/episodes": ("meta/episodes.csv", (*RUN, "fewer_than_plain", "fewer_than_pooled")),
+    "crossings/distilled": ("crossings/distilled.csv", (*RUN, "policy_of_planner")),
+    "age": ("age/seeds.csv", (*RUN, "pairs")),
 }
 NOT_OURS = "published"  # the method of rows that repeat the paper's numbers beside ours
-OFFLINE = {"offline_mbpo": "mbpo"}  # a method of the digitised Figure 2 under our name
 
 
 @dataclass(frozen=True)
@@ -69,28 +63,19 @@ def read_published(root: Path) -> Evidence:
 
 def _road(paper: Path) -> pd.DataFrame:
     """Final return per method, and TOM's mean weight on the road over that off it, from the map's 51 x 51 dots."""
-    returns = pd.read_csv(paper / "fig2_road_and_rocks.csv").sort_values("training_steps")
-    table = returns.groupby("method", sort=False)["return_mean"].last().rename("final_return").reset_index()
-    table["method"] = table["method"].replace(OFFLINE)
-    road = json.loads((paper / "fig2_geometry.json").read_text(encoding="utf-8"))["left_panel"]
-    side = road["inferred_if_map_is_minus1_to_1"]
-    dots = pd.read_csv(paper / "fig2_heatmap.csv")
-    on_road = dots["x"].between(*side["road_x"]) & dots["y"].between(*side["road_y"])
-    ratio = dots.loc[on_road, "weight"].mean() / dots.loc[~on_road, "weight"].mean()
-    table["weight_ratio"] = np.where(table["method"] == "tom", ratio, 1.0)
-    table["seed"] = 0
-    return table
+    geometry = json.loads((paper / "fig2_geometry.json").read_text(encoding="utf-8"))["left_panel"]
+    side = geometry["inferred_if_map_is_minus1_to_1"]
+    table = pd.Series(published.road(paper, (side["road_x"][1], side["road_y"][1]))).unstack()
+    return table.rename_axis("method").reset_index().fillna({"weight_ratio": 1.0}).assign(seed=0)
 
 
 def _weights(paper: Path) -> pd.DataFrame:
     """Per environment the rank correlation of weight and chunk over the replay half, and replay / random weight."""
     rows = []
-    for env, chunks in pd.read_csv(paper / "fig4_weights.csv").groupby("env", sort=False):
-        random, replay = (chunks[chunks["segment"] == part] for part in ("random", "replay"))
-        spearman = replay["chunk_index"].corr(replay["weight_mean"], method="spearman")
-        ratio = replay["weight_mean"].mean() / random["weight_mean"].mean()
-        name = SPELLED.get(str(env).lower(), str(env).lower())
-        rows.append({"method": "tom", "env": name, "seed": 0, "spearman": spearman, "replay_over_random": ratio})
+    for env, bars in published.weights(paper).groupby("env", sort=False):
+        random, replay = (bars.loc[bars["part"] == part, "weight"] for part in ("random", "replay"))
+        measured = {"spearman": stats.spearman(replay), "replay_over_random": replay.mean() / random.mean()}
+        rows.append({"method": "tom", "env": env, "seed": 0, **measured})
     return pd.DataFrame(rows)
 
 

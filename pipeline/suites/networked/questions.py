@@ -12,11 +12,16 @@ from pipeline.analysis import stats
 CATCHUP = "catchup"
 BAR = -250.0  # half the way from a policy that keeps 40 m, -428, to the constant rule
 EQUIVALENT = 0.1  # of |return|, by which decentralised learning may be below the other and count as a match
-HALF = {"return_mean": "half"}
-REFERENCES = {  # which of a run's returns is compared with which method's which
-    "last_of_central": ("last", "cppo", "last"),
-    "last_of_world": ("last", "dmpo_world", "last"),
-    "half_of_free": ("half", "dppo", "best"),
+ASKED = {  # by the claim's column: whose return is compared, which one, with whose, which one; and the question
+    "last_of_central": (
+        *("dppo", "last", "cppo", "last"),
+        "does decentralised learning match centralised (model-free, 10 %)?",
+    ),
+    "last_of_world": ("dmpo", "last", "dmpo_world", "last", "does the learned model match the true one (10 %)?"),
+    "half_of_free": (
+        *("dmpo", "half", "dppo", "best"),
+        "is DMPO at half of the env steps as good as DPPO at all of them (best evaluations, every seed)?",
+    ),
 }
 YES, NO, OPEN = "yes", "no", "open"
 Answer = tuple[str, str, str, str]  # environment, question, what was measured, answer
@@ -25,10 +30,9 @@ Answer = tuple[str, str, str, str]  # environment, question, what was measured, 
 def answers(evals: pd.DataFrame, seeds: pd.DataFrame, rounds: pd.DataFrame, rules: pd.DataFrame) -> pd.DataFrame:
     """A row per network and question that its methods can answer: env, question, measured, answer."""
     rows: list[Answer] = []
-    for env in seeds["env"].unique():
-        here = {name: table[table["env"] == env] for name, table in (("evals", evals), ("seeds", seeds))}
-        rows += _bars(env, here["evals"], here["seeds"], rules[rules["env"] == env])
-        rows += _claims(env, here["evals"], here["seeds"])
+    for name, runs in with_halves(evals, seeds).groupby("env", sort=False):
+        env, longest = str(name), evals.loc[evals["env"] == name, "length_mean"].max()
+        rows += [*_bars(env, runs, rules[rules["env"] == env], longest), *_claims(env, runs)]
         rows += _weights(env, rounds[rounds["env"] == env])
     return pd.DataFrame(rows, columns=["env", "question", "measured", "answer"])
 
@@ -38,63 +42,50 @@ def of(table: pd.DataFrame, method: str, column: str) -> pd.Series:
     return table[table["method"] == method].set_index("seed")[column]
 
 
-def _bars(env: str, evals: pd.DataFrame, seeds: pd.DataFrame, rules: pd.DataFrame) -> Iterator[Answer]:
-    best, last = of(seeds, "dppo", "best"), of(seeds, "dppo", "last")
+def _bars(env: str, runs: pd.DataFrame, rules: pd.DataFrame, longest: float) -> Iterator[Answer]:
+    best, last, lengths = (of(runs, "dppo", column) for column in ("best", "last", "last_length"))
     if best.empty:
         return
     if env == CATCHUP:
         won = int((best > BAR).sum())
         found = YES if won >= 2 * len(best) / 3 else NO
         yield env, f"does DPPO's best evaluation exceed {BAR:g} in two of three seeds?", _listed(best), found
-    longest = max(evals["length_mean"].max(), rules["length"].max())
-    lengths = of(seeds, "dppo", "last_length")
-    stands = YES if (lengths >= longest).all() else NO
+    stands = YES if (lengths >= max(longest, rules["length"].max())).all() else NO
     yield env, "does DPPO's last evaluation end without a crash?", f"{_listed(lengths)} steps", stands
     constant = float(rules.loc[rules["rule"] == "constant", "return"].iloc[0])
     above, measured = YES if (last > constant).all() else NO, f"{_listed(last)} against {constant:.0f}"
     yield env, "does DPPO end above the constant action, with every seed?", measured, above
 
 
-def _claims(env: str, evals: pd.DataFrame, seeds: pd.DataFrame) -> Iterator[Answer]:
-    pairs = (
-        ("dppo", "cppo", "does decentralised learning match centralised (model-free, 10 %)?"),
-        ("dmpo", "dmpo_world", "does the learned model match the true one (10 %)?"),
-    )
-    for own, other, question in pairs:
-        ours, theirs = of(seeds, own, "last"), of(seeds, other, "last")
+def _claims(env: str, runs: pd.DataFrame) -> Iterator[Answer]:
+    for method, own, other, reference, question in ASKED.values():
+        ours, theirs = of(runs, method, own), of(runs, other, reference)
         if not ours.empty and not theirs.empty:
-            yield env, question, _listed(ours - theirs), matches(ours, theirs)
-    ours = of(halves(evals), "dmpo", "half")
-    theirs = of(seeds, "dppo", "best")
-    if not ours.empty and not theirs.empty:
-        found = YES if (ours >= theirs).all() else NO
-        question = "is DMPO at half of the env steps as good as DPPO at all of them (best evaluations, every seed)?"
-        yield env, question, _listed(ours - theirs), found
+            found = matches(ours, theirs) if own == reference else YES if (ours >= theirs).all() else NO
+            yield env, question, _listed(ours - theirs), found
 
 
-def halves(evals: pd.DataFrame) -> pd.DataFrame:
-    """The best evaluation of every run in the first half of its env steps: env, method, seed, half."""
-    first = evals[evals["env_steps"] <= evals["env_steps"].max() / 2]
-    return first.groupby(["env", "method", "seed"], as_index=False)["return_mean"].max().rename(columns=HALF)
+def with_halves(evals: pd.DataFrame, seeds: pd.DataFrame) -> pd.DataFrame:
+    """A row per run, with its best evaluation in the first half of its network's env steps as `half`."""
+    first = evals[evals["env_steps"] <= evals.groupby("env")["env_steps"].transform("max") / 2]
+    best = first.groupby(["env", "method", "seed"])["return_mean"].max().rename("half")
+    return seeds.join(best, on=["env", "method", "seed"])
 
 
 def claimed(evals: pd.DataFrame, seeds: pd.DataFrame, scale: str) -> pd.DataFrame:
-    """What claims are decided on: a row per run, how far it is above each of REFERENCES in units of its |return|.
+    """What claims are decided on: a row per run, how far it is above what is ASKED beside, in units of its |return|.
 
-    No row of a network where one of them was not run.
+    No row of a network where one of the others was not run.
     """
-    runs, found = seeds.merge(halves(evals)), []
-    for env, here in runs.groupby("env", sort=False):
-        others = {name: of(here, method, column) for name, (_, method, column) in REFERENCES.items()}
-        if any(other.empty for other in others.values()):
-            continue
-        by_seed = here.set_index("seed")
-        gaps = {
-            name: (by_seed[own] - others[name].reindex(by_seed.index)) / abs(others[name].mean())
-            for name, (own, _, _) in REFERENCES.items()
-        }
-        found.append(pd.DataFrame({"scale": scale, "env": env, "method": by_seed["method"], **gaps}).reset_index())
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["scale", "env", "method", "seed"])
+    found = []
+    for env, runs in with_halves(evals, seeds).groupby("env", sort=False):
+        runs, gaps = runs.set_index("seed"), {}
+        for name, (_, own, other, column, _) in ASKED.items():
+            theirs = runs[runs["method"] == other][column]
+            gaps[name] = (runs[own] - theirs.reindex(runs.index)) / abs(theirs.mean())
+        if all(gap.notna().any() for gap in gaps.values()):
+            found.append(pd.DataFrame({"scale": scale, "env": env, "method": runs["method"], **gaps}).reset_index())
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["seed", "scale", "env", "method"])
 
 
 def matches(ours: pd.Series, theirs: pd.Series) -> str:

@@ -10,7 +10,6 @@ from pipeline.files import altered
 
 MEASURED, GORGE, RAW = Path("reports/road"), Path("reports/gorge"), "provenance.json"
 FILES = ("curves_by_seed.csv", "weights.csv", "heatmap.csv", "map.csv", RAW)
-PUBLISHED = {"tom": "tom", "mbpo": "offline_mbpo"}  # the paper's names in reports/paper/fig2_road_and_rocks.csv
 ERRORS = ("error_driving", "error_on_road", "error_off_road")
 COLUMNS = ("final_return", "weight_on_road", "weight_off_road", "weight_ratio", *ERRORS)
 PLACES = {"on_road": "weight_on_road", "off_road": "weight_off_road", "beyond": "weight_beyond"}
@@ -42,18 +41,6 @@ def quantities(table: pd.DataFrame) -> list[str]:
 def curves_table(by_seed: pd.DataFrame) -> pd.DataFrame:
     """Mean return over seeds and its t interval after every round."""
     return intervals(by_seed, ["method", "updates"], "returns")
-
-
-def published(paper: Path, road: tuple[float, float]) -> dict[tuple[str, str], float]:
-    """The digitised value by method and quantity: the last return of each curve; mean weights of the map's nodes."""
-    curves, nodes = pd.read_csv(paper / "fig2_road_and_rocks.csv"), pd.read_csv(paper / "fig2_heatmap.csv")
-    on = (nodes["x"].abs() <= road[0]) & (nodes["y"].abs() <= road[1])
-    found = {("tom", "weight_on_road"): nodes.loc[on, "weight"].mean()}
-    found["tom", "weight_off_road"] = nodes.loc[~on, "weight"].mean()
-    found["tom", "weight_ratio"] = found["tom", "weight_on_road"] / found["tom", "weight_off_road"]
-    for method, name in PUBLISHED.items():
-        found[method, "final_return"] = curves.loc[curves["method"] == name, "return_mean"].iloc[-1]
-    return {key: float(value) for key, value in found.items()}
 
 
 def comparison_table(summary: pd.DataFrame, paper: dict[tuple[str, str], float]) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 
 from pipeline.analysis.looks import looks, spelled
+from pipeline.analysis.published import METHODS
 from pipeline.analysis.style import band
-from pipeline.suites.road.measured import PUBLISHED
 
 GREEN, PINK = "#A9E5A9", "#F6A5A5"  # of the published map
 DARK, GOLD = "#4A4A4A", "#F6DDA5"  # the gorge, and what is paid beyond it
@@ -81,7 +81,7 @@ def curves_panel(ax: Axes, tables: Tables) -> None:
             ax.plot(run["updates"], run["returns"], color=look.colour, linewidth=0.7, alpha=0.45, zorder=2)
         band(ax, mean["updates"], mean["low"], mean["high"], look)
         ax.plot(mean["updates"], mean["mean"], color=look.colour, linestyle=look.line, linewidth=2.2, zorder=3)
-        paper = tables.published_curves[tables.published_curves["method"] == PUBLISHED.get(str(method))]
+        paper = tables.published_curves[tables.published_curves["method"] == METHODS.get(str(method))]
         if not paper.empty:
             steps = paper["training_steps"] * (end / paper["training_steps"].max())
             ax.plot(steps, paper["return_mean"], color=look.colour, linewidth=4, alpha=0.25, zorder=1)

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.analysis.looks import spelled
+from pipeline.analysis.published import road
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import table_lines, with_interval, write_tables
 from pipeline.suites.road.measured import (
@@ -22,7 +23,6 @@ from pipeline.suites.road.measured import (
     comparison_table,
     curves_table,
     measured,
-    published,
     quantities,
     seeds_table,
 )
@@ -36,7 +36,7 @@ def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/road and returns its path: tables of both worlds, the verdict, road.md."""
     folder = measured(root)
     world = json.loads((folder / RAW).read_text(encoding="utf-8"))["world"]
-    first = tables_of(folder, published(root / "reports/paper", world["road"]))
+    first = tables_of(folder, road(root / "reports/paper", world["road"]))
     second = tables_of(measured(root, GORGE), {})
     found = first | {f"{SECOND}{name}": table for name, table in second.items() if name != "sensitivity"}
     found["verdict"] = verdict_table(first["summary"], second["summary"])

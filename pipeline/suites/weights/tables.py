@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.analysis.coverage import covers
-from pipeline.analysis.published import SPELLED
+from pipeline.analysis.published import weights
 from pipeline.analysis.results import Grid, ResultsError, read_grid
 from pipeline.analysis.runs import named
 from pipeline.analysis.stage import made
@@ -46,16 +46,6 @@ def read_chunks(root: Path, grid: Grid) -> pd.DataFrame:
         raise ResultsError(f"a weight of the suite is not finite: {AGAIN}")
     chunks["weight"] /= chunks.groupby(["env", "method", "seed"])["weight"].transform("mean")
     return chunks
-
-
-def read_published(root: Path, envs: Sequence[str]) -> pd.DataFrame:
-    """The digitised bars of these environments: env, chunk, part, weight and error, in units of their mean."""
-    bars = pd.read_csv(root / "reports/paper/fig4_weights.csv")
-    bars["env"] = bars["env"].str.lower().replace(SPELLED)
-    bars = bars[bars["env"].isin(envs)]
-    mean = bars.groupby("env")["weight_mean"].transform("mean")
-    columns = {"env": bars["env"], "chunk": bars["chunk_index"], "part": bars["segment"]}
-    return pd.DataFrame({**columns, "weight": bars["weight_mean"] / mean, "spread": bars["weight_err"] / mean})
 
 
 def bars_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +111,8 @@ def seeds_table(chunks: pd.DataFrame) -> pd.DataFrame:
 
 def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
     """Every table by its file name without ending; each has the scale as its first column."""
-    chunks, published = read_chunks(root, grid), read_published(root, grid.envs)
+    chunks, published = read_chunks(root, grid), weights(root / "reports/paper")
+    published = published[published["env"].isin(grid.envs)]
     tables = {
         "bars": bars_table(chunks, published),
         "bars_by_seed": chunks,
