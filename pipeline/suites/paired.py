@@ -34,11 +34,12 @@ class Measure:
 
 @dataclass(frozen=True)
 class Question:
-    """A suite's name, the heading of its page, and its measures by name, the primary one first."""
+    """A suite's name, its page's heading, its measures by name, the primary one first, and those that are drawn."""
 
     name: str
     heading: str
     measures: dict[str, Measure]
+    shown: tuple[str, ...]
 
     @property
     def primary(self) -> str:

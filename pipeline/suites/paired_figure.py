@@ -1,6 +1,5 @@
 """What each weighting adds to uniform weights, drawn: a row of panels per place, one per measure."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
@@ -16,9 +15,9 @@ WRAPPED = 40  # letters of a title
 
 
 @styled(font_scale=1.0)
-def draw(question: Question, differences: pd.DataFrame, shown: Sequence[str]) -> Figure:
-    """In each panel a row per weighting, grouped by loss and backbone; these measures only."""
-    places = differences["place"].unique()
+def draw(question: Question, differences: pd.DataFrame) -> Figure:
+    """In each panel a row per weighting, grouped by loss and backbone."""
+    places, shown = differences["place"].unique(), question.shown
     height = 1.1 + 0.24 * differences["method"].nunique()
     figure, axes = panels(len(places) * len(shown), width=3.4, height=height, columns=len(shown))
     for position, ax in enumerate(axes):
@@ -45,13 +44,12 @@ def _panel(ax: Axes, rows: pd.DataFrame, labelled: bool) -> None:
     difference_axes(ax, height, labels if labelled else [])
 
 
-def make_figure(root: Path, question: Question, shown: Sequence[str]) -> Path:
+def make_figure(question: Question, root: Path) -> Path:
     """Replaces `root`/reports/figures/<suite> by the figure and the answers, and returns its path.
 
     FileNotFoundError if the table is not there.
     """
     name = question.name
     differences = pd.read_csv(root / "reports/tables" / name / "differences.csv")
-    figures = [(name, draw(question, differences, shown))]
     texts = {f"{name}.txt": " ".join(answers(question, differences))}
-    return write_figures(root / "reports/figures" / name, figures, dpi=100, texts=texts)
+    return write_figures(root / "reports/figures" / name, [(name, draw(question, differences))], dpi=100, texts=texts)

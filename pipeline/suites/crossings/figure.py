@@ -1,16 +1,12 @@
 """`python -m pipeline.suites.crossings.figure` draws reports/figures/crossings/: what each weighting adds, crossed."""
 
-from pathlib import Path
+from functools import partial
 
 from pipeline.analysis.stage import made
-from pipeline.suites.crossings.page import QUESTION, SHOWN
+from pipeline.suites.crossings.page import QUESTION
 from pipeline.suites.paired_figure import make_figure
 
-
-def make(root: Path) -> Path:
-    """Replaces `root`/reports/figures/crossings and returns its path; FileNotFoundError if a table is not there."""
-    return make_figure(root, QUESTION, SHOWN)
-
+make = partial(make_figure, QUESTION)
 
 if __name__ == "__main__":
     made("crossings_plot", make)

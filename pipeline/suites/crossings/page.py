@@ -18,9 +18,9 @@ QUESTION = Question(
         "model/rmse_newest": Measure("model's RMSE on the newest rows", ".3f", True),
         "weights/ess": Measure("effective share of the buffer", ".2f", None),
     },
+    shown=("probe/rmse", "auc", "weights/ess"),
 )
 PLAIN = "mbpo"  # beside which costs are said
-SHOWN = ("probe/rmse", "auc", "weights/ess")  # in the figure
 
 
 def costs(runs: pd.DataFrame) -> list[str]:

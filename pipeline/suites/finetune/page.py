@@ -17,5 +17,5 @@ QUESTION = Question(
         "weights/age_0": Measure("mean weight of the oldest tenth: foreign rows", ".2f", None),
         "weights/ess": Measure("effective share of the buffer", ".2f", None),
     },
+    shown=("probe/rmse", "first", "weights/age_9"),
 )
-SHOWN = ("probe/rmse", "first", "weights/age_9")  # in the figure

@@ -7,11 +7,7 @@ import pandas as pd
 from pipeline.analysis.looks import place_of
 from pipeline.analysis.tables import table_lines, with_interval
 
-LEVEL = 0.9  # of the intervals of the rules
 FEW, MANY = 10, 40  # rows of a new task
-SECOND = 1  # the episode after the first adaptation
-REACHED = 0.1  # of the oracle's return, below it: as good as that
-SEEDS_SHARE = 2.0 / 3.0  # of the seeds in which a rule about seeds has to hold
 COVERAGE = (0.80, 0.97)  # what 90 % intervals should hold
 MET, MISSED, OPEN = "met", "missed", "no difference shown"
 ARMS = {
