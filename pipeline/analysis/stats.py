@@ -131,18 +131,14 @@ def bootstrap_tail(n_envs: int, n_seeds: int, level: float = 0.95) -> float:
 
 
 def bootstrap_interval(
-    statistic: Callable[..., Array],
-    samples: Sequence[ArrayLike],
-    rng: np.random.Generator | None = None,
-    resamples: int = 10_000,
+    statistic: Callable[..., Array], samples: Sequence[ArrayLike], resamples: int = 10_000
 ) -> tuple[Array, Array | None, Array | None]:
     """`statistic` of the samples, each [E, S], with its stratified expanded-percentile bootstrap interval.
 
-    `statistic` takes arrays [..., E, S]. Low and high are None below LEAST_SEEDS. Without a stream the draws
-    are those of SEED. For the real coverage see pipeline/analysis/coverage.py.
+    `statistic` takes arrays [..., E, S]. Low and high are None below LEAST_SEEDS. The draws are those of SEED. For the
+    real coverage see pipeline/analysis/coverage.py.
     """
-    rng = rng or np.random.default_rng(SEED)
-    values = [np.asarray(sample) for sample in samples]
+    rng, values = np.random.default_rng(SEED), [np.asarray(sample) for sample in samples]
     envs, seeds = values[0].shape
     centre = statistic(*values)
     if seeds < LEAST_SEEDS:
@@ -153,9 +149,9 @@ def bootstrap_interval(
     return centre, low, high
 
 
-def iqm_interval(scores: ArrayLike, rng: np.random.Generator | None = None) -> Interval:
+def iqm_interval(scores: ArrayLike) -> Interval:
     """Interquartile mean of `scores` [E, S] with its `bootstrap_interval`."""
-    return floats(bootstrap_interval(interquartile_mean, [scores], rng))
+    return floats(bootstrap_interval(interquartile_mean, [scores]))
 
 
 def interval_of_mean(values: ArrayLike, statistic: Callable[[Array], float] = float) -> Interval:

@@ -44,7 +44,7 @@ def edit_params(
 def _other(text: str, suite: str, grid: Grid) -> list[str]:
     """The keys of the grid that say something else by now; what is so already stays as it is written."""
     params = parse_params(text)
-    now = params.suites[suite].grid if suite else params.grid
+    now = (params.suites[suite] if suite else params).grid
     return [key for key in GRID if getattr(now, key) != getattr(grid, key)]
 
 
@@ -96,6 +96,6 @@ def _with_until(text: str, until: str, where: str) -> str:
 
 
 def _refuse_where_runs_cannot_stop(params: Params, suite: str) -> None:
-    scale, grid = (params.suites[suite].scale, params.suites[suite].grid) if suite else (params.scale, params.grid)
-    for method, env in product(grid.methods if grid.until is not None else (), grid.envs):
-        stop_of(grid, env, compose_cell(method, env, scale), suite or "grid")
+    there = params.suites[suite] if suite else params
+    for method, env in product(there.grid.methods if there.grid.until is not None else (), there.grid.envs):
+        stop_of(there.grid, env, compose_cell(method, env, there.scale), suite or "grid")

@@ -21,22 +21,16 @@ def part(section: Section, kind: str) -> str | None:
     return mapping(section.get(kind), kind).get("name", DEFAULT_PARTS.get(kind))
 
 
-def methods_written_out(entries: Section) -> dict[str, Section]:
-    """Every method with what it takes from the one it is like; SettingsError for a name that is none, and a circle."""
-    return _written_out(entries, "methods", _method)
-
-
-def parts_written_out(parts: Section, where: str) -> dict[str, Section]:
-    """The same of the parts of one kind: `mbpo: {like: sac, ...}`."""
-    return _written_out(parts, where, lambda own, taken: {**taken, **own})
-
-
-def _written_out(
-    entries: Section, where: str, combine: Callable[[dict[str, Any], Section], dict[str, Any]]
+def written_out(
+    entries: Section, where: str, begun: Callable[[dict[str, Any], Section], dict[str, Any]] | None = None
 ) -> dict[str, Section]:
+    """Every entry with what it takes from the one it is like, below its own words unless `begun` puts them together.
+
+    SettingsError for a name that is none, and a circle.
+    """
     done: dict[str, Section] = {}
 
-    def written_out(name: str, way: tuple[str, ...]) -> Section:
+    def whole(name: str, way: tuple[str, ...]) -> Section:
         if name in way:
             raise SettingsError(f"{where}: {' is like '.join((*way, name))}; nearest valid choice: end it somewhere")
         if name not in done:
@@ -44,14 +38,15 @@ def _written_out(
             other = own.pop(LIKE, None)
             if other is not None:
                 one_of(f"{where}.{name}.{LIKE}", other, entries)
-                own = combine(own, written_out(other, (*way, name)))
+                taken = whole(other, (*way, name))
+                own = begun(own, taken) if begun else {**taken, **own}
             done[name] = own
         return done[name]
 
-    return {name: written_out(name, ()) for name in entries}
+    return {name: whole(name, ()) for name in entries}
 
 
-def _method(own: dict[str, Any], taken: Section) -> dict[str, Any]:
+def begun_method(own: dict[str, Any], taken: Section) -> dict[str, Any]:
     """A method's own words above those it takes; none of a part in whose place it has another one."""
     names = {kind: mapping(own.get(kind), kind).get("name") for kind in KINDS}
     other = [kind for kind, name in names.items() if name not in (None, part(taken, kind))]

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.like import methods_written_out, part
+from pipeline.config.like import begun_method, part, written_out
 from pipeline.config.methods import Variant, between, check_method
 from pipeline.config.refusals import (
     Section,
@@ -174,8 +174,8 @@ def _params(text: str) -> Params:
     for key in ("scale", "grid", "methods", "envs", "scales"):
         if top.get(key) is None:
             raise SettingsError(f"{key} is missing; write `{key}:` with its value at the top level")
-    written_out, tracking = methods_written_out(_named(top, "methods")), top.get("tracking")
-    methods = {name: check_method(section, name) for name, section in written_out.items()}
+    whole, tracking = written_out(_named(top, "methods"), "methods", begun_method), top.get("tracking")
+    methods = {name: check_method(section, name) for name, section in whole.items()}
     variants = _variants(top.get(ABLATION), methods)
     entries = [*methods, *variants]
     envs = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pipeline.config.like import parts_written_out
+from pipeline.config.like import written_out
 from pipeline.config.refusals import Section, check_name, check_values, known, mapping, one_of
 from tom.settings import KINDS, names, settings_class, train
 from tom.settings.experiments import networked
@@ -50,7 +50,7 @@ def checked(given: Any, where: str, shape: Shape = AGENT, also: tuple[str, ...] 
         if kind in section:
             place = f"{where}.{kind}"
             values = {one_of(place, name, choices()): own for name, own in mapping(section[kind], place).items()}
-            section[kind] = parts_written_out(values, place)
+            section[kind] = written_out(values, place)
             for name, own in section[kind].items():
                 check_values(own, settings_of(name), f"{place}.{name}")
     return section

@@ -48,7 +48,8 @@ def charts(reports: Path) -> dict[str, str]:
     found = {name: chart(reports) for name, chart in CHARTS.items()}
     evidence = reports / "tables/evidence/curves.csv"
     runs = pd.read_csv(evidence) if evidence.is_file() else pd.DataFrame({"env": []})
-    found |= {f"evidence/{env}": of_runs(rows) for env, rows in runs.groupby("env", sort=False)}
+    runs = runs.rename(columns={"plain": "mean"})  # the return of each evaluation; every run by itself
+    found |= {f"evidence/{env}": panels(rows[:0], rows) for env, rows in runs.groupby("env", sort=False)}
     return {name: json.dumps(chart, separators=(",", ":")) for name, chart in found.items() if chart}
 
 
@@ -69,11 +70,6 @@ def of_paper(reports: Path) -> Chart | None:
     table = _table(reports / "paper/fig3_curves.csv")
     names = {"return_mean": "mean", "return_low": "low", "return_high": "high"}
     return None if table is None else panels(table.rename(columns=names), table[:0])
-
-
-def of_runs(table: pd.DataFrame) -> Chart:
-    """Every run of the evidence by itself: the return of each evaluation."""
-    return panels(table[:0], table.rename(columns={"plain": "mean"}))
 
 
 CHARTS: Mapping[str, Callable[[Path], Chart | None]] = {

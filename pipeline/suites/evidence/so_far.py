@@ -13,6 +13,7 @@ from pipeline.analysis.extent import so_far
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.published import PUBLISHED_WARMUP_ENV_STEPS
 from pipeline.analysis.runs import RUN
+from pipeline.analysis.tables import with_interval
 from pipeline.claims.claim import Claim
 from pipeline.claims.evidence import Evidence
 from pipeline.claims.measures import MEASURES, Estimate, heights
@@ -96,7 +97,10 @@ def _row(claim: Claim, parts: Parts, ends: dict[str, int], estimate: Estimate, p
     best = f"the best of {others}" if len(claim.against) > 1 else others
     measured = f"{first} − {best}" if claim.measure == "lead" else f"{first} / {others}"
     measured += ", mean so far" if claim.window[0] < 1 else ""
-    words = f"{', '.join(places)}: {measured} = {said(claim, estimate.value)}{interval(claim, estimate)}"
+    form, seeds = "+,.0f" if claim.measure == "lead" else ".2f", f", {estimate.n_seeds} seeds"
+    ours = with_interval(estimate.value, estimate.low, estimate.high, form).replace("-", "−")
+    ours += " (one seed: no interval)" if estimate.low is None else seeds
+    theirs = f"{published:{form}}".replace("-", "−")
     return {
         "id": claim.id,
         "env": ", ".join(ends),
@@ -107,17 +111,5 @@ def _row(claim: Claim, parts: Parts, ends: dict[str, int], estimate: Estimate, p
         "low": estimate.low,
         "high": estimate.high,
         "published": published,
-        "words": f"{words}; published {said(claim, published)}",
+        "words": f"{', '.join(places)}: {measured} = {ours}; published {theirs}",
     }
-
-
-def said(claim: Claim, number: float) -> str:
-    """A difference of returns with its sign, a ratio with two decimals."""
-    return f"{number:+,.0f}".replace("-", "−") if claim.measure == "lead" else f"{number:.2f}"
-
-
-def interval(claim: Claim, estimate: Estimate) -> str:
-    """The interval and the number of seeds."""
-    if estimate.low is None or estimate.high is None:
-        return " (one seed: no interval)"
-    return f" [{said(claim, estimate.low)}, {said(claim, estimate.high)}], {estimate.n_seeds} seeds"

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.analysis.extent import so_far
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
-from pipeline.analysis.tables import write_tables
+from pipeline.analysis.tables import with_interval, write_tables
 from pipeline.claims import measures
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_published
@@ -44,9 +44,8 @@ def remark(verdict: Verdict, runs: Sequence[Recorded], published: Evidence) -> s
 
 def _number(estimate: Estimate) -> str:
     """A value and its interval, if it has one that is more than the value."""
-    known = estimate.low is not None and estimate.low != estimate.high
-    ends = f" [{estimate.low:.3g}, {estimate.high:.3g}]" if known else ""
-    return f"{estimate.value:.3g}{ends}".replace("-", "−")
+    low = None if estimate.low == estimate.high else estimate.low
+    return with_interval(estimate.value, low, estimate.high, ".3g").replace("-", "−")
 
 
 def _by_method(claim: Claim, runs: Sequence[Recorded], env: str, _: Evidence) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.analysis import stats
-from pipeline.analysis.runs import intervals
+from pipeline.analysis.runs import RUN, intervals
+from pipeline.analysis.runs import seeds_table as statistics
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import write_tables
 from pipeline.suites.networked.page import markdown
@@ -33,12 +33,9 @@ def curves_table(evals: pd.DataFrame) -> pd.DataFrame:
 
 def seeds_table(evals: pd.DataFrame) -> pd.DataFrame:
     """Per run: best and last return, the area under its curve, how long the last episodes lasted."""
-    rows = []
-    for (env, method, seed), run in evals.groupby(["env", "method", "seed"], sort=False):
-        returns = run["return_mean"].to_numpy()
-        area = stats.area_under_curve(run["env_steps"], returns)
-        rows.append((env, method, seed, returns.max(), returns[-1], area, run["length_mean"].iloc[-1]))
-    return pd.DataFrame(rows, columns=["env", "method", "seed", "best", "last", "auc", "last_length"])
+    runs = statistics(evals).rename(columns={"cumulative_max": "best", "final": "last"})
+    runs["last_length"] = evals.groupby(RUN, sort=False)["length_mean"].last().to_numpy()
+    return runs[["env", "method", "seed", "best", "last", "auc", "last_length"]]
 
 
 def models_table(rounds: pd.DataFrame) -> pd.DataFrame:

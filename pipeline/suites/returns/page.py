@@ -9,7 +9,7 @@ from pipeline.analysis.extent import extents
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import Grid
 from pipeline.analysis.stats import LEAST_SEEDS
-from pipeline.analysis.tables import table_lines
+from pipeline.analysis.tables import table_lines, with_interval
 
 HEADINGS = {
     "final": "Final return (last evaluation)",
@@ -51,7 +51,8 @@ def _statistic(tables: dict[str, pd.DataFrame], name: str) -> Iterator[str]:
     for _, row in tables["returns"].iterrows():
         runs = seeds[(seeds["method"] == row["method"]) & (seeds["env"] == row["env"])]
         each = ", ".join(f"{value:.0f}" for value in runs[name])
-        interval = _bracket(row[f"{name}_low"], row[f"{name}_high"], ".0f")
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        interval = "" if pd.isna(low) else f"[{low:.0f}, {high:.0f}]"
         cells.append((place_of(row["env"]), spelled(row["method"]), f"{row[f'{name}_mean']:.0f}", interval, each))
     return table_lines(("environment", "method", "mean", "95 % interval", "each seed"), cells, "llrcl")
 
@@ -84,9 +85,4 @@ def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
 
 
 def _iqm(row: dict[str, float]) -> str:
-    interval = f"{_bracket(row['low'], row['high'], '.2f')}{mark(row['coverage_normal'])}"
-    return f"{row['iqm']:.2f} {interval}".strip()
-
-
-def _bracket(low: float | None, high: float | None, digits: str) -> str:
-    return "" if pd.isna(low) or pd.isna(high) else f"[{low:{digits}}, {high:{digits}}]"
+    return with_interval(row["iqm"], row["low"], row["high"], ".2f") + mark(row["coverage_normal"])

@@ -8,7 +8,7 @@ from pipeline.analysis.coverage import mark, mark_explained
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.results import Grid
 from pipeline.analysis.stats import LEAST_SEEDS
-from pipeline.analysis.tables import table_lines
+from pipeline.analysis.tables import table_lines, with_interval
 
 PUBLISHED = "published"  # where a method's name stands
 STATISTICS = {
@@ -56,7 +56,5 @@ def _preamble(made: dict[str, pd.DataFrame], count: int) -> Iterator[str]:
 def _cell(row: pd.Series) -> str:
     if pd.isna(row["of_bars"]):
         return ""
-    if pd.isna(row["low"]):
-        return f"{row['of_bars']:.2f}"
-    bracket = f"[{row['low']:.2f}, {row['high']:.2f}]{mark(row['coverage'])}"
-    return f"{row['of_bars']:.2f} {bracket}; {row['mean_of_seeds']:.2f}"
+    said = with_interval(row["of_bars"], row["low"], row["high"], ".2f")
+    return said if pd.isna(row["low"]) else f"{said}{mark(row['coverage'])}; {row['mean_of_seeds']:.2f}"
