@@ -42,15 +42,10 @@ def curves_table(numbers: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("statistic", key=lambda names: names.map(list(STATISTICS).index), kind="stable")
 
 
-def at(numbers: pd.DataFrame, arm: str, by: str, count: int, statistic: str) -> pd.Series:
-    """The values of an arm after so many rows or episodes, by seed and task; empty if it was not looked at there."""
-    rows = numbers[(numbers["arm"] == arm) & (numbers["by"] == by) & (numbers["count"] == count)]
-    return rows[rows["statistic"] == statistic].set_index(PAIR)["value"].sort_index()
-
-
-def errors_after(numbers: pd.DataFrame, arm: str, count: int) -> pd.Series:
-    """The error of an arm after so many rows, mean over tasks, by seed."""
-    return at(numbers, arm, "rows", count, "rmse").groupby("seed").mean()
+def after(numbers: pd.DataFrame, by: str, count: int, statistic: str) -> pd.DataFrame:
+    """The values after so many rows or episodes by seed and task, a column for each arm that was looked at there."""
+    rows = numbers[(numbers["by"] == by) & (numbers["count"] == count) & (numbers["statistic"] == statistic)]
+    return rows.pivot(index=PAIR, columns="arm", values="value")[rows["arm"].unique()]
 
 
 def rules_table(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -62,23 +57,22 @@ def rules_table(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def decided(numbers: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """Rule, what was found, and the verdict, on one family."""
-    arms = ("meta", "plain", "pooled")
-    few, many = ({arm: errors_after(numbers, arm, count) for arm in arms} for count in (FEW, MANY))
-    if len(few["meta"]):
+    few, many = (after(numbers, "rows", count, "rmse").groupby("seed").mean() for count in (FEW, MANY))
+    if "meta" in few:
         of_plain, of_pooled = few["meta"] / few["plain"], few["meta"] / few["pooled"]
         held = (of_plain <= 0.5) & (of_pooled <= 0.8)
         found = f"{of_plain.mean():.2f} and {of_pooled.mean():.2f}; both in {held.sum()} of {len(held)} seeds"
         yield "few_rows", found, MET if held.mean() >= SEEDS_SHARE else MISSED
-    if len(many["meta"]):
+    if "meta" in many:
         ratio = many["meta"] / many["plain"]
         yield "many_rows", f"{ratio.mean():.2f} of it", MET if (ratio <= 1.0).mean() >= SEEDS_SHARE else MISSED
-        share = at(numbers, "meta", "rows", MANY, "coverage").mean()
+        share = after(numbers, "rows", MANY, "coverage")["meta"].mean()
         yield "calibration", f"{share:.1%}", MET if COVERAGE[0] <= share <= COVERAGE[1] else MISSED
-    meta, plain = (at(numbers, arm, "episodes", SECOND, "return") for arm in ("meta", "plain"))
-    if len(meta):
-        yield "second_episode", *_above(meta - plain, "of return more")
-    if len(at(numbers, "oracle", "episodes", 0, "return")):
-        until = {arm: episodes_until(numbers, arm) for arm in arms}
+    second, first = (after(numbers, "episodes", count, "return") for count in (SECOND, 0))
+    if "meta" in second:
+        yield "second_episode", *_above(second["meta"] - second["plain"], "of return more")
+    if "oracle" in first:
+        until = {arm: episodes_until(numbers, arm) for arm in ("meta", "plain", "pooled")}
         for other in ("plain", "pooled"):
             yield f"faster_than_{other}", *_above(until[other] - until["meta"], "episodes fewer")
 
@@ -87,9 +81,9 @@ def errors_table(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
     """Per family, arm and seed the error after FEW rows, mean over tasks, as a multiple of the pooled model's."""
     rows = []
     for family, here in numbers.groupby("family", sort=False):
-        errors = {arm: errors_after(here, arm, FEW) for arm in here["arm"].unique()}
-        for arm, of_seeds in errors.items() if "pooled" in errors else ():
-            rows += [(scale, family, arm, seed, error / errors["pooled"][seed]) for seed, error in of_seeds.items()]
+        errors = after(here, "rows", FEW, "rmse").groupby("seed").mean()
+        for arm in errors if "pooled" in errors else ():
+            rows += [(scale, family, arm, seed, ratio) for seed, ratio in (errors[arm] / errors["pooled"]).items()]
     return pd.DataFrame(rows, columns=[*RUN, "error_of_pooled"])
 
 
@@ -100,8 +94,8 @@ def episodes_table(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
     """
     rows = []
     for family, here in numbers.groupby("family", sort=False):
-        arms = [arm for arm in here["arm"].unique() if len(at(here, arm, "rows", FEW, "rmse"))]
-        if not {"plain", "pooled"} <= set(arms) or at(here, "oracle", "episodes", 0, "return").empty:
+        arms = [*after(here, "rows", FEW, "rmse")]
+        if not {"plain", "pooled"} <= set(arms) or "oracle" not in after(here, "episodes", 0, "return"):
             continue
         until = {arm: episodes_until(here, arm).groupby("seed").mean() for arm in arms}
         for arm in arms:
@@ -112,7 +106,7 @@ def episodes_table(numbers: pd.DataFrame, scale: str) -> pd.DataFrame:
 
 def episodes_until(numbers: pd.DataFrame, arm: str) -> pd.Series:
     """By seed and task, how many episodes until the return is as good as the oracle's; one more than all if never."""
-    best = at(numbers, "oracle", "episodes", 0, "return")
+    best = after(numbers, "episodes", 0, "return")["oracle"]
     rows = numbers[(numbers["arm"] == arm) & (numbers["statistic"] == "return")]
     returns = rows.pivot(index=PAIR, columns="count", values="value").sort_index()
     good = returns.ge(best - REACHED * best.abs(), axis=0)
@@ -132,8 +126,8 @@ def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
         arms = [name for name in own["arm"].unique() if name.startswith("pooled_")]
         counts = sorted(own.loc[(own["by"] == "rows") & (own["count"] > 0), "count"].unique())
         for arm, count in product(arms, counts):
-            pair = at(own, arm, "rows", count, "rmse") - at(own, "pooled", "rows", count, "rmse")
-            mean, low, high = stats.mean_interval(pair, LEVEL)
+            errors = after(own, "rows", count, "rmse")
+            mean, low, high = stats.mean_interval(errors[arm] - errors["pooled"], LEVEL)
             verdict = {1: "worse", 0: OPEN, -1: "better"}[stats.side(low, high)]
             rows.append((family, arm, count, mean, low, high, verdict))
     return pd.DataFrame(rows, columns=["family", "arm", "count_", "difference", "low", "high", "verdict"])
