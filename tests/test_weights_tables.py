@@ -46,6 +46,7 @@ def write_suite(
                 for chunk in range(20)
             ]
             (folder / "chunks.csv").write_text("\n".join(["method,chunk,part,weight_mean", *chunks, ""]))
+            (folder / "provenance.json").write_text(f'{{"env": "{env}", "seed": {seed}}}')
             (folder / "numbers.csv").write_text("method,number,value\ntom,ess,0.5\neven,ess,1.0\n")
             (folder / "returns.csv").write_text("env_steps,return_mean,length_mean\n0,1.0,9.0\n100,5.0,9.0\n")
     (root / PUBLISHED).parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.analysis.extent import TOTAL, is_partial, so_far
 from pipeline.analysis.results import ResultsError, read_record, reading
 from pipeline.analysis.results import read_table as read_recorded
-from pipeline.analysis.runs import seeds_table
+from pipeline.analysis.runs import named, seeds_table
 from pipeline.files import read_yaml
 
 PLACE = ("env", "seed")
@@ -71,14 +71,16 @@ def read_table(path: Path, columns: Sequence[str], missing: str) -> pd.DataFrame
         return table[list(columns)]
 
 
-def below_each_other(records: Records, name: str, columns: tuple[str, ...], value: str, missing: str) -> pd.DataFrame:
-    """Columns of one of the CSVs of every cell, with environment and seed; ResultsError if a value is not finite."""
+def below_each_other(
+    records: Records, name: str, columns: Sequence[str], value: str | None, missing: str
+) -> pd.DataFrame:
+    """Environment, seed and columns of one of the CSVs of every cell; ResultsError if a `value` is not finite."""
     parts = []
     for folder, record in records.items():
         table = read_table(folder / f"{name}.csv", columns, missing)
-        if not np.isfinite(table[value]).all():
+        if value and not np.isfinite(table[value]).all():
             raise ResultsError(f"{folder / name}.csv: a number is not finite: {missing}")
-        parts.append(table.assign(**{key: record[key] for key in PLACE}))
+        parts.append(named(table, **{key: record[key] for key in PLACE}))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -137,7 +137,8 @@ def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/meta and returns its path; ResultsError leaves the old tables as they are."""
     numbers = numbers_table(root, suite := read_suite(root, NAME, ("scale", "envs", "seeds")))
     rules, curves, weighed = rules_table(numbers), curves_table(numbers), weighed_table(numbers)
-    tables = {"rules": rules, "curves": curves, "weighed": weighed, "numbers": numbers}
+    tables = {"rules": rules, "curves": curves, "weighed": weighed}
+    tables["numbers"] = numbers[[*COLUMNS, "family", "seed"]]
     tables |= {"errors": errors_table(numbers, suite["scale"]), "episodes": episodes_table(numbers, suite["scale"])}
     return write_tables(root / "reports/tables" / NAME, tables, {"meta.md": markdown(rules, curves, weighed)})
 

@@ -3,9 +3,8 @@
 Weights are in units of their mean over the chunks, ours and the published ones alike: the paper's scale is its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,35 +14,25 @@ from numpy.typing import NDArray
 from pipeline.analysis.coverage import covers
 from pipeline.analysis.published import weights
 from pipeline.analysis.results import Grid, ResultsError, read_grid
-from pipeline.analysis.runs import named
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.analysis.tables import at_one_scale, write_tables
-from pipeline.suites.recorded import read_table
+from pipeline.suites.recorded import Records, again, below_each_other, read_suite, recorded_cells
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
-AGAIN = "make repro SUITE=weights"
+NAME = "weights"
+AGAIN = again(NAME)
 Array = NDArray[np.float64]
 
 
-def read_results(root: Path, grid: Grid, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """The rows of a file of every cell, with env and seed; ResultsError if one is missing or not such a table."""
-    found = []
-    for env, seed in product(grid.envs, grid.seeds):
-        path = root / "reports/weights" / grid.scale / env / str(seed) / name
-        found.append(named(read_table(path, columns, AGAIN), env=env, seed=seed))
-    return pd.concat(found, ignore_index=True)
-
-
-def read_chunks(root: Path, grid: Grid) -> pd.DataFrame:
+def read_chunks(records: Records, grid: Grid) -> pd.DataFrame:
     """The chunks of every method of the grid, weights in units of their mean over a cell's chunks."""
-    chunks = read_results(root, grid, "chunks.csv", ("method", "chunk", "part", "weight_mean"))
+    columns = ("method", "chunk", "part", "weight_mean")
+    chunks = below_each_other(records, "chunks", columns, "weight_mean", AGAIN)
     for (env, seed), cell in chunks.groupby(["env", "seed"], sort=False):
         for method in sorted(set(grid.methods) - set(cell["method"])):
             raise ResultsError(f"{method} is not in the results of {env}, seed {seed}: {AGAIN}")
     chunks = chunks[chunks["method"].isin(grid.methods)].rename(columns={"weight_mean": "weight"})
-    if not np.isfinite(chunks["weight"]).all():
-        raise ResultsError(f"a weight of the suite is not finite: {AGAIN}")
     chunks["weight"] /= chunks.groupby(["env", "method", "seed"])["weight"].transform("mean")
     return chunks
 
@@ -111,22 +100,23 @@ def seeds_table(chunks: pd.DataFrame) -> pd.DataFrame:
 
 def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
     """Every table by its file name without ending; each has the scale as its first column."""
-    chunks, published = read_chunks(root, grid), weights(root / "reports/paper")
+    records = recorded_cells(root, NAME, read_suite(root, NAME, ("scale", "envs", "seeds")), ())
+    chunks, published = read_chunks(records, grid), weights(root / "reports/paper")
     published = published[published["env"].isin(grid.envs)]
     tables = {
         "bars": bars_table(chunks, published),
         "bars_by_seed": chunks,
         "statistics": statistics_table(chunks, published),
         "seeds": seeds_table(chunks),
-        "numbers": read_results(root, grid, "numbers.csv", ("method", "number", "value")),
-        "sac": read_results(root, grid, "returns.csv", ("env_steps", "return_mean", "length_mean")),
+        "numbers": below_each_other(records, "numbers", ("method", "number", "value"), None, AGAIN),
+        "sac": below_each_other(records, "returns", ("env_steps", "return_mean", "length_mean"), None, AGAIN),
     }
     return at_one_scale(tables, grid.scale)
 
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/weights and returns its path; ResultsError leaves the old tables as they are."""
-    grid = read_grid(root / "params.yaml", "weights")
+    grid = read_grid(root / "params.yaml", NAME)
     made = tables(root, grid)
     return write_tables(root / "reports/tables/weights", made, {"weights.md": markdown(made, grid)})
 
