@@ -72,10 +72,7 @@ class _Code:
     """The files below a root as they are now, each looked at once."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.path = functools.cache(self._path)
-        self.imports = functools.cache(self._imports)
-        self.digest = functools.cache(self._digest)
+        self.root, self.path, self.file = root, functools.cache(self._path), functools.cache(self._file)
 
     def digests(self, start: list[str], packages: Collection[str]) -> dict[str, str]:
         """Of the modules in `start` and all that they import within the packages, by path."""
@@ -84,16 +81,16 @@ class _Code:
                 raise SettingsError(
                     f"{module.replace('.', '/')}.py is missing; restore the file or choose another part"
                 )
-        paths = {self.path(module) for module in self.closure(start, packages)}
-        return {path: self.digest(path) for path in sorted(filter(None, paths))}
+        found = {self.path(module): module for module in self.closure(start, packages)}
+        return {path: self.file(found[path])[1] for path in sorted(filter(None, found))}
 
     def of_stage(self, module: str) -> dict[str, str]:
         """Of all the project's code that a stage runs; all of tom too where it takes stock of sources."""
         digests = self.digests([module], PROJECT)
         if "pipeline/config/digests.py" not in digests:
             return digests
-        science = (str(path.relative_to(self.root)) for path in self.root.glob("tom/**/*.py"))
-        return digests | {path: self.digest(path) for path in science}
+        science = (path.relative_to(self.root).with_suffix("") for path in self.root.glob("tom/**/*.py"))
+        return digests | self.digests([".".join(path.parts).removesuffix(".__init__") for path in science], ())
 
     def closure(self, start: list[str], packages: Collection[str]) -> set[str]:
         """The modules in `start`, all they import within the packages, and the packages that hold these."""
@@ -104,7 +101,7 @@ class _Code:
             if module in found or not inside or self.path(module) is None:
                 continue
             found.add(module)
-            waiting += self.imports(module)
+            waiting += self.file(module)[0]
             if "." in module:
                 waiting.append(module.rpartition(".")[0])
         return found
@@ -114,29 +111,26 @@ class _Code:
         stem = module.replace(".", "/")
         return next((path for path in (f"{stem}.py", f"{stem}/__init__.py") if (self.root / path).is_file()), None)
 
-    def _imports(self, module: str) -> tuple[str, ...]:
+    def _file(self, module: str) -> tuple[tuple[str, ...], str]:
         path = self.path(module)
         assert path is not None, "asked for where it is there"
+        package = module if path.endswith("__init__.py") else module.rpartition(".")[0]
+        status = (self.root / path).stat()
         try:
-            return _imports(self.root / path, module, _stamp(self.root / path))
+            return _read(self.root / path, package, (status.st_mtime_ns, status.st_size))
         except SyntaxError as error:
             raise SettingsError(f"{path}:{error.lineno}: {error.msg}") from None
 
-    def _digest(self, path: str) -> str:
-        return _digest(self.root / path, _stamp(self.root / path))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does: the key under which its parse is remembered."""
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
 
 @functools.cache
-def _imports(path: Path, module: str, stamp: tuple[int, int]) -> tuple[str, ...]:
-    """Every module that may be imported in the file; of `from a import b` both `a` and `a.b`."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return tuple(name for node in ast.walk(ast.parse(path.read_bytes())) for name in _named(node, package))
+def _read(path: Path, package: str, stamp: tuple[int, int]) -> tuple[tuple[str, ...], str]:
+    """Every module that may be imported in the file, of `from a import b` both `a` and `a.b`; and its digest.
+
+    Remembered until the file changes, and with it the stamp.
+    """
+    tree = ast.parse(path.read_bytes())
+    names = tuple(name for node in ast.walk(tree) for name in _named(node, package))
+    return names, _digest(tree, SETTINGS in path.as_posix())
 
 
 def _named(node: ast.AST, package: str) -> Iterator[str]:
@@ -148,13 +142,11 @@ def _named(node: ast.AST, package: str) -> Iterator[str]:
         yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-@functools.cache
-def _digest(path: Path, stamp: tuple[int, int]) -> str:
-    tree = ast.parse(path.read_bytes())
+def _digest(tree: ast.Module, of_settings: bool) -> str:
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]  # a function may consist of its docstring
-        elif isinstance(node, ast.Call) and SETTINGS in path.as_posix():
+        elif isinstance(node, ast.Call) and of_settings:
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _WORDS]
     return hashlib.sha256(_spelled(tree).encode()).hexdigest()
 
