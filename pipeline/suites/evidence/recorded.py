@@ -92,9 +92,9 @@ def runs_of(runs: Sequence[Recorded], method: str, env: str) -> list[Recorded]:
     return [run for run in runs if (run.method, run.env) == (method, env)]
 
 
-def paired(runs: Sequence[Recorded], methods: Sequence[str], env: str) -> list[tuple[Recorded, ...]]:
-    """The runs of each seed that every one of the methods has on an environment, in the methods' order."""
-    by_seed = [{run.seed: run for run in runs_of(runs, method, env)} for method in methods]
+def paired(runs: Sequence[Recorded], methods: Sequence[str], *envs: str) -> list[tuple[Recorded, ...]]:
+    """The runs of each seed that every one of the methods has on all the environments, there in the methods' order."""
+    by_seed = [{run.seed: run for run in runs_of(runs, method, env)} for env in envs for method in methods]
     shared = set.intersection(*(set(found) for found in by_seed)) if by_seed else set()
     return [tuple(found[seed] for found in by_seed) for seed in sorted(shared)]
 

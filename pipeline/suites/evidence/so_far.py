@@ -18,9 +18,8 @@ from pipeline.claims.claim import Claim
 from pipeline.claims.evidence import Evidence
 from pipeline.claims.measures import MEASURES, Estimate, heights
 from pipeline.suites.evidence.by_run import curves_table
-from pipeline.suites.evidence.recorded import Recorded, common_step, paired
+from pipeline.suites.evidence.recorded import Recorded, paired
 
-Parts = dict[str, list[tuple[Recorded, ...]]]  # by environment, the runs of every seed that all methods have
 COLUMNS = ["id", "env", "env_steps", "measured", "n_seeds", "estimate", "low", "high", "published", "words"]
 SPANS = ("normalised_average",)  # measures of all environments together
 PART = ("lead",)  # measures that can be taken against some of a claim's methods
@@ -28,12 +27,9 @@ PART = ("lead",)  # measures that can be taken against some of a claim's methods
 
 def rows_so_far(claims: Sequence[Claim], runs: Sequence[Recorded], published: Evidence) -> pd.DataFrame:
     """A row per claim about the end of training and environment that has runs of it, or one where it spans them."""
-    rows = [row for claim in claims if _is_of_the_end(claim) for row in _rows(claim, runs, published)]
+    of_the_end = [claim for claim in claims if claim.needs and claim.table is None and claim.window[1] == 1]
+    rows = [row for claim in of_the_end for row in _rows(claim, runs, published)]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _is_of_the_end(claim: Claim) -> bool:
-    return claim.needs is not None and claim.table is None and claim.window[1] == 1
 
 
 def _rows(claim: Claim, runs: Sequence[Recorded], published: Evidence) -> Iterator[dict[str, object]]:
@@ -43,16 +39,16 @@ def _rows(claim: Claim, runs: Sequence[Recorded], published: Evidence) -> Iterat
     for envs in [measured] if claim.measure in SPANS and measured else [[env] for env in measured]:
         methods = there[envs[0]]
         asked = replace(claim, envs=tuple(envs), against=methods[1:], in_envs=None)
-        if not (parts := _parts(asked, runs)):
+        if not (found := [run for group in paired(runs, methods, *envs) for run in group]):
             continue
-        ends = {env: common_step(groups) for env, groups in parts.items()}
-        mine = curves_table([run for groups in parts.values() for group in groups for run in group])
+        ends = {env: min(run.env_steps for run in found if run.env == env) for env in envs}
+        mine = curves_table(found)
         mine["env_steps"] -= PUBLISHED_WARMUP_ENV_STEPS
         ours, theirs = (_cut(curves, asked, ends) for curves in (mine, published.curves))
         if claim.measure in PART or _is_ratio(ours, asked):
             other = MEASURES[claim.measure](theirs, asked)
             for env, estimate in MEASURES[claim.measure](ours, asked).items():
-                yield _row(asked, parts, ends, estimate, other[env].value)
+                yield _row(asked, found, ends, estimate, other[env].value)
 
 
 def _is_ratio(ours: Evidence, claim: Claim) -> bool:
@@ -67,13 +63,6 @@ def _methods(claim: Claim, runs: Sequence[Recorded], env: str) -> tuple[str, ...
     found = tuple(method for method in claim.methods if method in recorded)
     whole = found == claim.methods or (claim.measure in PART and len(found) > 1 and found[0] == claim.method)
     return found if whole and paired(runs, found, env) else ()
-
-
-def _parts(claim: Claim, runs: Sequence[Recorded]) -> Parts:
-    """Those with the same seeds on each environment; empty if there are none."""
-    groups = {env: paired(runs, claim.methods, env) for env in claim.envs}
-    shared = set.intersection(*({group[0].seed for group in each} for each in groups.values()))
-    return {env: [group for group in each if group[0].seed in shared] for env, each in groups.items()} if shared else {}
 
 
 def _cut(curves: pd.DataFrame, claim: Claim, ends: dict[str, int]) -> Evidence:
@@ -91,8 +80,11 @@ def _cut(curves: pd.DataFrame, claim: Claim, ends: dict[str, int]) -> Evidence:
     return Evidence("paper", pd.concat(rows, ignore_index=True), {})
 
 
-def _row(claim: Claim, parts: Parts, ends: dict[str, int], estimate: Estimate, published: float) -> dict[str, object]:
-    places = [f"{so_far(ends[env], parts[env][0][0].total_env_steps)} on {place_of(env)}" for env in ends]
+def _row(
+    claim: Claim, runs: Sequence[Recorded], ends: dict[str, int], estimate: Estimate, published: float
+) -> dict[str, object]:
+    totals = {run.env: run.total_env_steps for run in runs}
+    places = [f"{so_far(end, totals[env])} on {place_of(env)}" for env, end in ends.items()]
     first, others = spelled(claim.method), ", ".join(spelled(method) for method in claim.against)
     best = f"the best of {others}" if len(claim.against) > 1 else others
     measured = f"{first} − {best}" if claim.measure == "lead" else f"{first} / {others}"
