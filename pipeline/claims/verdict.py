@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.analysis.looks import place_of, spelled
-from pipeline.claims.claim import Claim
+from pipeline.claims.claim import Claim, Needs
 from pipeline.claims.evidence import TABLES, Evidence
 from pipeline.claims.measures import CHECKS, MEASURES, Estimate
 
@@ -73,19 +73,17 @@ def missing(claim: Claim, ours: Evidence, published: Evidence) -> str:
         if table is None:
             return f"reports/tables/{TABLES[claim.table][0]} is not there"
         rows, scale = table, str(table["scale"].iloc[0]) if "scale" in table and len(table) else scale
+    places = [(method, env) for env in claim.envs or ("",) for method in claim.methods]
+    seeds = {place: _seeds(rows, *place) for place in places}
     if needs.scale and scale != needs.scale:
-        return _other_scale(claim, rows, scale)
-    lacking = [_lacking(claim, rows, method, env) for env in claim.envs or ("",) for method in claim.methods]
-    short = [_short(ours, published, method, env) for env in claim.envs for method in claim.methods if not claim.table]
-    return "; ".join(phrase for phrase in [*lacking, *short] if phrase)
+        return _other_scale(needs, scale, min(seeds.values()), max(seeds.values()))
+    found = [_lacking(place, count, needs.seeds) for place, count in seeds.items() if count < needs.seeds]
+    found += [_short(ours, published, *place) for place in places if claim.envs and not claim.table]
+    return "; ".join(filter(None, found))
 
 
-def _other_scale(claim: Claim, rows: pd.DataFrame, scale: str) -> str:
+def _other_scale(needs: Needs, scale: str, few: int, most: int) -> str:
     """That the runs are of another scale, and have too few seeds for this one, if they do."""
-    needs = claim.needs
-    assert needs is not None, "a check needs no runs"
-    seeds = [_seeds(rows, method, env) for env in claim.envs or ("",) for method in claim.methods]
-    few, most = min(seeds), max(seeds)
     if few >= needs.seeds:
         return f"needs scale {needs.scale}, the runs are of scale {scale}"
     there = f"{few} to {most}" if few < most else f"{few}"
@@ -98,11 +96,8 @@ def _seeds(rows: pd.DataFrame, method: str, env: str) -> int:
     return int((rows[rows["env"] == env] if env else rows)["seed"].nunique())
 
 
-def _lacking(claim: Claim, rows: pd.DataFrame, method: str, env: str) -> str:
-    seeds = _seeds(rows, method, env)
-    needed = claim.needs.seeds if claim.needs else 0
-    alone = ", and one seed gives no interval" if seeds == 1 else ""
-    return "" if seeds >= needed else f"{_where(method, env)}: {seeds} of {needed} seeds{alone}"
+def _lacking(place: tuple[str, str], seeds: int, needed: int) -> str:
+    return f"{_where(*place)}: {seeds} of {needed} seeds{', and one seed gives no interval' if seeds == 1 else ''}"
 
 
 def _where(method: str, env: str) -> str:

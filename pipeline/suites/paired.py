@@ -111,17 +111,13 @@ def differences_table(question: Question, seeds: pd.DataFrame) -> pd.DataFrame:
     With its t interval and p, both paired by seed; by the primary measure also p adjusted over the comparisons of the
     place and the verdict.
     """
-    rows = []
-    order = seeds["method"].unique()
-    for (place, statistic), cells in seeds.groupby(["place", "statistic"], sort=False):
-        values = cells.pivot(index="seed", columns="method", values="value")[order]
-        parts = cells.drop_duplicates("method").set_index("method")
-        for method in [method for method in order if parts["against"][method] != method]:
-            plain = values[parts["against"][method]]
-            difference = values[method] - plain
-            tested = (*stats.mean_interval(difference), stats.mean_test(difference))
-            numbers = (len(values), values[method].mean(), plain.mean(), *tested)
-            rows.append((place, statistic, method, *parts.loc[method, AXES], *numbers))
+    there = ["place", "statistic", "seed", "against"]
+    plain = seeds[seeds["method"] == seeds["against"]].set_index(there)["value"].rename("uniform")
+    pairs, rows = seeds[seeds["method"] != seeds["against"]].join(plain, on=there), []
+    for key, runs in pairs.groupby(["place", "statistic", "method", *AXES], sort=False):
+        difference = runs["value"] - runs["uniform"]
+        tested = (*stats.mean_interval(difference), stats.mean_test(difference))
+        rows.append((*key, len(runs), runs["value"].mean(), runs["uniform"].mean(), *tested))
     columns = ["place", "statistic", "method", *AXES, "n_seeds", "value", "uniform", "difference", "low", "high", "p"]
     table = pd.DataFrame(rows, columns=columns)
     order_of = list(question.measures).index
