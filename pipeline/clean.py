@@ -4,7 +4,6 @@ A run that is going on, here or on another machine, is left alone whole: its loc
 something of a run is removed its lock is held here, so that none begins meanwhile.
 """
 
-import fcntl
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -88,16 +87,13 @@ def runs_of(folder: Path) -> list[Path]:
 
 def goes_on(run: Path) -> bool:
     """Whether a process trains it: one that holds its lock, or on a machine that does not see the lock."""
-    if other_owner(beside(run, ".partial")):
-        return True
+    if not beside(run, ".lock").exists():
+        return bool(other_owner(beside(run, ".partial")))
     try:
-        with beside(run, ".lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
+        with locked(run, wait=False):
+            return False
+    except Refused:
         return True
-    return False
 
 
 def removed(run: Path, paths: Sequence[Path]) -> Sequence[Path]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from pipeline.analysis.extent import stops_in_words
 from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
@@ -21,8 +20,8 @@ from pipeline.analysis.runs import RUN, STATISTICS, intervals, named, seeds_tabl
 from pipeline.analysis.sides import Side, side
 from pipeline.analysis.sides_figure import draw
 from pipeline.analysis.stage import DIGITS
-from pipeline.analysis.style import save
-from pipeline.files import here, replaced_folder
+from pipeline.analysis.style import write_figures
+from pipeline.files import here
 
 KIND = ["method", "env"]
 
@@ -90,14 +89,6 @@ def table_text(tables: Sequence[pd.DataFrame], sides: Sequence[Side], statistic:
             yield f"  {name:<28} {row.a:10.1f} {row.b:10.1f}   {row.difference:+.1f} {ends}, {row.n_seeds} seeds{sure}"
 
 
-def write(folder: Path, table: pd.DataFrame, figure: Figure) -> Path:
-    """Replaces the folder by differences.csv and curves.png and .pdf."""
-    with replaced_folder(folder) as fresh:
-        table.to_csv(fresh / "differences.csv", index=False, float_format=DIGITS, lineterminator="\n")
-        save(figure, fresh / "curves", dpi=150)
-    return folder
-
-
 def limit(until: str | None, grid: Grid, envs: Iterable[str]) -> Mapping[str, int]:
     """The env step up to which runs count, by environment; ResultsError for what is none."""
     if until is None:
@@ -131,7 +122,8 @@ def compared(
     words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names)
     table = pd.concat([named(table, other=name) for name, table in zip(names[1:], tables, strict=True)])
     figure = draw(dict(zip(names, (first, *others), strict=True)), table, statistic)
-    folder = write(out or root / "runs/compare" / words, table, figure)
+    texts = {"differences.csv": table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").removesuffix("\n")}
+    folder = write_figures(out or root / "runs/compare" / words, [("curves", figure)], dpi=150, texts=texts)
     lines = [*table_text(tables, sides, statistic)]
     for each, runs in zip(sides[1:], others, strict=True):
         lines += left_out(sides[0], each, first, runs)

@@ -24,15 +24,18 @@ def edit_params(
     written = path.read_bytes().decode()
     text = before = written.replace("\r\n", "\n")
     if scale is not None:
-        text = _with_scale(text, scale, suite)
+        place = f"in the line below `{suite}:`" if suite else "at the beginning of a line"
+        text = _with(text, suite, "scale", scale, f"not {place}")
         said.append(f"{suite}.scale is now {scale}" if suite else f"scale is now {scale}")
     if until is not None:
-        text = _with_until(text, until, where)
+        if until != NOWHERE:
+            check_step(int(until) if until.isdecimal() else until, UNTIL)
+        text = _with(text, where, UNTIL, "" if until == NOWHERE else until)
         said.append(f"{where}.{UNTIL} is now {until}")
     for key in _other(text, suite, grid) if grid is not None else ():
-        values = ", ".join(map(str, getattr(grid, key)))
-        text = _with_list(text, key, values, where)
-        said.append(f"{where}.{key} is now [{values}]")
+        values = f"[{', '.join(map(str, getattr(grid, key)))}]"
+        text = _with(text, where, key, values, f"not a list below `{where}:`")
+        said.append(f"{where}.{key} is now {values}")
     params = parse_params(text)
     _refuse_where_runs_cannot_stop(params, suite)
     if text != before:
@@ -48,50 +51,25 @@ def _other(text: str, suite: str, grid: Grid) -> list[str]:
     return [key for key in GRID if getattr(now, key) != getattr(grid, key)]
 
 
-def _with_scale(text: str, scale: str, suite: str) -> str:
-    key = f"{suite}.scale" if suite else "scale"
-    place = f"in the line below `{suite}:`" if suite else "at the beginning of a line"
-    above = rf"{suite}:[^\n]*\n  " if suite else ""
-    text, found = re.subn(
-        rf"(?m)^({above}scale:[ \t]*)[^\s#][^#\n]*?(?=[ \t]*(?:#.*)?$)", rf"\g<1>{scale}", text, count=1
-    )
-    if not found:
-        raise SettingsError(f"params.yaml: {key} is not {place}; write it there")
-    return text
+def _with(text: str, where: str, key: str, value: str, missing: str = "") -> str:
+    """With the value in the lines below `where:`, or of the whole text where that is empty, in place of the one there.
 
-
-def _section(text: str, where: str, key: str) -> re.Match[str]:
-    """The lines below `where:`, as group 1."""
-    section = re.search(rf"(?m)^{where}:[ \t]*(?:#[^\n]*)?\n((?:[ \t#][^\n]*\n|\n)+)", text)
-    if not section:
+    Be that in a line or below; what a comment says of it stays. Where there is none it is refused with what is
+    `missing`, or becomes their first line, below a suite's scale. Without a value the key is taken out.
+    """
+    lines = rf"(?m)^{where}:[ \t]*(?:#[^\n]*)?\n((?:[ \t#][^\n]*\n|\n)+)" if where else r"(?s)(.*)"
+    section, named = re.search(lines, text), f"{where}.{key}" if where else key
+    if not section and key != "scale":
         raise SettingsError(f"params.yaml: `{where}:` is not in a line of its own; write {key} there")
-    return section
-
-
-def _with_list(text: str, key: str, values: str, where: str) -> str:
-    """With a list in one line, in place of the one there, be it in a line or below; what a comment says of it stays."""
-    section = _section(text, where, key)
-    block, found = re.subn(
-        rf"(?m)^( +){key}:(?:[ \t]*\[[^\]\n]*\])?([ \t]*#[^\n]*)?[ \t]*\n(?:\1(?: |- )[^\n]*\n)*",
-        rf"\g<1>{key}: [{values}]\g<2>\n",
-        section[1],
-        count=1,
-    )
-    if not found:
-        raise SettingsError(f"params.yaml: {where}.{key} is not a list below `{where}:`; write it there")
-    return text[: section.start(1)] + block + text[section.end(1) :]
-
-
-def _with_until(text: str, until: str, where: str) -> str:
-    """With the line below `where:` that says until, in place of the one there and what hangs below it, or the first."""
-    section = _section(text, where, UNTIL)
-    if until != NOWHERE:
-        check_step(int(until) if until.isdecimal() else until, UNTIL)
-    indent = (re.search(r"(?m)^( +)[^\s#]", section[1]) or ["", "  "])[1]
-    line = "" if until == NOWHERE else f"{indent}{UNTIL}: {until}\n"
-    block, found = re.subn(rf"(?m)^{indent}{UNTIL}:[^\n]*\n(?:{indent} +[^\n]*\n)*", line, section[1], count=1)
-    if not found:  # a suite's scale stays the first line
-        block = re.sub(rf"\A((?:{indent}scale:[^\n]*\n)?)", rf"\g<1>{line}", section[1])
+    below = section[1] if section else ""
+    indent = (re.search(r"(?m)^( +)[^\s#]", below) or ["", "  "])[1] if where else ""
+    line, one = f"{indent}{key}: {value}", r"(?:[ \t]*(?:\[[^\]\n]*\]|[^\s#\[][^#\n]*?))?"
+    there = rf"(?m)^{indent}{key}:{one}([ \t]*#[^\n]*)?[ \t]*\n(?:{indent}(?: |- )[^\n]*\n)*"
+    block, found = re.subn(there, rf"{line}\g<1>\n" if value else "", below, count=1)
+    if not section or (missing and not found):
+        raise SettingsError(f"params.yaml: {named} is {missing}; write it there")
+    if not found and value:
+        block = re.sub(rf"\A((?:{indent}scale:[^\n]*\n)?)", rf"\g<1>{line}\n", block)
     return text[: section.start(1)] + block + text[section.end(1) :]
 
 
