@@ -15,7 +15,6 @@ from pipeline.analysis.tables import with_interval, write_tables
 from pipeline.claims import measures
 from pipeline.claims.claim import Claim, read_claims
 from pipeline.claims.evidence import Evidence, read_published
-from pipeline.claims.measures import Estimate
 from pipeline.claims.table import by_env_table, claims_table
 from pipeline.claims.verdict import NOT_RUN, Verdict
 from pipeline.suites.evidence.by_run import curves_table, rounds_table, runs_table
@@ -38,14 +37,10 @@ def remark(verdict: Verdict, runs: Sequence[Recorded], published: Evidence) -> s
         seeds = f"{estimate.n_seeds} seed{'s' if estimate.n_seeds != 1 else ''}"
         said = DETAILS.get(claim.measure, lambda *_: "")(claim, runs, env, published)
         far = so_far(end, groups[0][0].total_env_steps)
-        places.append(f"{place_of(env)}: {_number(estimate)}, {seeds}, {far} env steps{said}")
+        low = None if estimate.low == estimate.high else estimate.low  # what is counted has no interval
+        number = with_interval(estimate.value, low, estimate.high, ".3g").replace("-", "−")
+        places.append(f"{place_of(env)}: {number}, {seeds}, {far} env steps{said}")
     return "; ".join(places)
-
-
-def _number(estimate: Estimate) -> str:
-    """A value and its interval, if it has one that is more than the value."""
-    low = None if estimate.low == estimate.high else estimate.low
-    return with_interval(estimate.value, low, estimate.high, ".3g").replace("-", "−")
 
 
 def _by_method(claim: Claim, runs: Sequence[Recorded], env: str, _: Evidence) -> str:

@@ -6,7 +6,6 @@ Intervals of curves are over seeds, each the mean of its tasks; those of the rul
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,12 +25,6 @@ REACHED = 0.1  # of the oracle's return, below it: as good as that
 SEEDS_SHARE = 2.0 / 3.0  # of the seeds in which a rule about seeds has to hold
 PAIR = ["seed", "task"]
 RUN = ["scale", "env", "method", "seed"]  # as claims are decided by
-
-
-def numbers_table(root: Path, suite: dict[str, Any]) -> pd.DataFrame:
-    """One row per family, seed, task, arm, count and statistic; ResultsError for a cell that is not there."""
-    records = recorded_cells(root, NAME, suite, ("fingerprint",))
-    return below_each_other(records, "numbers", COLUMNS, "value", again(NAME)).rename(columns={"env": "family"})
 
 
 def curves_table(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -135,7 +128,8 @@ def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/meta and returns its path; ResultsError leaves the old tables as they are."""
-    numbers = numbers_table(root, suite := read_suite(root, NAME, ("scale", "envs", "seeds")))
+    records = recorded_cells(root, NAME, suite := read_suite(root, NAME, ("scale", "envs", "seeds")), ("fingerprint",))
+    numbers = below_each_other(records, "numbers", COLUMNS, "value", again(NAME)).rename(columns={"env": "family"})
     rules, curves, weighed = rules_table(numbers), curves_table(numbers), weighed_table(numbers)
     tables = {"rules": rules, "curves": curves, "weighed": weighed}
     tables["numbers"] = numbers[[*COLUMNS, "family", "seed"]]

@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.analysis import stats
 from pipeline.analysis.coverage import FAILING, bootstrap_coverage
 from pipeline.analysis.extent import TOTAL
-from pipeline.analysis.results import Grid, read_grid, read_results
+from pipeline.analysis.results import read_grid, read_results
 from pipeline.analysis.runs import RUN, STATISTICS, intervals, normalised, seeds_table
 from pipeline.analysis.stage import made
 from pipeline.analysis.tables import at_one_scale, write_tables
@@ -70,11 +70,15 @@ def aggregate_table(seeds: pd.DataFrame, scales: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=AGGREGATE_COLUMNS)
 
 
-def tables(evaluations: pd.DataFrame, grid: Grid) -> dict[str, pd.DataFrame]:
-    """Every table by its file name without ending; each has the scale as its first column."""
-    seeds = seeds_table(evaluations)
+def make(root: Path) -> Path:
+    """Replaces `root`/reports/tables/returns and returns its path; ResultsError leaves the old tables as they are.
+
+    Each table has the scale as its first column.
+    """
+    grid = read_grid(root / "params.yaml")
+    evaluations = read_results(root / "reports" / "results", grid)
+    seeds, by_seed = seeds_table(evaluations), curves_by_seed_table(evaluations)
     scales = scales_table(evaluations, seeds)
-    by_seed = curves_by_seed_table(evaluations)
     tables = {
         "seeds": seeds,
         "returns": returns_table(seeds),
@@ -83,13 +87,7 @@ def tables(evaluations: pd.DataFrame, grid: Grid) -> dict[str, pd.DataFrame]:
         "curves": curves_table(by_seed),
         "curves_by_seed": by_seed,
     }
-    return at_one_scale(tables, grid.scale)
-
-
-def make(root: Path) -> Path:
-    """Replaces `root`/reports/tables/returns and returns its path; ResultsError leaves the old tables as they are."""
-    grid = read_grid(root / "params.yaml")
-    made = tables(read_results(root / "reports" / "results", grid), grid)
+    made = at_one_scale(tables, grid.scale)
     return write_tables(root / "reports/tables/returns", made, {"returns.md": markdown(made, grid)})
 
 

@@ -77,15 +77,15 @@ def statistics_table(chunks: pd.DataFrame, published: pd.DataFrame) -> pd.DataFr
     statistic. The interval is empty with few seeds, and for the published bars, of which only the means are known.
     """
     rows = []
-    for table in (chunks, published.assign(method=PUBLISHED, seed=0)):
-        for (env, method), cells in table.groupby(["env", "method"], sort=False):
-            weights = matrix(cells)
-            n_seeds = 0 if method == PUBLISHED else len(weights)
-            for name in STATISTICS:
-                of_seeds = np.mean([measured(row, name) for row in weights]) if n_seeds else np.nan
-                of_bars = interval_of_mean(weights, partial(measured, name=name))
-                coverage = covers("mean over environments", 1, n_seeds)
-                rows.append((env, method, name, n_seeds, *of_bars, coverage, of_seeds))
+    both = pd.concat([chunks, published.assign(method=PUBLISHED, seed=0)])
+    for (env, method), cells in both.groupby(["env", "method"], sort=False):
+        weights = matrix(cells)
+        n_seeds = 0 if method == PUBLISHED else len(weights)
+        for name in STATISTICS:
+            of_seeds = np.mean([measured(row, name) for row in weights]) if n_seeds else np.nan
+            of_bars = interval_of_mean(weights, partial(measured, name=name))
+            coverage = covers("mean over environments", 1, n_seeds)
+            rows.append((env, method, name, n_seeds, *of_bars, coverage, of_seeds))
     columns = ["env", "method", "statistic", "n_seeds", "of_bars", "low", "high", "coverage", "mean_of_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -98,8 +98,12 @@ def seeds_table(chunks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, *STATISTICS])
 
 
-def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
-    """Every table by its file name without ending; each has the scale as its first column."""
+def make(root: Path) -> Path:
+    """Replaces `root`/reports/tables/weights and returns its path; ResultsError leaves the old tables as they are.
+
+    Each table has the scale as its first column.
+    """
+    grid = read_grid(root / "params.yaml", NAME)
     records = recorded_cells(root, NAME, read_suite(root, NAME, ("scale", "envs", "seeds")), ())
     chunks, published = read_chunks(records, grid), weights(root / "reports/paper")
     published = published[published["env"].isin(grid.envs)]
@@ -111,13 +115,7 @@ def tables(root: Path, grid: Grid) -> dict[str, pd.DataFrame]:
         "numbers": below_each_other(records, "numbers", ("method", "number", "value"), None, AGAIN),
         "sac": below_each_other(records, "returns", ("env_steps", "return_mean", "length_mean"), None, AGAIN),
     }
-    return at_one_scale(tables, grid.scale)
-
-
-def make(root: Path) -> Path:
-    """Replaces `root`/reports/tables/weights and returns its path; ResultsError leaves the old tables as they are."""
-    grid = read_grid(root / "params.yaml", NAME)
-    made = tables(root, grid)
+    made = at_one_scale(tables, grid.scale)
     return write_tables(root / "reports/tables/weights", made, {"weights.md": markdown(made, grid)})
 
 
