@@ -24,6 +24,7 @@ from pipeline.report import curves
 from pipeline.report.pictures import PROTOCOL, base64_of, drawn_as, pictures
 from pipeline.suites.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
 from pipeline.suites.returns.page import HEADINGS, NAMES
+from pipeline.suites.returns.page import rows_of as returns_rows
 
 PLACE = Path("reports") / "index.html"
 LIMIT_BYTES = 3_000_000
@@ -83,18 +84,11 @@ def evidence(reports: Path, charts: Mapping[str, str], so_far: pd.DataFrame) -> 
 
 def returns(tables: Path) -> list[dict[str, Any]]:
     """Per statistic its heading and rows: environment, method, mean, interval and every seed."""
-    seeds, means = (pd.read_csv(tables / "returns" / f"{name}.csv") for name in ("seeds", "returns"))
-    found = []
-    for name, heading in HEADINGS.items():
-        rows = []
-        for _, row in means.iterrows():
-            runs = seeds[(seeds["method"] == row["method"]) & (seeds["env"] == row["env"])]
-            known = pd.notna(row[f"{name}_low"])
-            ends = f"{row[f'{name}_low']:,.0f} to {row[f'{name}_high']:,.0f}" if known else "one seed: none"
-            each = ", ".join(f"{number:,.0f}" for number in runs[name])
-            rows.append((place_of(row["env"]), spelled(str(row["method"])), f"{row[f'{name}_mean']:,.0f}", ends, each))
-        found.append({"heading": heading, "rows": rows})
-    return found
+    found, form = {name: pd.read_csv(tables / "returns" / f"{name}.csv") for name in ("seeds", "returns")}, ",.0f"
+    return [
+        {"heading": heading, "rows": list(returns_rows(found, name, form, "{} to {}", "one seed: none"))}
+        for name, heading in HEADINGS.items()
+    ]
 
 
 def coverage(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -29,8 +29,14 @@ NAMES = {  # of statistics of a run's evaluations
 def markdown(tables: dict[str, pd.DataFrame], grid: Grid) -> str:
     """The page: per statistic one table of means, t intervals and seeds, then the aggregate over environments."""
     lines = [f"# Returns at scale `{grid.scale}`", "", *_preamble(grid, tables["seeds"])]
+    head = ("environment", "method", "mean", "95 % interval", "each seed")
     for statistic, heading in HEADINGS.items():
-        lines += ["", f"## {heading}", "", *_statistic(tables, statistic)]
+        lines += [
+            "",
+            f"## {heading}",
+            "",
+            *table_lines(head, rows_of(tables, statistic, ".0f", "[{}, {}]", ""), "llrcl"),
+        ]
     lines += ["", "## Over environments", "", *_aggregate(tables)]
     return "\n".join(lines) + "\n"
 
@@ -46,15 +52,14 @@ def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
     )
 
 
-def _statistic(tables: dict[str, pd.DataFrame], name: str) -> Iterator[str]:
-    seeds, cells = tables["seeds"], []
+def rows_of(tables: dict[str, pd.DataFrame], name: str, form: str, ends: str, none: str) -> Iterator[tuple[str, ...]]:
+    """Environment, method, mean, interval and every seed of a statistic; in which forms, and without an interval."""
+    runs = tables["seeds"].groupby(["method", "env"])[name]
     for _, row in tables["returns"].iterrows():
-        runs = seeds[(seeds["method"] == row["method"]) & (seeds["env"] == row["env"])]
-        each = ", ".join(f"{value:.0f}" for value in runs[name])
-        low, high = row[f"{name}_low"], row[f"{name}_high"]
-        interval = "" if pd.isna(low) else f"[{low:.0f}, {high:.0f}]"
-        cells.append((place_of(row["env"]), spelled(row["method"]), f"{row[f'{name}_mean']:.0f}", interval, each))
-    return table_lines(("environment", "method", "mean", "95 % interval", "each seed"), cells, "llrcl")
+        mean, *known = (f"{row[f'{name}_{part}']:{form}}" for part in ("mean", "low", "high"))
+        interval = none if pd.isna(row[f"{name}_low"]) else ends.format(*known)
+        each = ", ".join(f"{value:{form}}" for value in runs.get_group((row["method"], row["env"])))
+        yield place_of(row["env"]), spelled(row["method"]), mean, interval, each
 
 
 def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
