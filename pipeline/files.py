@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,21 @@ from typing import Any
 CODE = Path(__file__).resolve().parents[1]
 
 
-def _root() -> Path:
-    """The study in which a command is run, whose code is a link to this (pipeline/study.py); else where the code is."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "pipeline").resolve() == CODE / "pipeline" and (folder / "params.yaml").is_file():
-            return folder
-    return CODE
+def _above(fits: Callable[[Path], bool], otherwise: Path) -> Path:
+    """The folder where a command is run, or the nearest above it, that is of this kind and has parameters."""
+    folders = (folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "params.yaml").is_file())
+    return next(filter(fits, folders), otherwise)
 
 
-ROOT = _root()
+# The study in which a command is run, whose code is a link to this (pipeline/study.py); else where the code is.
+ROOT = _above(lambda folder: (folder / "pipeline").resolve() == CODE / "pipeline", CODE)
 RESTORE = "bring it back with `git checkout`, or with `tom repro` where runs/ has the run"  # a file that was changed
 GIT_COMMIT = "TOM_GIT_COMMIT"  # in the environment
 
 
 def here() -> Path:
     """The repository whose results a command is about: that of the folder where it is run, else that of the code."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / "params.yaml").is_file() and (folder / "reports").is_dir():
-            return folder
-    return ROOT
+    return _above(lambda folder: (folder / "reports").is_dir(), ROOT)
 
 
 def commit() -> str | None:

@@ -116,8 +116,11 @@ def exact_coverage(study: Study, n_seeds: int, failing: float, repeats: int = 4_
     return held / repeats
 
 
-def coverage_table() -> pd.DataFrame:
-    """One row per interval, kind of scores and number of seeds: n_envs, nominal and real coverage."""
+def make(root: Path) -> Path:
+    """Replaces `root`/reports/tables/coverage and returns its path.
+
+    One row per interval, kind of scores and number of seeds: n_envs, nominal and real coverage.
+    """
     rows: list[tuple[str, str, int, int, float | None]] = []
     for scores, failing in SCORES.items():
         for n_seeds in N_SEEDS:
@@ -128,12 +131,7 @@ def coverage_table() -> pd.DataFrame:
                 rows.append((f"{name} (bootstrap)", scores, N_ENVS, n_seeds, share))
     table = pd.DataFrame(rows, columns=["interval", "scores", "n_envs", "n_seeds", "coverage"])
     table.insert(4, "nominal", 0.95)
-    return table
-
-
-def make(root: Path) -> Path:
-    """Replaces `root`/reports/tables/coverage and returns its path."""
-    return write_tables(root / "reports/tables/coverage", {"coverage": coverage_table()}, digits="%.4f")
+    return write_tables(root / "reports/tables/coverage", {"coverage": table}, digits="%.4f")
 
 
 if __name__ == "__main__":

@@ -39,16 +39,12 @@ def side(name: str, scale: str, root: Path) -> Side:
     revision = git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").stdout.strip()
     if revision:
         return Side(name, f"revision {revision[:12]}, scale {scale}", _revision(root, revision, scale))
-    if name in methods_in(root / "params.yaml"):
+    with reading(params := root / "params.yaml", "a file with methods"):
+        named = read_yaml(params.read_text(encoding="utf-8")).get("methods", [])
+    if name in named:
         raise ResultsError(f"{name} has no results at scale {scale}; put it into `grid:` in params.yaml and train it")
     known = [*methods, *scales]
     raise ResultsError(f"{name} is no method or scale with results, no folder and no revision; {nearest(name, known)}")
-
-
-def methods_in(params: Path) -> list[str]:
-    """The methods that params.yaml names."""
-    with reading(params, "a file with methods"):
-        return [*read_yaml(params.read_text(encoding="utf-8")).get("methods", [])]
 
 
 def _folders(folder: Path) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from pipeline.suites.networked.questions import answers, claimed
 from pipeline.suites.recorded import again, below_each_other, read_records, read_suite, runs_table
 
 NAME = "networked"
-ENDS = ["n_seeds", "mean", "low", "high"]
 RECORDED = {  # by file: its columns, and the one whose numbers have to be finite
     "evals": (("method", "env_steps", "return_mean", "length_mean"), "return_mean"),
     "rounds": (("method", "env_steps", "number", "value"), "value"),
@@ -25,10 +24,11 @@ RECORDED = {  # by file: its columns, and the one whose numbers have to be finit
 }
 
 
-def curves_table(evals: pd.DataFrame) -> pd.DataFrame:
-    """Per network, method and env step: the mean return over seeds with its t interval."""
-    keys = ["env", "method", "env_steps"]
-    return intervals(evals, keys, "return_mean")[[*keys, *ENDS]]
+def over_seeds(table: pd.DataFrame, by: str, value: str) -> pd.DataFrame:
+    """Per network, method and `by`: the mean over a run, then over seeds, with a t interval."""
+    keys = ["env", "method", by]
+    runs = table.groupby([*keys, "seed"], sort=False)[value].mean().reset_index()
+    return intervals(runs, keys, value)[[*keys, "n_seeds", "mean", "low", "high"]]
 
 
 def seeds_table(evals: pd.DataFrame) -> pd.DataFrame:
@@ -36,13 +36,6 @@ def seeds_table(evals: pd.DataFrame) -> pd.DataFrame:
     runs = statistics(evals).rename(columns={"cumulative_max": "best", "final": "last"})
     runs["last_length"] = evals.groupby(RUN, sort=False)["length_mean"].last().to_numpy()
     return runs[["env", "method", "seed", "best", "last", "auc", "last_length"]]
-
-
-def models_table(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Per network, method and number of training: its mean over a run, then over seeds, with a t interval."""
-    runs = rounds.groupby(["env", "method", "number", "seed"], sort=False)["value"].mean().reset_index()
-    keys = ["env", "method", "number"]
-    return intervals(runs, keys, "value")[[*keys, *ENDS]]
 
 
 def make(root: Path) -> Path:
@@ -54,9 +47,9 @@ def make(root: Path) -> Path:
     )
     exact = ["network", "kappa"]
     found = {
-        "curves": curves_table(evals),
+        "curves": over_seeds(evals, "env_steps", "return_mean"),
         "seeds": seeds_table(evals),
-        "models": models_table(rounds),
+        "models": over_seeds(rounds, "number", "value"),
         "rules": rules.groupby(["env", "rule"], sort=False)[["return", "length"]].mean().reset_index(),
         "gradients": gradients.drop_duplicates(exact)[[*exact, "error"]],  # the same in every cell
         "runs": runs_table(records.values()),
