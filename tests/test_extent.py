@@ -283,18 +283,18 @@ def test_a_comparison_is_of_equal_parts(results: Path) -> None:
 
 
 def test_the_ablation_says_how_far_it_goes(tmp_path: Path) -> None:
-    suite = {"scale": "smoke", "envs": ["hopper"], "seeds": [0, 1]}
+    (tmp_path / "params.yaml").write_text("ablation: {scale: smoke, envs: [hopper], seeds: [0, 1]}")
     folders = [tmp_path / "reports/ablation/smoke/hopper" / str(seed) for seed in (0, 1)]
     made = {"scale": "smoke", "env": "hopper", "settings": "s", "origins": {}, "switches": {}, "runs": {}}
     for seed, folder in enumerate(folders):
         folder.mkdir(parents=True)
         record = made | {"seed": seed, "env_steps": 300, "total_env_steps": 600}
         (folder / "provenance.json").write_text(json.dumps(record))
-    records = recorded.read_records(tmp_path, "ablation", suite, ablation_tables.MEASURED)
+    records = recorded.read_records(tmp_path, "ablation", ablation_tables.MEASURED)
     assert [recorded.extent(record) for record in records.values()] == ["300 of 600"] * 2
     (folders[1] / "provenance.json").write_text(json.dumps(made | {"seed": 1}))
     with pytest.raises(ResultsError, match="1 goes as far as all env steps, the first seed 300 of 600"):
-        recorded.read_records(tmp_path, "ablation", suite, ablation_tables.MEASURED)
+        recorded.read_records(tmp_path, "ablation", ablation_tables.MEASURED)
 
 
 def test_line_ends_and_an_anchor_do_not_matter(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pipeline.analysis import stats
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.results import ResultsError
 from pipeline.analysis.tables import table_lines, with_interval, write_tables
-from pipeline.suites.recorded import Records, again, read_records, read_suite, runs_table
+from pipeline.suites.recorded import Records, again, read_records, runs_table
 
 Cells = Callable[[Records], Iterable[pd.DataFrame]]
 Ending = Callable[[dict[str, pd.DataFrame]], Sequence[str]]
@@ -70,8 +70,7 @@ def make_tables(
     `cells` makes a table of each of them, for which `measured` has to be recorded; `beside`: what makes further tables
     of all; `ending`: lines below the page's tables, from all that were made. ResultsError leaves what was there.
     """
-    suite = read_suite(root, question.name, ("scale", "envs", "seeds"))
-    records = read_records(root, question.name, suite, ["crossings", *measured])
+    records = read_records(root, question.name, ["crossings", *measured])
     seeds = seeds_table(question, cells(records))
     differences = differences_table(question, seeds)
     found = {"differences": differences, "seeds": seeds, "runs": runs_table(records.values())}
@@ -151,11 +150,6 @@ def answer(question: Question, differences: pd.DataFrame, place: str) -> str:
         words = [f"{name} in {counts[name]}" for name in VERDICTS if name in counts]
         said.append(f"{spelled(str(weighting))}: {', '.join(words)} of {len(crossed)}")
     return f"{place}, the {question.measures[question.primary].heading} beside uniform weights: {'; '.join(said)}."
-
-
-def answers(question: Question, differences: pd.DataFrame) -> list[str]:
-    """The answer for every place."""
-    return [answer(question, differences, place) for place in differences["place"].unique()]
 
 
 def markdown(question: Question, differences: pd.DataFrame, *ending: str) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.style import caption, difference, difference_axes, panels, styled, write_figures
-from pipeline.suites.paired import Question, answers, pair_of, paired_by
+from pipeline.suites.paired import Question, answer, pair_of, paired_by
 
 WRAPPED = 40  # letters of a title
 
@@ -51,5 +51,6 @@ def make_figure(question: Question, root: Path) -> Path:
     """
     name = question.name
     differences = pd.read_csv(root / "reports/tables" / name / "differences.csv")
-    texts = {f"{name}.txt": " ".join(answers(question, differences))}
+    said = (answer(question, differences, place) for place in differences["place"].unique())
+    texts = {f"{name}.txt": " ".join(said)}
     return write_figures(root / "reports/figures" / name, [(name, draw(question, differences))], dpi=100, texts=texts)

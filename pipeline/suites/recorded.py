@@ -31,8 +31,9 @@ def again(name: str) -> str:
     return f"make repro SUITE={name}"
 
 
-def recorded_cells(root: Path, name: str, suite: Mapping[str, Any], keys: Iterable[str]) -> Records:
-    """These keys, and more, of what was recorded with every cell of the suite, by its folder."""
+def recorded_cells(root: Path, name: str, keys: Iterable[str] = ()) -> Records:
+    """These keys, and more, of what was recorded with every cell that params.yaml has of the suite, by its folder."""
+    suite = read_suite(root, name, ("scale", "envs", "seeds"))
     folders = [
         root / "reports" / name / suite["scale"] / env / str(seed)
         for env, seed in product(suite["envs"], suite["seeds"])
@@ -40,13 +41,13 @@ def recorded_cells(root: Path, name: str, suite: Mapping[str, Any], keys: Iterab
     return {folder: read_record(folder, (*PLACE, *keys), again(name)) for folder in folders}
 
 
-def read_records(root: Path, name: str, suite: Mapping[str, Any], measured: Iterable[str]) -> Records:
+def read_records(root: Path, name: str, measured: Iterable[str] = ()) -> Records:
     """What was recorded with every cell that consists of runs; ResultsError if seeds had different settings.
 
     What was recorded cannot be cut: it has means over rounds. So tables are made as far as the results go, and the
     seeds of an environment have to go as far as each other.
     """
-    records = recorded_cells(root, name, suite, ("scale", "settings", "runs", *measured))
+    records = recorded_cells(root, name, ("scale", "settings", "runs", *measured))
     first = dict[str, dict[str, Any]]()
     for folder, found in records.items():
         other = first.setdefault(env := found["env"], found)

@@ -23,7 +23,7 @@ from pipeline.suites.road.measured import seeds_table as road_seeds
 NAME = "ablation"
 AGAIN = again(NAME)
 ROAD_FOLDER = Path("reports/ablation/road")
-SECTION, MEASURED = ("base", "target", "scale", "envs", "seeds"), ("origins", "switches")
+MEASURED = ("origins", "switches")
 _KEYS = ("strength", "method", "seed")
 ROAD_COLUMNS = {
     "curves_by_seed.csv": (*_KEYS, "updates", "returns", *ERRORS),
@@ -103,8 +103,7 @@ def attribution_table(seeds: pd.DataFrame, changed: dict[str, str], origins: dic
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/ablation and returns its path; ResultsError leaves the old tables as they are."""
-    suite = read_suite(root, NAME, SECTION)
-    records = read_records(root, NAME, suite, MEASURED)
+    suite, records = read_suite(root, NAME, ("base", "target")), read_records(root, NAME, MEASURED)
     changed, seeds = recorded_switches(suite, records), seeds_table(root, records)
     first, *_ = records.values()
     attribution = attribution_table(seeds, changed, first["origins"])

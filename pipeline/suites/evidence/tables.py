@@ -23,8 +23,6 @@ from pipeline.suites.evidence.page import markdown
 from pipeline.suites.evidence.recorded import Recorded, common_step, paired, read_recorded, runs_of
 from pipeline.suites.evidence.so_far import rows_so_far
 
-TARGET = Path("reports/tables/evidence")
-
 
 def remark(verdict: Verdict, runs: Sequence[Recorded], published: Evidence) -> str:
     """In each environment the estimate, how many seeds, how far, and what else there is to say of the measure there."""
@@ -80,7 +78,7 @@ def make(root: Path) -> Path:
         "rounds": rounds_table(runs),
     }
     text = "\n".join(markdown(made["so_far"], made["claims"], made["runs"])) + "\n"
-    return write_tables(root / TARGET, made, {"evidence.md": text})
+    return write_tables(root / "reports/tables/evidence", made, {"evidence.md": text})
 
 
 if __name__ == "__main__":

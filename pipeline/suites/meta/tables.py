@@ -128,12 +128,12 @@ def weighed_table(numbers: pd.DataFrame) -> pd.DataFrame:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/meta and returns its path; ResultsError leaves the old tables as they are."""
-    records = recorded_cells(root, NAME, suite := read_suite(root, NAME, ("scale", "envs", "seeds")), ("fingerprint",))
+    scale, records = read_suite(root, NAME, ("scale",))["scale"], recorded_cells(root, NAME, ("fingerprint",))
     numbers = below_each_other(records, "numbers", COLUMNS, "value", again(NAME)).rename(columns={"env": "family"})
     rules, curves, weighed = rules_table(numbers), curves_table(numbers), weighed_table(numbers)
     tables = {"rules": rules, "curves": curves, "weighed": weighed}
     tables["numbers"] = numbers[[*COLUMNS, "family", "seed"]]
-    tables |= {"errors": errors_table(numbers, suite["scale"]), "episodes": episodes_table(numbers, suite["scale"])}
+    tables |= {"errors": errors_table(numbers, scale), "episodes": episodes_table(numbers, scale)}
     return write_tables(root / "reports/tables" / NAME, tables, {"meta.md": markdown(rules, curves, weighed)})
 
 

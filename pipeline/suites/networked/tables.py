@@ -40,8 +40,7 @@ def seeds_table(evals: pd.DataFrame) -> pd.DataFrame:
 
 def make(root: Path) -> Path:
     """Replaces `root`/reports/tables/networked and returns its path; ResultsError leaves the old tables as they are."""
-    suite = read_suite(root, NAME, ("scale", "envs", "seeds"))
-    records = read_records(root, NAME, suite, ())
+    scale, records = read_suite(root, NAME, ("scale",))["scale"], read_records(root, NAME)
     evals, rounds, rules, gradients = (
         below_each_other(records, name, *recorded, again(NAME)) for name, recorded in RECORDED.items()
     )
@@ -54,7 +53,7 @@ def make(root: Path) -> Path:
         "gradients": gradients.drop_duplicates(exact)[[*exact, "error"]],  # the same in every cell
         "runs": runs_table(records.values()),
     }
-    found["claims"] = claimed(evals, found["seeds"], suite["scale"])
+    found["claims"] = claimed(evals, found["seeds"], scale)
     found["answers"] = answers(evals, found["seeds"], rounds, found["rules"])
     return write_tables(root / "reports/tables" / NAME, found, {"networked.md": markdown(found)})
 

@@ -17,7 +17,7 @@ from pipeline.analysis.results import Grid, ResultsError, read_grid
 from pipeline.analysis.stage import made
 from pipeline.analysis.stats import interval_of_mean, share_falling, spearman
 from pipeline.analysis.tables import at_one_scale, write_tables
-from pipeline.suites.recorded import Records, again, below_each_other, read_suite, recorded_cells
+from pipeline.suites.recorded import Records, again, below_each_other, recorded_cells
 from pipeline.suites.weights.page import PUBLISHED, STATISTICS, markdown
 
 NAME = "weights"
@@ -104,7 +104,7 @@ def make(root: Path) -> Path:
     Each table has the scale as its first column.
     """
     grid = read_grid(root / "params.yaml", NAME)
-    records = recorded_cells(root, NAME, read_suite(root, NAME, ("scale", "envs", "seeds")), ())
+    records = recorded_cells(root, NAME)
     chunks, published = read_chunks(records, grid), weights(root / "reports/paper")
     published = published[published["env"].isin(grid.envs)]
     tables = {
