@@ -86,7 +86,7 @@ def returns(tables: Path) -> list[dict[str, Any]]:
     """Per statistic its heading and rows: environment, method, mean, interval and every seed."""
     found, form = {name: pd.read_csv(tables / "returns" / f"{name}.csv") for name in ("seeds", "returns")}, ",.0f"
     return [
-        {"heading": heading, "rows": list(returns_rows(found, name, form, "{} to {}", "one seed: none"))}
+        {"heading": heading, "rows": list(returns_rows(found, name, form, "{:,.0f} to {:,.0f}", "one seed: none"))}
         for name, heading in HEADINGS.items()
     ]
 

@@ -35,7 +35,7 @@ def markdown(tables: dict[str, pd.DataFrame], grid: Grid) -> str:
             "",
             f"## {heading}",
             "",
-            *table_lines(head, rows_of(tables, statistic, ".0f", "[{}, {}]", ""), "llrcl"),
+            *table_lines(head, rows_of(tables, statistic, ".0f", "[{:.0f}, {:.0f}]", ""), "llrcl"),
         ]
     lines += ["", "## Over environments", "", *_aggregate(tables)]
     return "\n".join(lines) + "\n"
@@ -53,13 +53,13 @@ def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
 
 
 def rows_of(tables: dict[str, pd.DataFrame], name: str, form: str, ends: str, none: str) -> Iterator[tuple[str, ...]]:
-    """Environment, method, mean, interval and every seed of a statistic; in which forms, and without an interval."""
+    """Environment, method, mean, interval and every seed of a statistic, in these forms; `none`: there is no interval."""
     runs = tables["seeds"].groupby(["method", "env"])[name]
     for _, row in tables["returns"].iterrows():
-        mean, *known = (f"{row[f'{name}_{part}']:{form}}" for part in ("mean", "low", "high"))
-        interval = none if pd.isna(row[f"{name}_low"]) else ends.format(*known)
+        mean, low, high = (row[f"{name}_{part}"] for part in ("mean", "low", "high"))
+        interval = none if pd.isna(low) else ends.format(low, high)
         each = ", ".join(f"{value:{form}}" for value in runs.get_group((row["method"], row["env"])))
-        yield place_of(row["env"]), spelled(row["method"]), mean, interval, each
+        yield place_of(row["env"]), spelled(row["method"]), f"{mean:{form}}", interval, each
 
 
 def _aggregate(tables: dict[str, pd.DataFrame]) -> Iterator[str]:
