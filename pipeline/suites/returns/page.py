@@ -53,7 +53,7 @@ def _preamble(grid: Grid, seeds: pd.DataFrame) -> Iterator[str]:
 
 
 def rows_of(tables: dict[str, pd.DataFrame], name: str, form: str, ends: str, none: str) -> Iterator[tuple[str, ...]]:
-    """Environment, method, mean, interval and every seed of a statistic, in these forms; `none`: there is no interval."""
+    """Environment, method, mean, interval and every seed of a statistic, in these forms, or with `none`."""
     runs = tables["seeds"].groupby(["method", "env"])[name]
     for _, row in tables["returns"].iterrows():
         mean, low, high = (row[f"{name}_{part}"] for part in ("mean", "low", "high"))
