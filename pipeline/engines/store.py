@@ -49,6 +49,7 @@ class Store:
 
     def steps(self, name: str) -> list[str]:
         """The whole checkpoints of a run, the newest last."""
+        self.files.invalidate_cache()  # another node may have written since
         try:
             found: list[Any] = self.files.ls(f"{self.root}/{name}", detail=False)
             return sorted(Path(path).name for path in found if self.files.exists(f"{path}/{MANIFEST}"))

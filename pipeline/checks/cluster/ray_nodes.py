@@ -17,13 +17,18 @@ from pipeline.runs.folder import Refused
 
 NET = "10.99.0"
 HEAD, WORKERS = "2", ("3", "4")
+S3_PORT = 5000
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """What an environment needs to use Ray, which pip brings into the folder unless it is there; Refused if not."""
-    if not (folder / "ray").is_dir():
+    """What an environment needs to use Ray and S3, which pip brings into the folder unless it is there; Refused if not.
+
+    With them comes moto, a server of S3 for tests.
+    """
+    if not all((folder / name).is_dir() for name in ("ray", "s3fs", "moto")):
+        shutil.rmtree(folder, ignore_errors=True)
         words = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder)]
-        words += ["-c", str(ROOT / "constraints.txt"), "ray>=2.52"]
+        words += ["-c", str(ROOT / "constraints.txt"), "ray>=2.52", "s3fs", "moto[s3]", "flask", "flask-cors"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Refused(f"pip cannot bring Ray: {' '.join(done.stderr.split())[:200]}")
@@ -31,20 +36,27 @@ def installed(folder: Path) -> dict[str, str]:
 
 
 class Machines:
-    """A bridge, and machines at NET.2 (the head, which trains nothing), NET.3 and NET.4."""
+    """A bridge, with an S3 server at NET.1; machines at NET.2 (the head, which trains nothing), NET.3 and NET.4."""
 
     def __init__(self, programs: dict[str, str]) -> None:
         self.place = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets have short names
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        self.variables = {**programs, **token, "RAY_USAGE_STATS_ENABLED": "0"}
+        keys = {"AWS_ACCESS_KEY_ID": "drill", "AWS_SECRET_ACCESS_KEY": "drill", "AWS_DEFAULT_REGION": "us-east-1"}
+        self.s3 = f"http://{NET}.1:{S3_PORT}"  # it asks for keys, and takes any
+        self.variables = {**programs, **token, **keys, "AWS_ENDPOINT_URL": self.s3, "RAY_USAGE_STATS_ENABLED": "0"}
         self.address = f"{NET}.{HEAD}:6379"
         self._inits: dict[str, subprocess.Popen[bytes]] = {}
+        self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts all."""
         _ip("link", "add", "br0", "type", "bridge")
         _ip("link", "set", "br0", "up")
         _ip("address", "add", f"{NET}.1/24", "dev", "br0")
+        words = [sys.executable, "-m", "moto.server", "-H", f"{NET}.1", "-p", str(S3_PORT)]
+        self._server = subprocess.Popen(
+            words, env={**os.environ, **self.variables}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for name in (HEAD, *WORKERS):
             self.start_machine(name)
 
@@ -100,6 +112,9 @@ class Machines:
 
     def stop(self) -> None:
         """Ends everything."""
+        if self._server:
+            self._server.kill()
+            self._server.wait()
         for name in list(self._inits):
             self.lose_power(name)
         shutil.rmtree(self.place, ignore_errors=True)

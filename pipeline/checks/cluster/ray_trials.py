@@ -2,11 +2,22 @@
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from pipeline.checks.cluster.grid import Grid, Process, kill, until
 from pipeline.checks.cluster.ray_nodes import HEAD, WORKERS, Machines
 from pipeline.checks.cluster.trials import INT, KILL, TERM, Disturb, Trial, cell_gets, command_gets
+from pipeline.engines.store import MANIFEST
+
+BUCKET = "tom"
+
+
+def stored(url: str) -> list[str]:
+    """The words for checkpoints kept there, often."""
+    return ["-o", f"ray.store={url}", "-o", "ray.store_every_s=1"]
 
 
 def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
@@ -21,6 +32,23 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
         name = busy(grid)
         machines.lose_power(name)
         machines.start_machine(name)
+
+    def lost_once(stored: Callable[[], bool]) -> Disturb:
+        def disturb(grid: Grid, process: Process) -> None:
+            until(stored, process)
+            lost(grid, process)
+
+        return disturb
+
+    def in_folder() -> bool:
+        return any(store.rglob(MANIFEST))
+
+    def in_s3() -> bool:
+        try:
+            with urlopen(f"{machines.s3}/{BUCKET}?list-type=2") as listing:
+                return MANIFEST.encode() in listing.read()
+        except HTTPError:  # no bucket yet
+            return False
 
     def program_gets(program: str, number: int, again: bool = False) -> Disturb:
         def disturb(grid: Grid, process: Process) -> None:
@@ -53,7 +81,7 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
             machines.start_machine(name)
         grid.prefix = machines.inside(HEAD)
 
-    apart = ["-o", "ray.shared=false"]
+    apart, store = ["-o", "ray.shared=false"], scratch / "store"
     return [
         Trial("8 cells", seeds=4),
         Trial("a machine's power lost", lost, says="again, on"),
@@ -70,6 +98,6 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
         Trial("the head's GCS: SIGKILL", headless, codes=(1, 0)),
         Trial("nothing shared: 4 cells", words=apart),
         Trial("nothing shared, no store: power lost", lost, apart),
-        Trial("nothing shared, a store: power lost", lost, [*apart, "-o", f"ray.store=file://{scratch}/store",
-                                                           "-o", "ray.store_every_s=2"]),
-    ]  # fmt: skip
+        Trial("nothing shared, a store: power lost", lost_once(in_folder), [*apart, *stored(f"file://{store}")]),
+        Trial("nothing shared, an S3 server: power lost", lost_once(in_s3), [*apart, *stored(f"s3://{BUCKET}/store")]),
+    ]
