@@ -56,6 +56,14 @@ def terminated_twice(trainer: Trainer) -> None:
     signal.raise_signal(signal.SIGTERM)
 
 
+def stopped(jobs: list[Job], at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trains them until a signal at a step ends it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "improve", acting(at, lambda trainer: signal.raise_signal(signal.SIGTERM)))
+        with pytest.raises(Stopped):
+            ensure_all_trained(jobs, OPTIONS)
+
+
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """Three finished runs of one process."""
@@ -105,10 +113,7 @@ def test_a_seed_goes_on_alone_from_what_it_did_with_others(
     together: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = jobs_in(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "improve", acting(333, lambda trainer: signal.raise_signal(signal.SIGTERM)))
-        with pytest.raises(Stopped):
-            ensure_all_trained(jobs, OPTIONS)
+    stopped(jobs, 333, monkeypatch)
     capsys.readouterr()
     ensure_trained(jobs[1].cell, jobs[1].folder, OPTIONS)
     assert "smoke-tom-hopper-s4: goes on from env step 333" in capsys.readouterr().err
@@ -121,10 +126,7 @@ def test_the_newest_checkpoint_that_all_have_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = jobs_in(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "improve", acting(290, lambda trainer: signal.raise_signal(signal.SIGTERM)))
-        with pytest.raises(Stopped):
-            ensure_all_trained(jobs, OPTIONS)
+    stopped(jobs, 290, monkeypatch)
     (beside(jobs[2].folder, ".partial") / CHECKPOINTS / "000000290" / "state.pt").write_bytes(b"torn")
     capsys.readouterr()
     ensure_all_trained(jobs, OPTIONS)
@@ -137,10 +139,7 @@ def test_a_batch_that_is_lost_while_it_saves_for_the_first_time_starts_anew(
     together: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = jobs_in(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "improve", acting(290, lambda trainer: signal.raise_signal(signal.SIGTERM)))
-        with pytest.raises(Stopped):
-            ensure_all_trained(jobs, OPTIONS)
+    stopped(jobs, 290, monkeypatch)
     shutil.rmtree(beside(jobs[2].folder, ".partial") / CHECKPOINTS)
     ensure_all_trained(jobs, OPTIONS)
     for job, whole in zip(jobs, together, strict=True):

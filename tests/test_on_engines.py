@@ -79,6 +79,18 @@ def test_without_ray_nothing_of_it_is_loaded_and_its_engine_says_what_to_install
         engine_of("ray")
 
 
+def test_a_driver_of_ray_s_that_has_done_all_is_not_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its end may be read in the same breath as that of the last task."""
+    monkeypatch.setattr("pipeline.engines.ray.find_spec", lambda name: object())
+    engine, task = engine_of("ray"), Task([CELLS[0]], (), (tmp_path / "run",), tmp_path / "log.txt")
+    engine._tasks = {task.key: task}  # type: ignore[attr-defined]
+    for line in (json.dumps({"key": task.key, "state": "ENDED", "code": 0, "line": "trained"}), None):
+        engine._lines.put(line)  # type: ignore[attr-defined]
+    engine._stopping = False  # type: ignore[attr-defined]
+    assert [news.line for news in engine.look()] == ["trained"]
+    assert engine._driver is None, "no other one was started"  # type: ignore[attr-defined]
+
+
 def test_ray_is_imported_by_its_driver_and_on_nodes_alone() -> None:
     for path in files("pipeline"):
         if path.name not in ("ray_driver.py", "ray_task.py"):

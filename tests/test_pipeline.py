@@ -157,8 +157,9 @@ def test_a_stage_names_what_it_reads(clone: Clone) -> None:
         for lock in [name for name in named if name.endswith("/dvc.lock")]:
             suite = yaml.safe_load((clone.folder / lock).with_suffix(".yaml").read_text())["stages"].values()
             named += [f"reports/{name.split('/')[1]}" for each in suite for out in each["outs"] for name in out]
-        folders = tuple(name.partition("${")[0] for name in named)
-        others = [path for path in reads.get(module, ()) if not path.startswith(folders) and ".tmp/" not in path]
+        folders = [name.partition("${")[0] for name in named]
+        read = [Path(path) for path in reads.get(module, ()) if ".tmp/" not in path]
+        others = [path for path in read if not any(map(path.is_relative_to, folders))]
         assert not others, f"{module} reads what its stage does not name: {others}"
 
 

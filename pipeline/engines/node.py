@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+CHECKPOINTS = "checkpoints"  # of pipeline/runs/folder.py, which is not sent
 BUSY = "is being trained by another process"  # what a run says that is refused since it has another owner
 
 
@@ -53,6 +54,11 @@ def newest_checkpoint(folders: Sequence[Path]) -> int:
 
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint of a run, finished so far or not."""
-    places = [place / "checkpoints" for place in (folder, folder.with_name(f"{folder.name}.partial"))]
+    places = (folder / CHECKPOINTS, unfinished(folder))
     found = (path for place in places for path in place.glob("*") if path.name.isdigit())
     return max(found, key=lambda path: path.name, default=None)
+
+
+def unfinished(folder: Path) -> Path:
+    """Where the checkpoints of a run are before it is finished."""
+    return folder.with_name(f"{folder.name}.partial") / CHECKPOINTS

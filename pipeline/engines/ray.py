@@ -10,7 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,7 +69,7 @@ class Ray(Engine):
 
     def slots(self) -> int:
         if self._slots is None:
-            self._start()
+            self._start({})
             line = self._lines.get()
             self.close()
             if line is None:
@@ -81,7 +81,7 @@ class Ray(Engine):
 
     def begin(self, tasks: Sequence[Task]) -> None:
         self._tasks, self._stopping, self._restarts = {task.key: task for task in tasks}, False, 0
-        self._start()
+        self._start(self._tasks)
 
     def look(self) -> Iterator[News]:
         while True:
@@ -89,7 +89,7 @@ class Ray(Engine):
                 line = self._lines.get_nowait()
             except Empty:
                 return
-            if line is None and self._stopping:
+            if line is None and (self._stopping or not self._tasks):
                 for task in self._tasks.values():
                     yield News(task, State.ENDED, code=1, line=f"{task.name}: stopped")
                 return
@@ -127,10 +127,9 @@ class Ray(Engine):
         if not self._answers or self._restarts > self.settings.retries:
             raise Refused(f"Ray's driver has ended with {code}, perhaps its head is gone; the same command goes on")
         print(f"Ray's driver has ended with {code}: another one goes on", file=sys.stderr, flush=True)
-        self._start()
+        self._start(self._tasks)
 
-    def _start(self) -> None:
-        tasks = {key: task.told(lambda path: os.path.relpath(path, ROOT)) for key, task in self._tasks.items()}
+    def _start(self, tasks: Mapping[str, Task]) -> None:
         request = {
             **asdict(self.settings),
             "root": str(ROOT),
@@ -139,7 +138,7 @@ class Ray(Engine):
             "memory": int(self.need.memory_gb * 2**30),
             "jobs": self.jobs,
             "variables": {**_ours(), **({} if self.gpus else {"CUDA_VISIBLE_DEVICES": ""})},
-            "tasks": tasks,
+            "tasks": {key: task.told(lambda path: os.path.relpath(path, ROOT)) for key, task in tasks.items()},
         }
         own = {} if self.settings.address else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self._answers = False

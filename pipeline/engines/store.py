@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.engines.node import newest
+from pipeline.engines.node import newest, unfinished
 
 MANIFEST = "manifest.json"
 KEPT = 2
@@ -39,7 +39,7 @@ class Store:
         there, local = self.steps(name), newest(folder)
         if not there or (local is not None and local.name >= there[-1]) or (folder / "provenance.json").is_file():
             return
-        final = folder.with_name(f"{folder.name}.partial") / "checkpoints" / there[-1]
+        final = unfinished(folder) / there[-1]
         fresh = final.with_suffix(".tmp")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)

@@ -33,9 +33,9 @@ def ray_trials(machines: Machines, scratch: Path) -> list[Trial]:
         machines.lose_power(name)
         machines.start_machine(name)
 
-    def lost_once(stored: Callable[[], bool]) -> Disturb:
+    def lost_once(kept: Callable[[], bool]) -> Disturb:
         def disturb(grid: Grid, process: Process) -> None:
-            until(stored, process)
+            until(kept, process)
             lost(grid, process)
 
         return disturb
