@@ -333,6 +333,7 @@ check.opens(
     "pipeline.checks.bench.timed:benched",
     "Times of a step's parts beside their matrix products.",
     Option(["--brief"], is_flag=True, help="The parts of a step alone; nothing is written."),
+    Option(["--device"], type=click.Choice(["cpu", "cuda"]), default="cpu", help="One core (cpu), or the GPU."),
     Option(
         ["--compare", "compared"], nargs=2, type=FOLDER, metavar="A.json B.json", help="What became slower from A to B."
     ),

@@ -139,7 +139,7 @@ def found(ms: float = 15.0) -> dict[str, Any]:
     parts = {"hopper": [timing("SAC update", ms), timing("step", 3.0, gflop=0.0), timing("pass", 7.0, counted=False)]}
     row = {"protocol": "paper", "env": "hopper", "method": "tom", "env_steps": 125_000}
     return {
-        "machine": {**report.machine(), "cpu": "Some (R) CPU @ 2"},
+        "machine": {**report.machine("cpu"), "cpu": "Some (R) CPU @ 2"},
         "parts": parts,
         "replay": {"rows": 10, "rows_grown": 300, "ms": 100.0, "ms_grown": 103.0, "ratio": 1.03},
         "seeds": [{"seeds": 1, "ms_per_seed": 100.0, "ratio": 1.0}],

@@ -1,5 +1,6 @@
 """What holds on a GPU: graphs do what plain steps do, nothing waits in the hot path. Skipped where there is none."""
 
+import gc
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config.compose import compose_cell
-from tom.core.graphs import WARM_UP, Captured, use_graphs
+from tom.core.graphs import WARM_UP, Captured, uncollected, use_graphs
 from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
 from tom.settings.agent import agent_settings
@@ -41,6 +42,21 @@ def test_on_a_cpu_a_captured_step_is_the_step() -> None:
     for call in range(1, CALLS):
         assert step(torch.ones(3), scale=1.0) == 6.0 * call
     assert not step.graphs
+
+
+def test_no_garbage_is_collected_during_a_capture() -> None:
+    found: list[str] = []
+    gc.callbacks.append(lambda phase, _: found.append(phase))
+    try:
+        with uncollected():
+            for _ in range(10 * gc.get_threshold()[0]):
+                cycle: list[object] = []
+                cycle.append(cycle)
+            assert gc.get_count()[0] > gc.get_threshold()[0]
+            assert not found
+        assert gc.isenabled()
+    finally:
+        gc.callbacks.pop()
 
 
 @needs_cuda
@@ -87,7 +103,7 @@ def test_graphed_and_plain_runs_agree(method: str, seeds: tuple[int, ...], plain
 @needs_cuda
 def test_the_hot_path_never_waits_for_the_gpu() -> None:
     """Bursts, minibatches, the discriminator and the dual, after a first round that made what they keep."""
-    settings = agent_settings(compose_cell("tom", "hopper", "smoke", SHORT))
+    settings = agent_settings(compose_cell("tom_mlp", "hopper", "smoke", SHORT))
     trainer = Trainer(settings, [3, 4], torch.device("cuda"))
     for _ in range(300):
         trainer.step(explore=True)

@@ -1,6 +1,8 @@
 """Update steps as CUDA graphs: at these sizes a GPU is done with a kernel before Python has launched the next one."""
 
-from collections.abc import Callable, Hashable
+import gc
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,12 +28,12 @@ class Captured:
     """
 
     def __init__(self, step: Callable[..., Tensor], device: torch.device):
-        self.step, self.captures = step, device.type == "cuda" and _wanted
+        self.step, self.on_gpu = step, device.type == "cuda"
         self.calls: dict[Hashable, int] = {}
         self.graphs: dict[Hashable, Callable[..., Tensor]] = {}
 
     def __call__(self, *inputs: Tensor, **fixed: Any) -> Tensor:
-        if not self.captures:
+        if not (self.on_gpu and _wanted):
             return self.step(*inputs, **fixed)
         key = (*(tensor.shape for tensor in inputs), *fixed.values())
         if key in self.graphs:
@@ -56,11 +58,23 @@ def on_side_stream(step: Callable[..., Tensor], inputs: tuple[Tensor, ...], fixe
     return output
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage is collected within: an older graph that is freed during a capture makes it invalid."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def captured(step: Callable[..., Tensor], inputs: tuple[Tensor, ...], fixed: dict[str, Any]) -> Callable[..., Tensor]:
     """The step as a graph over copies of the inputs; capturing does not run it."""
     held = [tensor.clone() for tensor in inputs]
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with uncollected(), torch.cuda.graph(graph):
         output = step(*held, **fixed)
 
     def replay(*fresh: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The parts of an environment step of training, each with its matrix products and how often it is done."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,12 +21,12 @@ EPISODE_ENV_STEPS = 1_000  # gymnasium's time limit
 EPOCHS = 30  # at most taken into account of a fit that has a larger bound or none
 
 
-def agent(config: Mapping[str, Any], replay_rows: int, seeds: tuple[int, ...] = (0,)) -> Trainer:
+def agent(config: Mapping[str, Any], replay_rows: int, seeds: Sequence[int] = (0,), device: str = "cpu") -> Trainer:
     """An agent with these settings whose replay is full of random rows."""
     online = {"warmup_env_steps": 1, "offline_env_steps": 0, "offline_dataset": ""}
     loop = {**config["train"], "total_env_steps": replay_rows, **online}
-    made = Trainer(agent_settings({**config, "train": loop}), seeds, torch.device("cpu"))
-    rows = torch.randn(len(seeds), replay_rows, made.replay.data.shape[-1])
+    made = Trainer(agent_settings({**config, "train": loop}), seeds, torch.device(device))
+    rows = torch.randn(made.replay.data[:, :replay_rows].shape, device=device)
     rows[..., -2:] = 0.0
     made.replay.add(rows)
     made.replay.resets.normal_()
@@ -113,7 +113,7 @@ def dual_part(made: Trainer) -> Part:
     settings = made.settings.weighting
     per_env_step = settings.q_updates / made.settings.train.round_env_steps
     settings.q_updates = UPDATES
-    log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
+    log_ratio, actor = 0.1 * torch.randn_like(made.replay.all().reward), made.backbone.sac.policy
     run = lambda: made.weighting.q.fit(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
     return Part("dual-Q step", run, UPDATES, per_env_step)
 
@@ -126,7 +126,7 @@ def solve_part(made: Trainer) -> Part:
     products += forward((1 + settings.action_samples) * len(made.replay), (q.width, q.width), made.replicas)
     hidden = made.settings.backbone.hidden
     products += forward(rows, (spec.observation_dim, hidden, hidden, 2 * spec.action_dim), made.replicas)
-    log_ratio, actor = 0.1 * torch.randn(made.replicas, len(made.replay)), made.backbone.sac.policy
+    log_ratio, actor = 0.1 * torch.randn_like(made.replay.all().reward), made.backbone.sac.policy
     run = lambda: q.solve(made.replay, log_ratio, actor, made.streams["weighting"])  # noqa: E731
     rounds = 1.0 / made.settings.train.round_env_steps
     return Part(f"dual on {len(made.replay):,} rows, a round", run, 1, rounds, products)

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline.analysis.tables import table_lines
 from pipeline.files import write_file
 from pipeline.runs.provenance import PACKAGES, cpu_model
@@ -18,15 +20,22 @@ SMALL_GFLOP = 0.01  # products that take less than a tenth of a millisecond are 
 SLOWER = 0.1  # a part whose ratio to its reference has grown by more is reported as slower
 
 
-def machine() -> dict[str, Any]:
+def machine(device: str) -> dict[str, Any]:
     """Where and with what the times were taken."""
+    gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
     versions = {package: version(package) for package in PACKAGES}
-    return {"cpu": cpu_model(), "cores": os.cpu_count(), "python": platform.python_version(), "threads": 1, **versions}
+    made = {"cores": os.cpu_count(), "python": platform.python_version(), "threads": 1}
+    return {**gpu, "cpu": cpu_model(), **made, **versions}
+
+
+def place(made: Mapping[str, Any]) -> str:
+    """What did the work: the GPU, or the processor one of whose cores did."""
+    return str(made.get("gpu", made["cpu"]))
 
 
 def write(found: Mapping[str, Any], folder: Path) -> Path:
-    """Writes <processor>.json and <processor>.md; returns the path of the first."""
-    name = re.sub(r"[^a-z0-9]+", "-", found["machine"]["cpu"].lower()).strip("-")
+    """Writes <processor>.json and <processor>.md, or the GPU's; returns the path of the first."""
+    name = re.sub(r"[^a-z0-9]+", "-", place(found["machine"]).lower()).strip("-")
     for ending, text in (("json", json.dumps(found, indent=1) + "\n"), ("md", table(found))):
         write_file(folder / f"{name}.{ending}", text.encode())
     return folder / f"{name}.json"
@@ -36,17 +45,19 @@ def table(found: Mapping[str, Any]) -> str:
     """The whole report in markdown."""
     made = found["machine"]
     lines = [
-        f"# Times on {made['cpu']}",
+        f"# Times on {place(made)}",
         "",
-        ", ".join(f"{key} {value}" for key, value in made.items() if key != "cpu"),
+        ", ".join(f"{key} {value}" for key, value in made.items() if value != place(made)),
         "",
         "`floor` is the part's matrix products at the rate of 256 × 256 ones, `products` the same products at their",
         "actual shapes; everything was timed in turn in one process, and times are medians, in milliseconds.",
+        *(["On the GPU the products are replayed as one graph, and so are the steps."] if "gpu" in made else []),
     ]
     for env, timings in found["parts"].items():
         lines += ["", f"## One environment step of tom on {env}, published sizes, 4 model minibatches", ""]
         lines += part_lines(timings)
-    return "\n".join([*lines, *_growth_lines(found["replay"], found["seeds"]), *_hours_lines(found["hours"])]) + "\n"
+    lines += [*_growth_lines(found["replay"], found["seeds"]), *_hours_lines(found["hours"], made)]
+    return "\n".join(lines) + "\n"
 
 
 def part_lines(timings: list[dict[str, Any]]) -> list[str]:
@@ -63,7 +74,7 @@ def part_lines(timings: list[dict[str, Any]]) -> list[str]:
     whole, speed = f"{total['ms'] / total['products_ms']:.2f}", f"{1e3 / total['ms']:.1f} env steps/s"
     rows.append(("**sum**", "", "", *(f"{value:.1f}" for value in total.values()), whole, speed))
     rates = sorted(t["core_gflops"] for t in timings)
-    return [*table_lines(heads, rows, "lr"), "", f"Core at {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s."]
+    return [*table_lines(heads, rows, "lr"), "", f"256 × 256 products at {rates[0]:.0f} to {rates[-1]:.0f} GFLOP/s."]
 
 
 def _growth_lines(grown: Mapping[str, float], seeds: list[dict[str, float]]) -> list[str]:
@@ -76,14 +87,15 @@ def _growth_lines(grown: Mapping[str, float], seeds: list[dict[str, float]]) -> 
     return lines
 
 
-def _hours_lines(runs: list[dict[str, Any]]) -> list[str]:
+def _hours_lines(runs: list[dict[str, Any]], made: Mapping[str, Any]) -> list[str]:
     heads = ("protocol", "environment", "method", "env steps", "ms per env step", "hours")
     names = ("protocol", "env", "method")
     rows = []
     for run in runs:
         numbers = f"{run['env_steps']:,}", f"{run['ms_per_env_step']:.0f}", f"{run['hours']:.1f}"
         rows.append((*(run[name] for name in names), *numbers))
-    lines = ["", "## Hours of a run on one core, at most", "", *table_lines(heads, rows, "lllr")]
+    where = "the GPU, of a run alone" if "gpu" in made else "one core"
+    lines = ["", f"## Hours of a run on {where}, at most", "", *table_lines(heads, rows, "lllr")]
     return [*lines, "", "At most: no fit stops before its last epoch, and no evaluation episode ends early."]
 
 

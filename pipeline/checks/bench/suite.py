@@ -20,37 +20,37 @@ QUICK = 3  # repeats where many things are measured
 Said = Callable[[str], None]
 
 
-def steps_in_parts(say: Said) -> dict[str, list[dict[str, Any]]]:
+def steps_in_parts(say: Said, device: str = "cpu") -> dict[str, list[dict[str, Any]]]:
     """The parts of an environment step of tom at the published sizes, on the smallest and the largest environment."""
     found = {}
     for env in ("hopper", "humanoid"):
         say(f"the parts of a step on {env}")
-        made = agent(compose_cell("tom", env, "paper"), REPLAY_ROWS)
+        made = agent(compose_cell("tom", env, "paper"), REPLAY_ROWS, device=device)
         found[env] = [asdict(measure(part)) for part in parts(made, EPOCHS)]
     return found
 
 
-def growth_with_replay(say: Said) -> dict[str, float]:
+def growth_with_replay(say: Said, device: str) -> dict[str, float]:
     """Milliseconds of a step with few and with many stored rows, and their ratio."""
     say(f"replays of {GROWN[0]:,} and {GROWN[1]:,} rows")
     config = compose_cell("tom", "hopper", "paper")
-    few, many = (parts(agent(config, rows), EPOCHS) for rows in GROWN)
+    few, many = (parts(agent(config, rows, device=device), EPOCHS) for rows in GROWN)
     before, after = measure_in_turn(few, many)
     return {"rows": GROWN[0], "rows_grown": GROWN[1], "ms": before, "ms_grown": after, "ratio": after / before}
 
 
-def growth_with_seeds(say: Said) -> list[dict[str, float]]:
+def growth_with_seeds(say: Said, device: str) -> list[dict[str, float]]:
     """Milliseconds of a step for each of R seeds that train together, and how many times a single one's that is."""
     config = compose_cell("tom", "hopper", "paper")
     each: list[float] = []
     for replicas in REPLICAS:
         say(f"{replicas} seeds together")
-        made = agent(config, REPLAY_ROWS, tuple(range(replicas)))
+        made = agent(config, REPLAY_ROWS, tuple(range(replicas)), device)
         each.append(step_ms(measure(part, QUICK) for part in parts(made, EPOCHS)) / replicas)
     return [{"seeds": r, "ms_per_seed": ms, "ratio": ms / each[0]} for r, ms in zip(REPLICAS, each, strict=True)]
 
 
-def hours_of_runs(say: Said) -> list[dict[str, Any]]:
+def hours_of_runs(say: Said, device: str) -> list[dict[str, Any]]:
     """Hours of a run of each method, environment and protocol, if no fit stops early and no evaluation ends early."""
     known: dict[tuple[Any, ...], Timing] = {}
     found = []
@@ -59,7 +59,7 @@ def hours_of_runs(say: Said) -> list[dict[str, Any]]:
             say(f"hours on {env}, protocol {protocol}")
             for method in METHODS:
                 config = compose_cell(method, env, protocol)
-                timings = [_remembered(known, part, env) for part in parts(agent(config, REPLAY_ROWS))]
+                timings = [_remembered(known, part, env) for part in parts(agent(config, REPLAY_ROWS, device=device))]
                 steps = config["train"]["total_env_steps"]
                 row = {"protocol": protocol, "env": env, "method": method, "env_steps": steps}
                 found.append(row | {"ms_per_env_step": step_ms(timings), "hours": _hours(timings, steps)})
