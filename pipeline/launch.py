@@ -90,7 +90,7 @@ def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, c
         ended = engine.cancel(tasks)
         print(*(f"{task.name}: cancelled" for task in ended), f"cancelled {len(ended)} of {len(tasks)}", sep="\n")
         return 0
-    tasks = longest_first(tasks) if suite.trains_runs else tasks
+    tasks = longest_first(tasks, engine) if suite.trains_runs else tasks
     print(told(suite, params, [run for each in needed for run in each], stale, tasks, engine), flush=True)
     if not any(missing):
         print(f"recorded results of all {len(cells)} found; nothing to train{'' if suite.name else ANEW}", flush=True)

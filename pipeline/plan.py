@@ -14,7 +14,7 @@ from pipeline.config.params import Grid, Params, load_params
 from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine
-from pipeline.engines.estimate import begun, end_of, in_words, makespan, seconds_of_cells
+from pipeline.engines.estimate import begun, end_of, in_words, makespan, seconds_of
 from pipeline.files import here
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
@@ -77,8 +77,8 @@ def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> 
     groups: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in stale:
         groups.setdefault((cell.method, cell.env, begun(cell)), []).append(cell)
-    firsts = [group[0] for group in groups.values()]
-    each = dict(zip(groups, seconds_of_cells(firsts), strict=True))
+    firsts = [group[: engine.batch] for group in groups.values()]
+    each = {key: s / len(batch) for key, batch, s in zip(groups, firsts, seconds_of(firsts, engine), strict=True)}
     lines = [f"{'method':20}{'environment':20}{'seeds':16}{'env steps':>12}{'a run':>12}"]
     for key, group in groups.items():
         method, env, _ = key
@@ -89,9 +89,11 @@ def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> 
     tasks = sorted((sum(seconds[id(cell)] for cell in batch) for batch in batches), reverse=True)
     together = min(slots, len(tasks))
     elsewhere = "" if engine.name == "local" else f" on {engine.name}, if its processors are like this one"
-    lines.append(f"{len(stale)} of {total} cells at scale {stale[0].scale} to train: {in_words(sum(tasks))} of one "
-                 f"core, about {in_words(makespan(tasks, together))} with {together} at a time{elsewhere}")  # fmt: skip
-    largest = sorted(map(checkpoint_bytes, firsts))[-1]
+    elsewhere += "; how fast its GPUs are is not known here" if engine.gpus and not engine.gpu() else ""
+    core, whole, hours = engine.gpu() or "core", in_words(sum(tasks)), in_words(makespan(tasks, together))
+    lines.append(f"{len(stale)} of {total} cells at scale {stale[0].scale} to train: {whole} of one {core}, "
+                 f"about {hours} with {together} at a time{elsewhere}")  # fmt: skip
+    largest = max(sum(map(checkpoint_bytes, batch)) for batch in batches)
     kept = sum(result_bytes(cell) for cell in stale)
     last = sum(checkpoint_bytes(cell) for cell in stale if end_of(cell) < cell.config["train"][TOTAL])
     lines.append(f"disk: up to {in_bytes(CHECKPOINTS * together * largest)} for checkpoints while they train; "

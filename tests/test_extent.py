@@ -171,7 +171,7 @@ CELLS = [cell_of("tom", "hopper", seed, "quick") for seed in (0, 1)]
 def test_a_plan_is_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "begun", lambda cell: 1000 * cell.seed)
     monkeypatch.setattr("pipeline.engines.estimate.begun", lambda cell, root: 1000 * cell.seed)
-    monkeypatch.setattr("pipeline.engines.estimate._speed", lambda cell, recorded, root: 1.8)
+    monkeypatch.setattr("pipeline.engines.estimate._speed", lambda *_: 1.8)
     lines = plan.described([replace(cell, until=3000) for cell in CELLS], 2, 1, Local())
     assert [line.split()[2:] for line in lines[1:3]] == [
         ["0", "3,000", "of", "6,500", "1.5", "h"],

@@ -78,7 +78,7 @@ def test_the_engine_says_which_device_cells_have(
 
     monkeypatch.setattr("pipeline.engines.local.gpus_here", lambda: gpus)
     monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
-    monkeypatch.setattr(launch, "longest_first", lambda tasks: tasks)
+    monkeypatch.setattr(launch, "longest_first", lambda tasks, _: tasks)
     monkeypatch.setattr(launch, "train_all", trained)
     monkeypatch.setattr(launch, "stops", lambda cells: "")
     monkeypatch.setattr(Returns, "cells", lambda self, params: CELLS)

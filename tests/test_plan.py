@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +24,13 @@ from tests.commands import complaint, typed
 STEPS = 600
 
 
-def record(root: Path, cell: Cell, cpu_s: float, cpu: str) -> None:
+def record(root: Path, cell: Cell, cpu_s: float, cpu: str, **more: object) -> None:
     """A recorded run of this cell that took so long on that processor."""
     folder = root / "reports/results" / cell.scale / cell.method / cell.env / str(cell.seed)
     folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).write_text("")
-    (folder / PROVENANCE).write_text(json.dumps({"cpu": cpu, "env_steps": STEPS, "cpu_s": cpu_s}))
+    (folder / PROVENANCE).write_text(json.dumps({"cpu": cpu, "env_steps": STEPS, "cpu_s": cpu_s, **more}))
 
 
 def test_a_cell_takes_as_long_as_those_like_it_did_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,45 +38,77 @@ def test_a_cell_takes_as_long_as_those_like_it_did_here(tmp_path: Path, monkeypa
     record(tmp_path, tom, 60.0, cpu_model())
     record(tmp_path, mbpo, 30.0, cpu_model())
     record(tmp_path, cell_of("tom", "hopper", 1, "smoke"), 1e9, "another processor")
-    assert estimate.seconds_of_cells([tom, mbpo], tmp_path) == pytest.approx([60.0, 30.0])
-    assert estimate.seconds_of_cells([ant], tmp_path) == pytest.approx([60.0]), "the same method on another environment"
+    assert estimate.seconds_of([[tom], [mbpo]], Local(), tmp_path) == pytest.approx([60.0, 30.0])
+    assert estimate.seconds_of([[ant]], Local(), tmp_path) == pytest.approx([60.0]), (
+        "the same method on another environment"
+    )
     monkeypatch.setattr(estimate, "timed", lambda config: 7.0)
-    assert estimate.seconds_of_cells([cell_of("tom", "hopper", 0, "quick")], tmp_path) == pytest.approx([7.0])
+    assert estimate.seconds_of([[cell_of("tom", "hopper", 0, "quick")]], Local(), tmp_path) == pytest.approx([7.0])
 
 
 def test_the_parts_of_a_run_are_timed_once_where_none_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = [cell_of("tom", "hopper", seed, "smoke") for seed in (0, 1)]
-    first, second = estimate.seconds_of_cells(cells, tmp_path)
+    cells = [[cell_of("tom", "hopper", seed, "smoke")] for seed in (0, 1)]
+    first, second = estimate.seconds_of(cells, Local(), tmp_path)
     assert 0.1 < first == second < 300.0
     assert capsys.readouterr().err.count("no run like tom on hopper at scale smoke is recorded") == 1
     monkeypatch.setattr(estimate, "timed", lambda config: 0.0)
-    assert estimate.seconds_of_cells(cells, tmp_path) == [first, second], "kept"
-    other = [replace(cells[0], source_digest="other code")]
-    assert estimate.seconds_of_cells(other, tmp_path) == [0.0]
+    assert estimate.seconds_of(cells, Local(), tmp_path) == [first, second], "kept"
+    other = [[replace(cells[0][0], source_digest="other code")]]
+    assert estimate.seconds_of(other, Local(), tmp_path) == [0.0]
 
 
 def test_a_calibration_is_that_of_one_processor_and_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells, timed = [cell_of("tom", "hopper", 0, "smoke")], list[float]()
+    cells, timed = [[cell_of("tom", "hopper", 0, "smoke")]], list[float]()
     monkeypatch.setattr(estimate, "timed", lambda config: timed.append(1.0 + len(timed)) or timed[-1])
     here = {"cpu_model": lambda: "one processor", "version": lambda name: "1.0"}
     for changed in ({}, {"cpu_model": lambda: "another"}, {"version": lambda name: "2.0"}, {}):
         for name, value in (here | changed).items():
             monkeypatch.setattr(estimate, name, value)
-        estimate.seconds_of_cells(cells, tmp_path)
-    assert estimate.seconds_of_cells(cells, tmp_path) == [1.0] and timed == [1.0, 2.0, 3.0]
+        estimate.seconds_of(cells, Local(), tmp_path)
+    assert estimate.seconds_of(cells, Local(), tmp_path) == [1.0] and timed == [1.0, 2.0, 3.0]
     said = [line for line in capsys.readouterr().err.splitlines() if "busy" not in line]
     assert len(said) == 3, "nothing is said where nothing is timed"
     assert all(line.endswith("timing the parts of one, up to a minute, once") for line in said)
     kept = [json.loads(path.read_text()) for path in (tmp_path / "runs/.calibration").iterdir()]
-    assert {(each["cpu"], each["torch"]) for each in kept} == {
+    assert {(each["on"], each["torch"]) for each in kept} == {
         ("one processor", "1.0"),
         ("another", "1.0"),
         ("one processor", "2.0"),
     }
+
+
+def test_on_a_gpu_seeds_together_are_timed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded runs of as many seeds on such a GPU count, by the clock; half of a GPU takes twice as long."""
+
+    class OnGpu(Local):
+        gpus, batch = 0.5, 2
+
+        def gpu(self) -> str:
+            return "Some GPU"
+
+    tom = [cell_of("tom", "hopper", seed, "smoke") for seed in (0, 1)]
+    record(tmp_path, tom[0], 60.0, cpu_model())
+    asked: list[Mapping[str, object]] = []
+    monkeypatch.setattr(estimate, "timed", lambda each: asked.append(each) or 5.0)
+    assert estimate.seconds_of([tom], OnGpu(), tmp_path) == pytest.approx([2 * (5.0 + 5.0)])
+    assert asked == [{"config": tom[0].config, "seeds": 2, "device": "cuda"}]
+    gpu = {"gpu": "Some GPU", "replicas": 2, "wall_s": 3.0}
+    record(tmp_path, cell_of("tom", "hopper", 2, "smoke"), 60.0, "any", **gpu)
+    record(tmp_path, cell_of("tom", "hopper", 3, "smoke"), 60.0, "any", **gpu | {"replicas": 1, "wall_s": 9.0})
+    assert estimate.seconds_of([tom, tom[:1]], OnGpu(), tmp_path) == pytest.approx([2 * (3.0 + 3.0), 2 * 9.0])
+    assert len(asked) == 1
+    assert estimate.seconds_of([tom], Local(), tmp_path) == pytest.approx([60.0 + 60.0])
+    line = plan.described(tom, 2, 1, OnGpu())[2]
+    assert " of one Some GPU, about " in line
+
+
+def test_the_parts_of_seeds_together_are_a_share_of_each() -> None:
+    config = cell_of("tom", "hopper", 0, "smoke").config
+    assert estimate.timed({"config": config, "seeds": 2, "device": "cpu"}) > 0.1
 
 
 def test_a_calibration_counts_the_processor_s_time_alone() -> None:
@@ -89,7 +122,7 @@ def test_a_busy_machine_is_told(
     record(tmp_path, cell := cell_of("tom", "hopper", 0, "smoke"), 60.0, cpu_model())
     monkeypatch.setattr(estimate.os, "cpu_count", lambda: 10)
     monkeypatch.setattr(estimate.os, "getloadavg", lambda: (10 * load, 0.0, 0.0))
-    assert estimate.seconds_of_cells([cell], tmp_path) == pytest.approx([60.0]), "in the processor's time"
+    assert estimate.seconds_of([[cell]], Local(), tmp_path) == pytest.approx([60.0]), "in the processor's time"
     assert (f"this machine is busy (load {10 * load:.0f} on 10 cores)" in capsys.readouterr().err) is told
 
 
@@ -112,7 +145,7 @@ def test_each_takes_the_slot_that_is_free_first(
 @pytest.mark.parametrize("slots", [8, 16, 24])
 def test_a_paper_grid_with_the_longest_first_is_within_5_percent_of_the_bound(slots: int) -> None:
     """40 cells: mbpo and tom on the five environments with four seeds, by the hours of the recorded benchmark."""
-    report = json.loads(next((ROOT / "reports/benchmarks").glob("*.json")).read_text(encoding="utf-8"))
+    report = json.loads((ROOT / "reports/benchmarks/intel-r-xeon-r-processor.json").read_text(encoding="utf-8"))
     hours = [row["hours"] for row in report["hours"] if row["protocol"] == "paper"]
     cells = sorted(4 * hours, reverse=True)
     assert len(cells) == 40
@@ -130,7 +163,7 @@ def test_time_in_words(seconds: float, words: str) -> None:
 def test_a_plan_lists_what_is_stale_and_sums_up(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [cell_of(m, "hopper", seed, "paper") for m in ("mbpo", "tom") for seed in (0, 1)]
     hours = {"mbpo": 2.0, "tom": 3.0}
-    monkeypatch.setattr(plan, "seconds_of_cells", lambda cells: [3600 * hours[cell.method] for cell in cells])
+    monkeypatch.setattr(plan, "seconds_of", lambda batches, _: [3600 * hours[batch[0].method] for batch in batches])
     lines = plan.described(cells, 7, 2, Local())
     assert [line.split() for line in lines[1:3]] == [
         ["mbpo", "hopper", "0,1", "125,000", "2.0", "h"],
@@ -144,7 +177,7 @@ def test_a_plan_lists_what_is_stale_and_sums_up(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_claim_is_planned_from_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "seconds_of_cells", lambda cells: [3600.0 for _ in cells])
+    monkeypatch.setattr(plan, "seconds_of", lambda batches, _: [3600.0 for _ in batches])
     said = typed("plan", "--claim", "humanoid_60", "--jobs", "8").stdout.splitlines()
     assert said[0] == "needs 8 runs: TOM, MBPO on Humanoid, seeds 0 to 3, scale paper"
     assert [line.split()[:4] for line in said[2:4]] == [

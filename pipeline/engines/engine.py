@@ -100,6 +100,10 @@ class Engine:
         """How much of a GPU a task has."""
         return self.need.gpus or 0
 
+    def gpu(self) -> str:
+        """Which GPU a task has, where this can be told here."""
+        return ""
+
     @property
     def batch(self) -> int | None:
         """How many seeds train side by side; None for all. On a GPU a kernel costs its launch, on a CPU its sums."""

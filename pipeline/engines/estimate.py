@@ -1,4 +1,4 @@
-"""How long cells will take: from how long recorded ones took on this processor, else from timing their parts here."""
+"""How long cells will take: from how long recorded ones took on this processor or GPU, else from timing their parts."""
 
 import json
 import os
@@ -12,11 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.analysis.extent import TOTAL
-from pipeline.engines.engine import Task
+from pipeline.engines.batches import Batch
+from pipeline.engines.engine import Engine, Task
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT, write_json
 from pipeline.runs.folder import CHECKPOINTS, Cell, State, provenance, run_folder, state
 from pipeline.runs.provenance import cpu_model
+
+Speeds = Mapping[tuple[int | str, ...], float]  # seconds per env step by (seeds together, scale, method, env)
 
 
 def in_words(seconds: float) -> str:
@@ -39,26 +42,29 @@ def makespan(seconds: Iterable[float], slots: int, begun: Sequence[float] = ()) 
     return max(free, default=0.0)
 
 
-def seconds_of_cells(cells: Sequence[Cell], root: Path = ROOT) -> list[float]:
-    """Seconds of one core for what each cell has left to do.
+def seconds_of(batches: Sequence[Batch], engine: Engine, root: Path = ROOT) -> list[float]:
+    """Seconds for what each batch has left to do, on a core or on the GPU here, whichever the engine gives it.
 
-    A cell is taken to be as fast as those of its scale, recorded on this processor, that are most like it. Where there
-    is none, the parts of one cell's training are timed here for each method and environment, which takes some seconds;
-    what came out is kept. Clocks are the processor's, so a busy machine changes nothing, and is warned of.
+    A cell is taken to be as fast as those of its scale, recorded on this processor or GPU, that are most like it. Where
+    there is none, the parts of one cell's training are timed here for each method and environment, which takes some
+    seconds; what came out is kept. A core's clock is its own, so a busy machine changes nothing, and is warned of. Half
+    of a GPU takes twice as long.
     """
-    recorded = recorded_speeds(root)
-    if cells and (load := os.getloadavg()[0]) > 1.5 * (cores := os.cpu_count() or 1):
+    gpu = engine.gpu()
+    recorded = recorded_speeds(root, gpu)
+    if batches and not gpu and (load := os.getloadavg()[0]) > 1.5 * (cores := os.cpu_count() or 1):
         print(
             f"this machine is busy (load {load:.0f} on {cores} cores): hours are those of free cores", file=sys.stderr
         )
-    return [_speed(cell, recorded, root) * (end_of(cell) - begun(cell, root)) for cell in cells]
+    speeds = [_speed(batch[0], recorded, root, gpu, len(batch) if gpu else 1) for batch in batches]
+    left = [sum(end_of(cell) - begun(cell, root) for cell in batch) for batch in batches]
+    return [speed * steps / (engine.gpus if gpu else 1.0) for speed, steps in zip(speeds, left, strict=True)]
 
 
-def longest_first(tasks: Sequence[Task]) -> list[Task]:
+def longest_first(tasks: Sequence[Task], engine: Engine) -> list[Task]:
     """The tasks with the seconds that they are expected to take, so ordered that an engine's slots end together."""
-    cells = [cell for task in tasks for cell in task.cells]
-    each = iter(seconds_of_cells(cells))
-    timed = [replace(task, seconds=sum(next(each) for _ in task.cells)) for task in tasks]
+    seconds = seconds_of([task.cells for task in tasks], engine)
+    timed = [replace(task, seconds=each) for task, each in zip(tasks, seconds, strict=True)]
     return sorted(timed, key=lambda task: -task.seconds)
 
 
@@ -76,52 +82,62 @@ def begun(cell: Cell, root: Path = ROOT) -> int:
     return max((int(path.name) for path in (folder / CHECKPOINTS).glob("*") if path.name.isdigit()), default=0)
 
 
-def _speed(cell: Cell, recorded: Mapping[tuple[str, ...], float], root: Path) -> float:
+def _speed(cell: Cell, recorded: Speeds, root: Path, gpu: str, together: int) -> float:
     """Seconds per environment step."""
-    known = _most_alike(cell, recorded)
-    return calibrated(cell, root) / float(cell.config["train"][TOTAL]) if known is None else known
+    known = _most_alike(cell, recorded, together)
+    return calibrated(cell, root, gpu, together) / float(cell.config["train"][TOTAL]) if known is None else known
 
 
-def _most_alike(cell: Cell, recorded: Mapping[tuple[str, ...], float]) -> float | None:
+def _most_alike(cell: Cell, recorded: Speeds, together: int) -> float | None:
     """Mean speed of the recorded cells of the same scale, method and env; else scale and method; else scale."""
-    names = (cell.scale, cell.method, cell.env)
-    for length in (3, 2, 1):
+    names = (together, cell.scale, cell.method, cell.env)
+    for length in (4, 3, 2):
         found = [speed for known, speed in recorded.items() if known[:length] == names[:length]]
         if found:
             return sum(found) / len(found)
     return None
 
 
-def recorded_speeds(root: Path) -> dict[tuple[str, ...], float]:
-    """Mean processor seconds per env step of the runs recorded on a processor like this, by (scale, method, env)."""
-    speeds: dict[tuple[str, ...], list[float]] = {}
+def recorded_speeds(root: Path, gpu: str = "") -> Speeds:
+    """Mean speeds of the runs recorded on a processor like this, or on such a GPU.
+
+    On a processor each seed counts as alone: side by side they take as long.
+    """
+    speeds: dict[tuple[int | str, ...], list[float]] = {}
     for path in sorted((root / "reports/results").glob("*/*/*/*")):
         found = provenance(path)
-        if found.get("cpu") == cpu_model() and found.get("env_steps"):
-            speeds.setdefault(path.parts[-4:-1], []).append(found["cpu_s"] / found["env_steps"])
+        alike = found.get("gpu", "") == gpu and (gpu or found.get("cpu") == cpu_model())
+        if alike and found.get("env_steps"):
+            together, seconds = (found["replicas"], found["wall_s"]) if gpu else (1, found["cpu_s"])
+            speeds.setdefault((together, *path.parts[-4:-1]), []).append(seconds / found["env_steps"])
     return {names: sum(values) / len(values) for names, values in speeds.items()}
 
 
-def calibrated(cell: Cell, root: Path) -> float:
-    """Seconds of the cell's whole run, of any seed; kept by processor, code, values and torch in runs/.calibration."""
-    config, torch = json.dumps(cell.config, sort_keys=True), version("torch")
-    made_of = "\n".join([cpu_model(), torch, cell.source_digest, config])
+def calibrated(cell: Cell, root: Path, gpu: str = "", together: int = 1) -> float:
+    """Seconds of the cell's whole run, of any seed, a share of those that train together.
+
+    Kept in runs/.calibration by processor or GPU, code, values, torch and how many there are.
+    """
+    asked = {"config": cell.config, "seeds": together, "device": "cuda" if gpu else "cpu"}
+    on, torch = gpu or cpu_model(), version("torch")
+    made_of = "\n".join([on, torch, cell.source_digest, json.dumps(asked, sort_keys=True)])
     path = root / "runs/.calibration" / f"{sha256(made_of.encode()).hexdigest()[:16]}.json"
     if not path.is_file():
         print(
-            f"no run like {cell.method} on {cell.env} at scale {cell.scale} is recorded on this processor: timing the "
-            "parts of one, up to a minute, once",
+            f"no run like {cell.method} on {cell.env} at scale {cell.scale} is recorded on this "
+            f"{'GPU' if gpu else 'processor'}: timing the parts of one, up to a minute, once",
             file=sys.stderr,
             flush=True,
         )
-        write_json(path, {"seconds": timed(config), "cpu": cpu_model(), "torch": torch, "cell": cell.name})
+        seconds = timed(asked)
+        write_json(path, {"seconds": seconds, "on": on, "seeds": together, "torch": torch, "cell": cell.name})
     return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
 
 
-def timed(config: str) -> float:
-    """Processor seconds of one run with these values (JSON), from timing its parts on one core of this machine."""
+def timed(asked: Mapping[str, object]) -> float:
+    """Seconds of one run, from timing its parts on one core or the GPU of this machine: `suite.hours` of the bench."""
     command = [sys.executable, "-m", "pipeline.checks.bench.timed"]
     done = subprocess.run(
-        command, input=config, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=True
+        command, input=json.dumps(asked), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=True
     )
     return 3600.0 * float(done.stdout)

@@ -30,6 +30,11 @@ class Local(Engine):
     def gpus(self) -> float:
         return (1 if gpus_here() else 0) if self.need.gpus is None else self.need.gpus
 
+    def gpu(self) -> str:
+        import torch
+
+        return str(torch.cuda.get_device_name()) if self.gpus and gpus_here() else ""
+
     def slots(self) -> int:
         room = self.jobs or max(1, (os.cpu_count() or 1) // self.need.cpus)
         if not self.gpus:

@@ -77,7 +77,8 @@ def runner(products: Mapping[Product, int]) -> Callable[[], None]:
         run()
 
     def replay() -> None:
-        graph.replay(), operands  # which the graph reads where they lie
+        assert operands  # which the graph reads where they lie
+        graph.replay()
 
     return replay
 

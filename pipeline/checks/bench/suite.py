@@ -66,10 +66,10 @@ def hours_of_runs(say: Said, device: str) -> list[dict[str, Any]]:
     return found
 
 
-def hours(config: Mapping[str, Any]) -> float:
-    """Hours of one run with these settings on this core, at most."""
-    timings = [measure(part, repeats=1) for part in parts(agent(config, REPLAY_ROWS))]
-    return _hours(timings, config["train"]["total_env_steps"])
+def hours(config: Mapping[str, Any], seeds: int = 1, device: str = "cpu") -> float:
+    """Hours of one run with these settings on this core or GPU, at most: its share of so many seeds together."""
+    made = agent(config, REPLAY_ROWS, tuple(range(seeds)), device)
+    return _hours([measure(part, repeats=1) for part in parts(made)], config["train"]["total_env_steps"]) / seeds
 
 
 def _hours(timings: list[Timing], env_steps: int) -> float:

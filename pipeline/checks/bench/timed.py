@@ -53,4 +53,4 @@ if __name__ == "__main__":  # the hours of the run whose settings are on stdin, 
     from pipeline.checks.bench import suite
 
     one_thread()
-    print(suite.hours(json.load(sys.stdin)))
+    print(suite.hours(**json.load(sys.stdin)))
