@@ -80,7 +80,7 @@ verify: $(STAMP)    ## are the recorded results as recorded, and do tables and f
 drill: $(STAMP)    ## kills, full disks and other faults on real runs, a quarter of an hour (KILLS=100)
 	tom check drill $(if $(KILLS),--kills $(KILLS))
 
-cluster-drill: $(STAMP)    ## a real Slurm and a real Ray of three nodes here, and what is done to them: root's, an hour
+cluster-drill: $(STAMP)    ## a real Slurm and a real Ray of three nodes here, and what is done to them: root's, 20 minutes
 	tom check cluster
 
 look: $(STAMP)    ## reports/index.html in headless Chromium, an HTML validator, an accessibility check; asks npmjs.org

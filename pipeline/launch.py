@@ -5,6 +5,7 @@ A run that fails does not stop the others; what is finished stays finished, so t
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.claims.needed import Runs
@@ -13,7 +14,7 @@ from pipeline.config.params import Grid, Params, load_params
 from pipeline.config.refusals import one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine, Task, task_of
-from pipeline.engines.estimate import in_words, longest_first, makespan
+from pipeline.engines.estimate import in_words, lanes, longest_first, makespan, unknown
 from pipeline.engines.processes import dvc
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
@@ -79,6 +80,8 @@ def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, c
     Without `wait` it ends when the engine has taken the tasks on; with `cancel` it ends those that train instead.
     """
     suite.cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
+    if not suite.trains_runs:  # what its cells train, they train on a CPU
+        engine.need = replace(engine.need, gpus=0)
     if dvc("repro", suite.configured):
         return 1
     cells = suite.cells(params)
@@ -127,8 +130,8 @@ def told(
         return said
     slots, together = min(engine.slots(), len(tasks)), len(tasks[0].cells)
     said += f", {slots} at a time{f' with {together} seeds each' if together > 1 else ''} on {engine.name}"
-    hours = in_words(makespan([task.seconds for task in tasks], slots))
-    return f"{said}, about {hours}" if suite.trains_runs else said
+    hours = in_words(makespan([task.seconds for task in tasks], lanes(slots, engine)))
+    return f"{said}, about {hours}{unknown(engine)}" if suite.trains_runs else said
 
 
 def stops(cells: Sequence[Cell]) -> str:

@@ -14,7 +14,7 @@ from pipeline.config.params import Grid, Params, load_params
 from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine
-from pipeline.engines.estimate import begun, end_of, in_words, makespan, seconds_of
+from pipeline.engines.estimate import begun, end_of, in_words, lanes, makespan, seconds_of, steps_left, unknown
 from pipeline.files import here
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
@@ -77,22 +77,20 @@ def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> 
     groups: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in stale:
         groups.setdefault((cell.method, cell.env, begun(cell)), []).append(cell)
-    firsts = [group[: engine.batch] for group in groups.values()]
-    each = {key: s / len(batch) for key, batch, s in zip(groups, firsts, seconds_of(firsts, engine), strict=True)}
-    lines = [f"{'method':20}{'environment':20}{'seeds':16}{'env steps':>12}{'a run':>12}"]
-    for key, group in groups.items():
-        method, env, _ = key
-        seeds, steps = ",".join(str(cell.seed) for cell in group), way(group[0])
-        lines.append(f"{method:20}{env:20}{seeds:16}{steps:>12}{in_words(each[key]):>12}")
-    seconds = {id(cell): each[key] for key, group in groups.items() for cell in group}
     batches = batched(stale, engine.batch or len(stale))
-    tasks = sorted((sum(seconds[id(cell)] for cell in batch) for batch in batches), reverse=True)
+    tasks = seconds_of(batches, engine)
+    each = {id(c): s * steps_left(c) / sum(map(steps_left, b)) for b, s in zip(batches, tasks, strict=True) for c in b}
+    lines = [f"{'method':20}{'environment':20}{'seeds':16}{'env steps':>12}{'a seed':>12}"]
+    for (method, env, _), group in groups.items():
+        seeds, steps = ",".join(str(cell.seed) for cell in group), way(group[0])
+        lines.append(f"{method:20}{env:20}{seeds:16}{steps:>12}{in_words(each[id(group[0])]):>12}")
+    tasks.sort(reverse=True)
     together = min(slots, len(tasks))
     elsewhere = "" if engine.name == "local" else f" on {engine.name}, if its processors are like this one"
-    elsewhere += "; how fast its GPUs are is not known here" if engine.gpus and not engine.gpu() else ""
-    core, whole, hours = engine.gpu() or "core", in_words(sum(tasks)), in_words(makespan(tasks, together))
+    core, whole = engine.gpu() or "core", in_words(sum(tasks))
+    hours = in_words(makespan(tasks, lanes(together, engine)))
     lines.append(f"{len(stale)} of {total} cells at scale {stale[0].scale} to train: {whole} of one {core}, "
-                 f"about {hours} with {together} at a time{elsewhere}")  # fmt: skip
+                 f"about {hours} with {together} at a time{elsewhere}{unknown(engine)}")  # fmt: skip
     largest = max(sum(map(checkpoint_bytes, batch)) for batch in batches)
     kept = sum(result_bytes(cell) for cell in stale)
     last = sum(checkpoint_bytes(cell) for cell in stale if end_of(cell) < cell.config["train"][TOTAL])
@@ -100,7 +98,8 @@ def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> 
                  f"{in_bytes(2 * kept)} afterwards, half of it in reports/results"
                  + (f", and {in_bytes(last)} in runs/ to go on from" if last else ""))  # fmt: skip
     if len(tasks) > slots:
-        more = {count: in_words(makespan(tasks, count * slots)) for count in MACHINES if count * slots < 2 * len(tasks)}
+        counts = [count for count in MACHINES if count * slots < 2 * len(tasks)]
+        more = {count: in_words(makespan(tasks, lanes(count * slots, engine))) for count in counts}
         lines.append("with more machines like this: " + ", ".join(f"{hours} on {n}" for n, hours in more.items()))
     return lines
 

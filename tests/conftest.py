@@ -1,5 +1,7 @@
 """Every test starts from the same state of torch's global generator, so that it says the same each time."""
 
+import os
+
 import pytest
 import torch
 
@@ -20,6 +22,12 @@ SLOW = {
         "verify",
     ),
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where there is a GPU, tests are those of a CPU, but for those of tests/test_cuda.py when it is named."""
+    if not any("test_cuda" in word for word in config.args):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

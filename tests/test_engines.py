@@ -12,7 +12,7 @@ import pytest
 import pipeline.engines
 from pipeline.engines import training
 from pipeline.engines.engine import Engine, News, State, Task
-from pipeline.engines.local import Local
+from pipeline.engines.local import Local, gpus_here
 from pipeline.engines.settings import engine_names, engine_of
 from pipeline.engines.training import Training, train_all
 from pipeline.files import ROOT
@@ -227,3 +227,17 @@ def test_several_tasks_share_a_gpu_and_each_sees_one(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("pipeline.engines.local.gpus_here", lambda: ())
     with pytest.raises(SettingsError, match=r"cell.gpus=1: there is no GPU here; nearest valid choice: 0"):
         engine_of("local", ["cell.gpus=1"]).slots()
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "found"),
+    [(None, 2, ("0", "1")), ("4,7", 2, ("4", "7")), ("0", 0, ()), ("-1", 0, ()), ("", 0, ())],
+)
+def test_gpus_are_those_that_torch_can_use(
+    named: str | None, count: int, found: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert gpus_here.__wrapped__() == found

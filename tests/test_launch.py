@@ -77,6 +77,7 @@ def test_the_engine_says_which_device_cells_have(
         return {"": "none was"}
 
     monkeypatch.setattr("pipeline.engines.local.gpus_here", lambda: gpus)
+    monkeypatch.setattr("pipeline.engines.local.gpu_model", lambda: "Some GPU")
     monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 0)
     monkeypatch.setattr(launch, "longest_first", lambda tasks, _: tasks)
     monkeypatch.setattr(launch, "train_all", trained)
@@ -87,6 +88,9 @@ def test_the_engine_says_which_device_cells_have(
     launch.launch(RETURNS, load_params(), Local(jobs=1))
     assert [task.words[-1] for task in seen] == [f"device={device}"] * (len(CELLS) // together)
     assert seen[0].words[3] == f"seed={','.join(map(str, range(together)))}"
+    monkeypatch.setattr(Returns, "trains_runs", False)
+    launch.launch(RETURNS, load_params(), engine := Local())
+    assert not engine.gpus, "a suite whose cells train on a CPU has room on every core"
 
 
 def test_the_commit_goes_along_where_code_goes_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from pipeline.engines.store import Store
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT, sha256
 from pipeline.runs.ensure import Options, ensure_trained
-from pipeline.runs.folder import SEEDED, Cell, State, different, provenance, state
+from pipeline.runs.folder import SEEDED, Cell, Refused, State, different, provenance, state
 from pipeline.suites.returns.cells import cell_of
 from tests.rooms import files, imports
 from tom.settings.fields import SettingsError
@@ -189,6 +189,22 @@ def test_a_run_that_another_process_seems_to_train_is_told_by_its_words(tmp_path
 )
 def test_time_limits_as_slurm_writes_them(text: str, minutes: float) -> None:
     assert slurm._minutes(text) == minutes
+
+
+def test_a_node_has_room_for_as_many_as_it_has_cores_and_gpus_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.engines.slurm.shutil.which", lambda name: f"/usr/bin/{name}")
+    on_gpus, on_cores = engine_of("slurm", ["cell.gpus=1", "cell.cpus=8"]), engine_of("slurm", ["cell.gpus=0"])
+    monkeypatch.setattr(slurm, "_said", lambda words: NODES)
+    assert (on_gpus.slots(), on_cores.slots()) == (2 * 4 + 2, 2 * 64 + 16 + 8)
+    monkeypatch.setattr(slurm, "_said", lambda words: NODES.splitlines()[-1])
+    with pytest.raises(Refused, match=r"has no GPU on a node that answers$"):
+        on_gpus.slots()
+
+
+NODES = """main* up 2 64 1-00:00:00 gpu:a100:4(S:0-1)
+main* up 1 16+ 1-00:00:00 gpu:3,shard:9
+old up 9 64 1-00:00:00 gpu:8
+main* up 1 8 1-00:00:00 (null)"""
 
 
 def test_a_task_is_not_queued_again_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

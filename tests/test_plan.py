@@ -82,7 +82,7 @@ def test_a_calibration_is_that_of_one_processor_and_version(
 
 
 def test_on_a_gpu_seeds_together_are_timed_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recorded runs of as many seeds on such a GPU count, by the clock; half of a GPU takes twice as long."""
+    """Recorded runs of as many seeds on such a GPU count, by the clock; tasks that share a GPU take turns."""
 
     class OnGpu(Local):
         gpus, batch = 0.5, 2
@@ -94,16 +94,18 @@ def test_on_a_gpu_seeds_together_are_timed_together(tmp_path: Path, monkeypatch:
     record(tmp_path, tom[0], 60.0, cpu_model())
     asked: list[Mapping[str, object]] = []
     monkeypatch.setattr(estimate, "timed", lambda each: asked.append(each) or 5.0)
-    assert estimate.seconds_of([tom], OnGpu(), tmp_path) == pytest.approx([2 * (5.0 + 5.0)])
+    assert estimate.seconds_of([tom], OnGpu(), tmp_path) == pytest.approx([5.0 + 5.0])
     assert asked == [{"config": tom[0].config, "seeds": 2, "device": "cuda"}]
     gpu = {"gpu": "Some GPU", "replicas": 2, "wall_s": 3.0}
     record(tmp_path, cell_of("tom", "hopper", 2, "smoke"), 60.0, "any", **gpu)
     record(tmp_path, cell_of("tom", "hopper", 3, "smoke"), 60.0, "any", **gpu | {"replicas": 1, "wall_s": 9.0})
-    assert estimate.seconds_of([tom, tom[:1]], OnGpu(), tmp_path) == pytest.approx([2 * (3.0 + 3.0), 2 * 9.0])
+    assert estimate.seconds_of([tom, tom[:1]], OnGpu(), tmp_path) == pytest.approx([3.0 + 3.0, 9.0])
     assert len(asked) == 1
     assert estimate.seconds_of([tom], Local(), tmp_path) == pytest.approx([60.0 + 60.0])
-    line = plan.described(tom, 2, 1, OnGpu())[2]
-    assert " of one Some GPU, about " in line
+    assert [estimate.lanes(slots, OnGpu()) for slots in (1, 2, 4)] == [1, 1, 2]
+    monkeypatch.setattr(plan, "seconds_of", lambda batches, _: [3600.0 for _ in batches])
+    four = [cell_of(method, "hopper", 0, "smoke") for method in ("tom", "mbpo", "sac", "tom_kl")]
+    assert plan.described(four, 4, 2, OnGpu())[5].endswith(": 4.0 h of one Some GPU, about 4.0 h with 2 at a time")
 
 
 def test_the_parts_of_seeds_together_are_a_share_of_each() -> None:

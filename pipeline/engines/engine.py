@@ -101,7 +101,7 @@ class Engine:
         return self.need.gpus or 0
 
     def gpu(self) -> str:
-        """Which GPU a task has, where this can be told here."""
+        """The model of the GPU that a task has; nothing if it has none, or it cannot be told here."""
         return ""
 
     @property

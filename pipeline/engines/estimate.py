@@ -16,7 +16,7 @@ from pipeline.engines.batches import Batch
 from pipeline.engines.engine import Engine, Task
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT, write_json
-from pipeline.runs.folder import CHECKPOINTS, Cell, State, provenance, run_folder, state
+from pipeline.runs.folder import CHECKPOINTS, Cell, Refused, State, provenance, run_folder, state
 from pipeline.runs.provenance import cpu_model
 
 Speeds = Mapping[tuple[int | str, ...], float]  # seconds per env step by (seeds together, scale, method, env)
@@ -43,22 +43,28 @@ def makespan(seconds: Iterable[float], slots: int, begun: Sequence[float] = ()) 
 
 
 def seconds_of(batches: Sequence[Batch], engine: Engine, root: Path = ROOT) -> list[float]:
-    """Seconds for what each batch has left to do, on a core or on the GPU here, whichever the engine gives it.
+    """Seconds for what each batch has left to do, on a core or, where the engine knows its GPU, on one of these alone.
 
     A cell is taken to be as fast as those of its scale, recorded on this processor or GPU, that are most like it. Where
     there is none, the parts of one cell's training are timed here for each method and environment, which takes some
-    seconds; what came out is kept. A core's clock is its own, so a busy machine changes nothing, and is warned of. Half
-    of a GPU takes twice as long.
+    seconds; what came out is kept. A core's clock is its own: there a busy machine changes nothing. Refused if the
+    parts cannot be timed.
     """
+    if not batches:
+        return []
     gpu = engine.gpu()
     recorded = recorded_speeds(root, gpu)
-    if batches and not gpu and (load := os.getloadavg()[0]) > 1.5 * (cores := os.cpu_count() or 1):
-        print(
-            f"this machine is busy (load {load:.0f} on {cores} cores): hours are those of free cores", file=sys.stderr
-        )
+    if (load := os.getloadavg()[0]) > 1.5 * (cores := os.cpu_count() or 1):
+        but = "hours may be too many" if gpu else "hours are those of free cores"
+        print(f"this machine is busy (load {load:.0f} on {cores} cores): {but}", file=sys.stderr)
     speeds = [_speed(batch[0], recorded, root, gpu, len(batch) if gpu else 1) for batch in batches]
-    left = [sum(end_of(cell) - begun(cell, root) for cell in batch) for batch in batches]
-    return [speed * steps / (engine.gpus if gpu else 1.0) for speed, steps in zip(speeds, left, strict=True)]
+    left = [sum(steps_left(cell, root) for cell in batch) for batch in batches]
+    return [speed * steps for speed, steps in zip(speeds, left, strict=True)]
+
+
+def lanes(slots: int, engine: Engine) -> int:
+    """How many tasks do as much as `slots` at a time: those that share a GPU take turns there."""
+    return max(1, round(slots * engine.gpus)) if engine.gpu() else slots
 
 
 def longest_first(tasks: Sequence[Task], engine: Engine) -> list[Task]:
@@ -72,6 +78,16 @@ def end_of(cell: Cell) -> int:
     """The env step at which the cell is to end for now."""
     total = int(cell.config["train"][TOTAL])
     return total if cell.until is None else min(total, cell.until)
+
+
+def unknown(engine: Engine) -> str:
+    """What a time lacks of tasks that train on GPUs which are not here."""
+    return "; how fast its GPUs are is not known here" if engine.gpus and not engine.gpu() else ""
+
+
+def steps_left(cell: Cell, root: Path = ROOT) -> int:
+    """Env steps that the cell has to do."""
+    return end_of(cell) - begun(cell, root)
 
 
 def begun(cell: Cell, root: Path = ROOT) -> int:
@@ -89,7 +105,10 @@ def _speed(cell: Cell, recorded: Speeds, root: Path, gpu: str, together: int) ->
 
 
 def _most_alike(cell: Cell, recorded: Speeds, together: int) -> float | None:
-    """Mean speed of the recorded cells of the same scale, method and env; else scale and method; else scale."""
+    """Mean speed of the recorded cells of the same scale, method and env; else scale and method; else scale.
+
+    Always of as many seeds together.
+    """
     names = (together, cell.scale, cell.method, cell.env)
     for length in (4, 3, 2):
         found = [speed for known, speed in recorded.items() if known[:length] == names[:length]]
@@ -101,7 +120,7 @@ def _most_alike(cell: Cell, recorded: Speeds, together: int) -> float | None:
 def recorded_speeds(root: Path, gpu: str = "") -> Speeds:
     """Mean speeds of the runs recorded on a processor like this, or on such a GPU.
 
-    On a processor each seed counts as alone: side by side they take as long.
+    On a processor each seed counts as alone, since there seeds side by side take about as long.
     """
     speeds: dict[tuple[int | str, ...], list[float]] = {}
     for path in sorted((root / "reports/results").glob("*/*/*/*")):
@@ -137,7 +156,8 @@ def calibrated(cell: Cell, root: Path, gpu: str = "", together: int = 1) -> floa
 def timed(asked: Mapping[str, object]) -> float:
     """Seconds of one run, from timing its parts on one core or the GPU of this machine: `suite.hours` of the bench."""
     command = [sys.executable, "-m", "pipeline.checks.bench.timed"]
-    done = subprocess.run(
-        command, input=json.dumps(asked), cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, check=True
-    )
+    done = subprocess.run(command, input=json.dumps(asked), cwd=ROOT, env=environment(), capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise Refused(f"the parts of a run cannot be timed on device={asked['device']}: {reason}")
     return 3600.0 * float(done.stdout)

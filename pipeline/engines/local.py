@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -31,9 +32,7 @@ class Local(Engine):
         return (1 if gpus_here() else 0) if self.need.gpus is None else self.need.gpus
 
     def gpu(self) -> str:
-        import torch
-
-        return str(torch.cuda.get_device_name()) if self.gpus and gpus_here() else ""
+        return gpu_model() if self.gpus and gpus_here() else ""
 
     def slots(self) -> int:
         room = self.jobs or max(1, (os.cpu_count() or 1) // self.need.cpus)
@@ -63,7 +62,9 @@ class Local(Engine):
 
     def _start(self, task: Task) -> "subprocess.Popen[bytes]":
         mine = variables(**{SENT_BY: self.name}, **({} if task.tree == ROOT else {"PYTHONPATH": str(task.tree)}))
-        if self.gpus:
+        if not self.gpus:
+            mine["CUDA_VISIBLE_DEVICES"] = ""
+        else:
             used = [self._on[other] for other in self._running]
             self._on[task] = min(gpus_here(), key=used.count)
             mine["CUDA_VISIBLE_DEVICES"] = self._on[task]
@@ -80,8 +81,15 @@ def gpus_here() -> tuple[str, ...]:
     """The GPUs that a process started here may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch  # takes a second
 
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return tuple(named.split(",")) if named else tuple(map(str, range(torch.cuda.device_count())))
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
+
+
+@cache
+def gpu_model() -> str:
+    """Of the first of them; asked in a process of its own, since who asks keeps memory there."""
+    asked = [sys.executable, "-c", "import torch; print(torch.cuda.get_device_name())"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def give_way(process: int) -> None:

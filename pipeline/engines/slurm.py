@@ -7,6 +7,7 @@ each task the array that it is in, so that the same command finds it there inste
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -71,18 +72,24 @@ class Slurm(Engine):
         self._nodes, self._silent = dict[Task, str](), False
 
     def slots(self) -> int:
-        words = ["sinfo", "--noheader", "--responding", "--format=%P %a %D %c %l"]
+        words = ["sinfo", "--noheader", "--responding", "--format=%P %a %D %c %l %G"]
         words += [f"--partition={self.settings.partition}"] if self.settings.partition else []
         rows = [line.split() for line in _said(words).splitlines()]
         up = [row for row in rows if row[1] == "up" and (self.settings.partition or row[0].endswith("*"))]
-        there = sum(int(nodes) * (int(cpus.rstrip("+")) // self.need.cpus) for _, _, nodes, cpus, _ in up)
+        there = sum(int(nodes) * self._room(int(cpus.rstrip("+")), gres) for _, _, nodes, cpus, _, gres in up)
         if not there:
-            raise Refused(f"slurm.partition={self.settings.partition or 'the default one'} has no node that answers")
+            what = "GPU on a node" if self.gpus else "node"
+            raise Refused(f"slurm.partition={self.settings.partition or 'the default one'} has no {what} that answers")
         limit = min(_minutes(row[4]) for row in up)
         if self.settings.minutes > limit:
             most = f"{up[0][0].rstrip('*')} lets a job run for {limit:.0f}"
             raise SettingsError(f"slurm.minutes={self.settings.minutes}: {most}; nearest valid value: {limit:.0f}")
         return min(there, self.settings.at_once, self.jobs or there)
+
+    def _room(self, cpus: int, gres: str) -> int:
+        """How many tasks a node with these generic resources has cores and GPUs for."""
+        gpus = sum(map(int, re.findall(r"gpu(?::[^:,(]+)?:(\d+)", gres)))
+        return min(cpus // self.need.cpus, int(gpus / self.gpus) if self.gpus else cpus)
 
     def begin(self, tasks: Sequence[Task]) -> None:
         self.leave(tasks)

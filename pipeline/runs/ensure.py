@@ -255,9 +255,16 @@ def _identity(cell: Cell, device: str) -> dict[str, str]:
     }
 
 
+def simulator_threads(device: str) -> int:
+    """How many threads step environments: on a CPU one, since cells run side by side; else as many as it may use."""
+    if device == "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def _device(options: Options) -> Iterator[tuple[str, int]]:
-    """Yields 'cpu' or 'cuda', and how many threads step environments; on a CPU one, since cells run side by side."""
+    """Yields 'cpu' or 'cuda', and how many threads step environments."""
     import torch
 
     from tom.core.graphs import use_graphs
@@ -268,6 +275,6 @@ def _device(options: Options) -> Iterator[tuple[str, int]]:
     torch.set_num_threads(1)
     use_graphs(options.graphs)
     try:
-        yield device, options.threads or (1 if device == "cpu" else os.cpu_count() or 1)
+        yield device, options.threads or simulator_threads(device)
     finally:
         torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ from pipeline.runs.folder import PROVENANCE, Cell, files_of
 
 PACKAGES = ("torch", "numpy", "gymnasium", "mujoco")
 ENGINE = "TOM_ENGINE"  # in the environment: by which engine a run was sent here
-PROCESSOR = ("cpu", "isa", "moved_at")  # what of a machine is its processor
+PROCESSOR = ("cpu", "gpu", "isa", "moved_at")  # what of a machine is its processor
 
 
 def write_provenance(run: Run, env_steps: int, device: str, replicas: int) -> None:

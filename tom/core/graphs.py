@@ -19,6 +19,17 @@ def use_graphs(on: bool) -> None:
     _wanted = on
 
 
+@contextmanager
+def plain_steps() -> Iterator[None]:
+    """Within, steps are not captured, and graphs that are there not replayed."""
+    before = _wanted
+    use_graphs(False)
+    try:
+        yield
+    finally:
+        use_graphs(before)
+
+
 class Captured:
     """A step that reads tensors, changes others in place and returns one; on a GPU it is replayed as a graph.
 

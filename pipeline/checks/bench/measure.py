@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.checks.bench.products import Counted, Product, on_gpu, runner
-from tom.core.graphs import WARM_UP, use_graphs
+from pipeline.checks.bench.products import CPU, Counted, Product, runner
+from tom.core.graphs import WARM_UP, plain_steps
 
 REPEATS = 5
 PROBE = 100  # products of 256 x 256 for the rate of the core
@@ -31,13 +31,12 @@ class Part:
     per_env_step: float
     products: Sequence[Product] | None = None
     counted: bool = True
+    device: torch.device = CPU
 
     def counts(self) -> Counter[Product]:
         """How often a call does each product; does it once, step by step, since what a graph does is not seen."""
-        use_graphs(False)
-        with Counted() as seen:
+        with plain_steps(), Counted() as seen:
             self.run()
-        use_graphs(True)
         return seen.products if self.products is None else Counter(list(self.products) * self.units)
 
 
@@ -55,9 +54,12 @@ class Timing:
     counted: bool
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Processor seconds of one call: what else the machine does is no part of them; on a GPU until it is done."""
-    if not on_gpu():
+def seconds(run: Callable[[], object], device: torch.device = CPU) -> float:
+    """Processor seconds of one call: what else the machine does is no part of them.
+
+    On a GPU wall-clock seconds until the GPU has done it.
+    """
+    if device.type == "cpu":
         start = time.process_time()
         run()
         return time.process_time() - start
@@ -75,25 +77,26 @@ def measure(part: Part, repeats: int = REPEATS, counts: Mapping[Product, int] | 
     """
     counts = part.counts() if counts is None else counts
     rounds, square = math.gcd(*counts.values()), Product(1, 256, 256, 256)
-    products = runner({product: count // rounds for product, count in counts.items()})
-    probe = runner({square: PROBE})
-    warm_up(part)
-    often = max(1, round(SHORTEST_S / max(1e-6, seconds(products)))) if counts else 0
+    products = runner({product: count // rounds for product, count in counts.items()}, part.device)
+    probe = runner({square: PROBE}, part.device)
+    for run in (part.run, products, probe):
+        warm_up(run, part.device)
+    often = max(1, round(SHORTEST_S / max(1e-6, seconds(products, part.device)))) if counts else 0
     gflop, found = sum(product.gflop * count for product, count in counts.items()) / part.units, []
     for _ in range(repeats):
-        before = seconds(probe)
-        bare = rounds / part.units * sum(seconds(products) for _ in range(often)) / max(1, often)
-        whole = seconds(part.run) / part.units
-        rate = 2 * PROBE * square.gflop / (before + seconds(probe))
+        before = seconds(probe, part.device)
+        bare = rounds / part.units * sum(seconds(products, part.device) for _ in range(often)) / max(1, often)
+        whole = seconds(part.run, part.device) / part.units
+        rate = 2 * PROBE * square.gflop / (before + seconds(probe, part.device))
         found.append((rate, 1e3 * gflop / rate, 1e3 * bare, 1e3 * whole))
     rate, floor, bare, whole = np.median(found, axis=0).tolist()
     return Timing(part.name, part.per_env_step, gflop, rate, floor, bare, whole, part.counted)
 
 
-def warm_up(part: Part) -> None:
-    """On a GPU its steps are captured before they are timed."""
-    for _ in range(WARM_UP + 1 if on_gpu() else 0):
-        part.run()
+def warm_up(run: Callable[[], object], device: torch.device) -> None:
+    """On a GPU steps are captured before they are timed."""
+    for _ in range(WARM_UP + 1 if device.type == "cuda" else 0):
+        run()
 
 
 def step_ms(timings: Iterable[Timing]) -> float:
@@ -107,7 +110,7 @@ def measure_in_turn(first: Iterable[Part], second: Iterable[Part]) -> list[float
     for pair in (pair for pair in zip(first, second, strict=True) if pair[0].counted):
         for part in pair:
             part.run()
-            warm_up(part)
-        times = [[1e3 * seconds(part.run) / part.units * part.per_env_step for part in pair] for _ in range(REPEATS)]
+            warm_up(part.run, part.device)
+        times = [[1e3 * p.per_env_step * seconds(p.run, p.device) / p.units for p in pair] for _ in range(REPEATS)]
         whole += np.median(times, axis=0)
     return whole.tolist()

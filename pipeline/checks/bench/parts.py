@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from pipeline.checks.bench.measure import Part
 from pipeline.checks.bench.products import Product, forward, input_gradients, weight_gradients
+from pipeline.runs.ensure import simulator_threads
 from tom.core.replay import take
 from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
@@ -25,8 +27,8 @@ def agent(config: Mapping[str, Any], replay_rows: int, seeds: Sequence[int] = (0
     """An agent with these settings whose replay is full of random rows."""
     online = {"warmup_env_steps": 1, "offline_env_steps": 0, "offline_dataset": ""}
     loop = {**config["train"], "total_env_steps": replay_rows, **online}
-    made = Trainer(agent_settings({**config, "train": loop}), seeds, torch.device(device))
-    rows = torch.randn(made.replay.data[:, :replay_rows].shape, device=device)
+    made = Trainer(agent_settings({**config, "train": loop}), seeds, torch.device(device), simulator_threads(device))
+    rows = torch.randn_like(made.replay.data[:, :replay_rows])
     rows[..., -2:] = 0.0
     made.replay.add(rows)
     made.replay.resets.normal_()
@@ -36,6 +38,11 @@ def agent(config: Mapping[str, Any], replay_rows: int, seeds: Sequence[int] = (0
 
 def parts(made: Trainer, epochs_per_round: int | None = None) -> Iterator[Part]:
     """Every part of an environment step; `epochs_per_round` of the model fit, if not as many as its settings allow."""
+    for part in _parts(made, epochs_per_round):
+        yield replace(part, device=made.replay.data.device)
+
+
+def _parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
     yield from (step_part(made), update_part(made))
     if made.backbone.uses_model:
         yield from fit_parts(made, epochs_per_round)

@@ -3,12 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tom.core.graphs import Captured
+
+CPU = torch.device("cpu")
 aten = torch.ops.aten
 PRODUCTS = {aten.mm: 0, aten.bmm: 0, aten.addmm: 1, aten.baddbmm: 1}  # where the first of the two operands is
 
@@ -60,40 +65,23 @@ def input_gradients(rows: int, sizes: Sequence[int], stack: int = 1) -> list[Pro
     return [Product(stack, rows, fan_out, fan_in, "right") for fan_in, fan_out in pairwise(sizes)]
 
 
-def runner(products: Mapping[Product, int]) -> Callable[[], None]:
-    """Does each of these products so many times, on random numbers; on a GPU as one graph, without Python between."""
+def runner(products: Mapping[Product, int], device: torch.device = CPU) -> Callable[[], object]:
+    """Does each of these products so many times, on random numbers; on a GPU as a graph, without Python between."""
     operands = {product: (_operand(product, "left"), _operand(product, "right")) for product in products}
+    operands = {product: (left.to(device), right.to(device)) for product, (left, right) in operands.items()}
 
-    def run() -> None:
+    def run(last: Tensor) -> Tensor:
         for product, times in products.items():
             for _ in range(times):
-                torch.bmm(*operands[product])
+                last = torch.bmm(*operands[product])
+        return last
 
-    if not (on_gpu() and products):
-        return run
-    run()  # once as it is: its library is set up before a capture
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-
-    def replay() -> None:
-        assert operands  # which the graph reads where they lie
-        graph.replay()
-
-    return replay
+    return partial(Captured(run, device), torch.zeros(1, device=device))
 
 
-def on_gpu() -> bool:
-    """Whether this process has begun to work on one."""
-    return torch.cuda.is_initialized()
-
-
-def _operand(product: Product, side: str) -> torch.Tensor:
+def _operand(product: Product, side: str) -> Tensor:
     shape = (product.rows, product.inner) if side == "left" else (product.inner, product.columns)
-    device = "cuda" if on_gpu() else "cpu"
-    if product.turned != side:
-        return torch.randn(product.stack, *shape, device=device)
-    return torch.randn(product.stack, *shape[::-1], device=device).mT
+    return torch.randn(product.stack, *shape) if product.turned != side else torch.randn(product.stack, *shape[::-1]).mT
 
 
 def _is_turned(operand: torch.Tensor) -> bool:

@@ -9,10 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.analysis.tables import table_lines
 from pipeline.files import write_file
+from pipeline.runs.ensure import simulator_threads
 from pipeline.runs.provenance import PACKAGES, cpu_model
 from tom.settings.fields import SettingsError
 
@@ -22,9 +21,11 @@ SLOWER = 0.1  # a part whose ratio to its reference has grown by more is reporte
 
 def machine(device: str) -> dict[str, Any]:
     """Where and with what the times were taken."""
+    import torch  # takes a second, and two reports are compared without it
+
     gpu = {"gpu": torch.cuda.get_device_name()} if device == "cuda" else {}
     versions = {package: version(package) for package in PACKAGES}
-    made = {"cores": os.cpu_count(), "python": platform.python_version(), "threads": 1}
+    made = {"cores": os.cpu_count(), "python": platform.python_version(), "threads": simulator_threads(device)}
     return {**gpu, "cpu": cpu_model(), **made, **versions}
 
 
@@ -103,8 +104,12 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[list[s
     """Lines about every part that both know, and whether one has become slower.
 
     Parts are compared by their ratio to their own matrix products where they have any to speak of, so that another
-    processor, or a busy one, is no regression; else by their time.
+    processor, or a busy one, is no regression; else by their time. SettingsError if one is of a GPU, the other not: a
+    GPU waits for what is launched, whatever the products take.
     """
+    if ("gpu" in before["machine"]) != ("gpu" in after["machine"]):
+        places = " and ".join(place(each["machine"]) for each in (before, after))
+        raise SettingsError(f"{places} cannot be compared; nearest valid choice: two processors or two GPUs")
     lines, slower = [f"{'part':44}{'before':>10}{'after':>10}{'change':>9}"], False
     for env in (env for env in before["parts"] if env in after["parts"]):
         known = {t["part"]: t for t in before["parts"][env]}
@@ -122,7 +127,7 @@ def read(path: Path) -> dict[str, Any]:
     """A report written earlier; SettingsError if the file is not one."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        parts = found["parts"]
+        parts, _ = found["parts"], place(found["machine"])
         assert all({"part", "ms", "products_ms", "gflop"} <= t.keys() for timings in parts.values() for t in timings)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError):
         raise SettingsError(
