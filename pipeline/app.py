@@ -126,6 +126,11 @@ ENGINE = (
 )
 ENV = Argument(["env"], shell_complete=known("envs"))
 UNTIL = Option(["--until"], metavar="STEP", help="Where runs stop for now, an env step, or none.")
+SUITE = Option(
+    ["--suite"],
+    metavar="NAME",
+    help="weights, ablation, crossings, finetune, networked, meta or your own; else the grid.",
+)
 RUNS = (
     Option(
         ["--claim", "claims"],
@@ -171,11 +176,7 @@ tom.opens(
 
     --scale, --until and what --claim needs are written into params.yaml. What is finished stays; a stopped run goes on.
     """,
-    Option(
-        ["--suite"],
-        metavar="NAME",
-        help="weights, ablation, crossings, finetune, networked, meta or your own; else the grid.",
-    ),
+    SUITE,
     *RUNS,
     AT_ONCE,
     Option(["--batch"], type=IntRange(1), help="Seeds side by side in a process: 1 on a CPU, all on a GPU."),
@@ -187,6 +188,7 @@ tom.opens(
     "plan --claim humanoid_60",
     on_engine("pipeline.plan:plan"),
     "Say what `tom repro` would train: hours, disk. Changes nothing.",
+    SUITE,
     *RUNS,
     AT_ONCE,
     *ENGINE,

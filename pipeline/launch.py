@@ -10,7 +10,7 @@ from dataclasses import replace
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.claims.needed import Runs
 from pipeline.config.edit import NOWHERE, edit_params
-from pipeline.config.params import Grid, Params, load_params
+from pipeline.config.params import Params, load_params
 from pipeline.config.refusals import one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine, Task, task_of
@@ -18,7 +18,7 @@ from pipeline.engines.estimate import in_words, lanes, longest_first, makespan, 
 from pipeline.engines.processes import dvc
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
-from pipeline.plan import needed
+from pipeline.plan import grid_of, needed
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import RETURNS
 from pipeline.suites.returns.work import NO_TRAINING
@@ -61,9 +61,7 @@ def decide(runs: Runs, engine: Engine, wait: bool, cancel: bool) -> int:
     refuse_flags(engine, wait, cancel)
     kind: Launched = kinds()[runs.suite] if runs.suite else RETURNS
     until = None if runs.suite else NOWHERE
-    there = load_params().suites[runs.suite].grid.methods if runs.suite else ()
-    methods = there if set(runs.methods) <= set(there) else runs.methods  # a suite keeps what else it compares
-    params = edit_params(ROOT, runs.scale, until, runs.suite, Grid(methods, runs.envs, runs.seeds))
+    params = edit_params(ROOT, runs.scale, until, runs.suite, grid_of(runs, load_params()))
     return launch(kind, params, engine, wait, cancel)
 
 

@@ -10,7 +10,7 @@ from itertools import product
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.claims.needed import Runs, needed_by
 from pipeline.config.edit import NOWHERE
-from pipeline.config.params import Grid, Params, load_params
+from pipeline.config.params import Grid, Params, Suite, load_params
 from pipeline.config.refusals import check_step, one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine
@@ -28,11 +28,19 @@ COLUMNS = 40  # of train.csv
 MACHINES = (2, 4, 8, 16)
 
 
-def plan(claims: Sequence[str], scale: str | None, until: str | None, engine: Engine) -> str:
-    """The plan of what claims need, whatever the grid is, or of the grid, at this scale and as far as that if given."""
-    runs, params = needed(claims, scale=scale, until=until), load_params()
+def plan(claims: Sequence[str], suite: str | None, scale: str | None, until: str | None, engine: Engine) -> str:
+    """The plan of what claims need, or else of the suite with this name, or the grid, at this scale and as far as that.
+
+    What is not given is as in params.yaml.
+    """
+    runs, params = needed(claims, suite=suite, scale=scale, until=until), load_params()
     if runs:
         cells, stale = cells_for(runs, params)
+    elif suite:
+        section = params.suites[one_of("suite", suite, kinds())]
+        grid = section.grid if until is None else replace(section.grid, until=asked(until))
+        section = replace(section, scale=one_of("scale", scale or section.scale, params.scales), grid=grid)
+        cells, stale = cells_in(suite, section, params)
     else:
         scale = one_of("scale", scale or params.scale, params.scales)
         cells, stale = cells_of(params.grid if until is None else replace(params.grid, until=asked(until)), scale)
@@ -55,14 +63,31 @@ def cells_of(grid: Grid, scale: str) -> tuple[list[Cell], list[Cell]]:
 
 
 def cells_for(runs: Runs, params: Params) -> tuple[list[Cell], list[Cell]]:
-    """What has to be there, and what of it is not; of a suite that collects data, the runs that collect them."""
-    grid = Grid(runs.methods, runs.envs, runs.seeds)
+    """What has to be there, and what of it is not."""
+    grid = grid_of(runs, params)
     if not runs.suite:
         return cells_of(grid, runs.scale)
-    kind = kinds()[runs.suite]
-    suite = replace(kind.section(params), scale=runs.scale, grid=grid)
-    cells = kind.composed(replace(params, suites={**params.suites, runs.suite: suite}))
-    return cells, [kind.collects(cell) for cell in cells if not kind.is_recorded(cell)]
+    return cells_in(runs.suite, replace(params.suites[runs.suite], scale=runs.scale, grid=grid), params)
+
+
+def grid_of(runs: Runs, params: Params) -> Grid:
+    """The grid of the runs that claims need; a suite keeps what else it compares."""
+    there = params.suites[runs.suite].grid.methods if runs.suite else ()
+    return Grid(there if set(runs.methods) <= set(there) else runs.methods, runs.envs, runs.seeds)
+
+
+def cells_in(name: str, section: Suite, params: Params) -> tuple[list[Cell], list[Cell]]:
+    """What a suite with this section trains, and what of it is not there: runs, or whole cells.
+
+    Of a cell that is not made of runs alone the run stands that takes nearly all of its time.
+    """
+    kind = kinds()[name]
+    cells = kind.composed(replace(params, suites={**params.suites, name: section}))
+    missing = [cell for cell in cells if not kind.is_recorded(cell)]
+    if kind.trains_runs:
+        stale = [run for cell in missing for run in kind.runs(cell) if not kind.is_made(run)]
+        return [run for cell in cells for run in kind.runs(cell)], stale
+    return cells, [kind.collects(cell) for cell in missing]
 
 
 def asked(until: str) -> int | None:
@@ -74,6 +99,10 @@ def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> 
     """The lines of the plan, with so many tasks of the engine at a time."""
     if not stale:
         return [f"{total} cells, all of them trained: nothing to do"]
+    if any("train" not in cell.config for cell in stale):
+        names = [f"{cell.env}, seed {cell.seed}" for cell in stale]
+        page = f"pipeline/suites/{stale[0].method}/README.md"
+        return [*names, f"{len(stale)} of {total} cells to train; how long a seed took is on the page {page}"]
     groups: dict[tuple[str, str, int], list[Cell]] = {}
     for cell in stale:
         groups.setdefault((cell.method, cell.env, begun(cell)), []).append(cell)

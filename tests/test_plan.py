@@ -19,6 +19,7 @@ from pipeline.files import ROOT
 from pipeline.runs.folder import FILES, PROVENANCE, Cell
 from pipeline.runs.provenance import cpu_model
 from pipeline.suites.returns.cells import cell_of
+from pipeline.suites.suite import kinds
 from tests.commands import complaint, typed
 
 STEPS = 600
@@ -192,9 +193,35 @@ def test_a_claim_is_planned_from_what_it_needs(monkeypatch: pytest.MonkeyPatch) 
     assert of_suite[-1] == "with more machines like this: 8.0 h on 2, 4.0 h on 4, 2.0 h on 8, 1.0 h on 16"
 
 
+@pytest.mark.parametrize("claim", ["dmpo_decentralised", "pacoh_error", "planner_distilled"])
+def test_a_claim_of_another_paper_is_planned_too(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite that has no agents' runs is planned without hours; one keeps the methods that it compares."""
+    monkeypatch.setattr(plan, "seconds_of", lambda batches, _: [60.0 for _ in batches])
+    needs, *lines = plan.plan([claim], None, None, None, Local()).splitlines()
+    assert needs.startswith("needs ") and any(" cells" in line for line in lines)
+
+
+@pytest.mark.parametrize("suite", kinds())
+def test_a_suite_is_planned(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "seconds_of", lambda batches, _: [60.0 for _ in batches])
+    section = load_params().suites[suite]
+    monkeypatch.setattr(plan, "load_params", lambda: with_one_seed(suite))
+    lines = plan.plan((), suite, None, None, Local()).splitlines()
+    runs = len(section.grid.methods) if kinds()[suite].trains_runs else 1
+    assert f" of {runs * len(section.grid.envs)} cells" in "\n".join(lines), lines
+
+
+def with_one_seed(suite: str) -> Params:
+    """Parameters whose suite has a seed that is not recorded."""
+    params = load_params()
+    section = params.suites[suite]
+    return replace(params, suites={**params.suites, suite: replace(section, grid=replace(section.grid, seeds=(901,)))})
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        ("plan --suite wheights", "suite=wheights does not exist; nearest valid choice: weights"),
         ("plan --claim humanoid_6", "nearest valid choice: humanoid_60"),
         ("plan --claim humanoid_60 --scale quick", "scale=quick beside --claim, which says it; leave --scale out"),
         ("repro --claim humanoid_60 --suite weights", "leave --suite out"),
