@@ -76,7 +76,7 @@ def runner(products: Mapping[Product, int], device: torch.device = CPU) -> Calla
                 last = torch.bmm(*operands[product])
         return last
 
-    return partial(Captured(run, device), torch.zeros(1, device=device))
+    return partial(Captured(run, device) if products else run, torch.zeros(1, device=device))
 
 
 def _operand(product: Product, side: str) -> Tensor:
