@@ -5,7 +5,6 @@ A run that fails does not stop the others; what is finished stays finished, so t
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.claims.needed import Runs
@@ -18,7 +17,7 @@ from pipeline.engines.estimate import in_words, lanes, longest_first, makespan, 
 from pipeline.engines.processes import dvc
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
-from pipeline.plan import grid_of, needed
+from pipeline.plan import grid_of, needed, runs_of
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import RETURNS
 from pipeline.suites.returns.work import NO_TRAINING
@@ -78,22 +77,21 @@ def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, c
     Without `wait` it ends when the engine has taken the tasks on; with `cancel` it ends those that train instead.
     """
     suite.cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
-    if not suite.trains_runs:  # what its cells train, they train on a CPU
-        engine.need = replace(engine.need, gpus=0)
+    if not suite.trains_runs:  # what its cells train, they train there
+        engine.use_cpus()
     if dvc("repro", suite.configured):
         return 1
     cells = suite.cells(params)
-    needed = [suite.runs(cell) for cell in cells]
-    missing = [each for cell, each in zip(cells, needed, strict=True) if not suite.is_recorded(cell)]
-    stale = [run for each in missing for run in each if not suite.is_made(run)]
+    runs, missing = runs_of(suite, cells)
+    stale = [run for run in missing if not suite.is_made(run)]
     tasks = tasks_of(suite, stale, engine)
     if cancel:
         ended = engine.cancel(tasks)
         print(*(f"{task.name}: cancelled" for task in ended), f"cancelled {len(ended)} of {len(tasks)}", sep="\n")
         return 0
     tasks = longest_first(tasks, engine) if suite.trains_runs else tasks
-    print(told(suite, params, [run for each in needed for run in each], stale, tasks, engine), flush=True)
-    if not any(missing):
+    print(told(suite, params, runs, stale, tasks, engine), flush=True)
+    if not missing:
         print(f"recorded results of all {len(cells)} found; nothing to train{'' if suite.name else ANEW}", flush=True)
     if not wait:
         engine.leave(tasks)

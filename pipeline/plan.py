@@ -18,7 +18,7 @@ from pipeline.engines.estimate import begun, end_of, in_words, lanes, makespan, 
 from pipeline.files import here
 from pipeline.runs.folder import Cell
 from pipeline.suites.returns.cells import cell_of, is_trained
-from pipeline.suites.suite import kinds
+from pipeline.suites.suite import Launched, kinds
 from tom.settings.fields import SettingsError
 
 CHECKPOINTS = 3  # two are kept, one is being written
@@ -37,13 +37,16 @@ def plan(claims: Sequence[str], suite: str | None, scale: str | None, until: str
     if runs:
         cells, stale = cells_for(runs, params)
     elif suite:
-        section = params.suites[one_of("suite", suite, kinds())]
+        section = kinds()[one_of("suite", suite, kinds())].section(params)
         grid = section.grid if until is None else replace(section.grid, until=asked(until))
         section = replace(section, scale=one_of("scale", scale or section.scale, params.scales), grid=grid)
         cells, stale = cells_in(suite, section, params)
     else:
         scale = one_of("scale", scale or params.scale, params.scales)
         cells, stale = cells_of(params.grid if until is None else replace(params.grid, until=asked(until)), scale)
+    named = runs.suite if runs else suite
+    if named and not kinds()[named].trains_runs:
+        engine.use_cpus()
     lines = described(stale, len(cells), engine.slots() if stale else 1, engine)
     return "\n".join([*([f"needs {runs}", *runs.because] if runs else []), *lines])
 
@@ -67,12 +70,13 @@ def cells_for(runs: Runs, params: Params) -> tuple[list[Cell], list[Cell]]:
     grid = grid_of(runs, params)
     if not runs.suite:
         return cells_of(grid, runs.scale)
-    return cells_in(runs.suite, replace(params.suites[runs.suite], scale=runs.scale, grid=grid), params)
+    section = kinds()[runs.suite].section(params)
+    return cells_in(runs.suite, replace(section, scale=runs.scale, grid=grid), params)
 
 
 def grid_of(runs: Runs, params: Params) -> Grid:
     """The grid of the runs that claims need; a suite keeps what else it compares."""
-    there = params.suites[runs.suite].grid.methods if runs.suite else ()
+    there = kinds()[runs.suite].section(params).grid.methods if runs.suite else ()
     return Grid(there if set(runs.methods) <= set(there) else runs.methods, runs.envs, runs.seeds)
 
 
@@ -82,12 +86,15 @@ def cells_in(name: str, section: Suite, params: Params) -> tuple[list[Cell], lis
     Of a cell that is not made of runs alone the run stands that takes nearly all of its time.
     """
     kind = kinds()[name]
-    cells = kind.composed(replace(params, suites={**params.suites, name: section}))
-    missing = [cell for cell in cells if not kind.is_recorded(cell)]
-    if kind.trains_runs:
-        stale = [run for cell in missing for run in kind.runs(cell) if not kind.is_made(run)]
-        return [run for cell in cells for run in kind.runs(cell)], stale
-    return cells, [kind.collects(cell) for cell in missing]
+    runs, missing = runs_of(kind, kind.composed(replace(params, suites={**params.suites, name: section})))
+    return runs, [kind.collects(run) for run in missing if not kind.is_made(run)]
+
+
+def runs_of(kind: Launched, cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """What has to be trained for these cells, and for those of them that are not recorded."""
+    needed = [(cell, kind.runs(cell)) for cell in cells]
+    missing = [run for cell, runs in needed if not kind.is_recorded(cell) for run in runs]
+    return [run for _, runs in needed for run in runs], missing
 
 
 def asked(until: str) -> int | None:
@@ -108,7 +115,9 @@ def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> 
         groups.setdefault((cell.method, cell.env, begun(cell)), []).append(cell)
     batches = batched(stale, engine.batch or len(stale))
     tasks = seconds_of(batches, engine)
-    each = {id(c): s * steps_left(c) / sum(map(steps_left, b)) for b, s in zip(batches, tasks, strict=True) for c in b}
+    left = {id(cell): steps_left(cell) for cell in stale}
+    speeds = [seconds / sum(left[id(cell)] for cell in batch) for batch, seconds in zip(batches, tasks, strict=True)]
+    each = {id(cell): speed * left[id(cell)] for batch, speed in zip(batches, speeds, strict=True) for cell in batch}
     lines = [f"{'method':20}{'environment':20}{'seeds':16}{'env steps':>12}{'a seed':>12}"]
     for (method, env, _), group in groups.items():
         seeds, steps = ",".join(str(cell.seed) for cell in group), way(group[0])

@@ -5,7 +5,7 @@ engines.yaml. What is done with its news is in training.py. Cells never call DVC
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,6 +99,10 @@ class Engine:
     def gpus(self) -> float:
         """How much of a GPU a task has."""
         return self.need.gpus or 0
+
+    def use_cpus(self) -> None:
+        """No task has a GPU from now on."""
+        self.need = replace(self.need, gpus=0)
 
     def gpu(self) -> str:
         """The model of the GPU that a task has; nothing if it has none, or it cannot be told here."""

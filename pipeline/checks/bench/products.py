@@ -67,8 +67,7 @@ def input_gradients(rows: int, sizes: Sequence[int], stack: int = 1) -> list[Pro
 
 def runner(products: Mapping[Product, int], device: torch.device = CPU) -> Callable[[], object]:
     """Does each of these products so many times, on random numbers; on a GPU as a graph, without Python between."""
-    operands = {product: (_operand(product, "left"), _operand(product, "right")) for product in products}
-    operands = {product: (left.to(device), right.to(device)) for product, (left, right) in operands.items()}
+    operands = {p: (_operand(p, "left").to(device), _operand(p, "right").to(device)) for p in products}
 
     def run(last: Tensor) -> Tensor:
         for product, times in products.items():
