@@ -473,6 +473,16 @@ def test_what_cannot_be_is_refused_before_any_compute(config: dict[str, Any], wo
         next(train(config, [0]))
 
 
+@pytest.mark.parametrize(("warmup_episodes", "policies"), [(0, [0, 1, 2]), (2, [0, 1, 2]), (4, [0, 0, 1])])
+def test_all_that_the_warm_up_plays_is_one_policys(warmup_episodes: int, policies: list[int]) -> None:
+    trainer = NetworkTrainer(network_settings(small("binary", warmup_episodes=warmup_episodes)), [0])
+    for _ in policies:
+        trainer.round()
+    replay = trainer.models.memory.replay
+    rows = len(replay) // len(policies)
+    assert replay.policy_round[: len(replay)].tolist() == [policy for policy in policies for _ in range(rows)]
+
+
 def test_released_starts_are_allowed_by_name() -> None:
     config = small(
         "slowdown", total_env_steps=2_400, eval_every_env_steps=1_200, fastest_start=37.5, released_starts=True

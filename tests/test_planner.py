@@ -298,6 +298,11 @@ def test_it_plans_once_its_model_is_fitted_and_by_the_toss_of_a_coin() -> None:
         ),
         (
             "planner",
+            ["weighting=ratio", "backbone.plan_probability=1"],
+            "leaves no row to the policy, which weighting=ratio asks for; nearest valid value: 0.5",
+        ),
+        (
+            "planner",
             ["backbone.plan_elites=17"],
             "plan_elites=17 is more than plan_samples=16; nearest valid value: 16",
         ),

@@ -232,7 +232,9 @@ def test_longer_rollouts_go_on_and_start_again_after_an_end() -> None:
     assert len(parts) == 3
     for before, after in zip(parts[:-1], parts[1:], strict=True):
         ended = before.terminated[..., None] > 0
-        assert torch.equal(after.obs, torch.where(ended, before.obs, before.next_obs))
+        assert torch.equal(after.obs, torch.where(ended, parts[0].obs, before.next_obs))
+    late = (parts[1].terminated > 0) & (parts[0].terminated == 0)
+    assert late.any(), "some end later than where they branched"
 
 
 def test_acting_samples_the_policy() -> None:

@@ -12,7 +12,7 @@ from tom.core.replay import Replay, Ring, Transitions, draw
 from tom.core.streams import Stream
 from tom.settings.backbones.mbpo import Settings
 
-ROWS_PER_CHUNK = 2_000  # rollout rows computed together: fits the cache, changes no result
+ROWS_PER_CHUNK = 2_000  # rollout rows computed together: fits the cache. `elite_by: chunk` cuts each of these
 
 
 class ModelBasedPolicyOptimisation(SacBackbone):
@@ -44,7 +44,7 @@ class ModelBasedPolicyOptimisation(SacBackbone):
         starts, stream = self.settings.rollout_starts, stream.fork()
         outputs, actions = 1 + world.observation_dim, world.action_dim
         index = stream.below(len(replay), starts) if weights is None else draw(weights, starts, stream)
-        obs = replay.rows(index).obs
+        obs = branched = replay.rows(index).obs
         self.length = rollout_length(self.settings, replay.env_steps)
         for _ in range(self.length):
             noise = stream.normal(starts, outputs + actions).split(ROWS_PER_CHUNK, 1)
@@ -56,7 +56,7 @@ class ModelBasedPolicyOptimisation(SacBackbone):
             rows = Transitions(torch.cat(steps, 1), world.observation_dim, world.action_dim)
             self.model_buffer.add(rows.data)
             # A rollout that ended starts again from where it branched, so that the batch stays rectangular.
-            obs = torch.where(rows.terminated[..., None] > 0, obs, rows.next_obs)
+            obs = torch.where(rows.terminated[..., None] > 0, branched, rows.next_obs)
 
     def _model_step(self, model: WorldModel, world: World, obs: Tensor, noise: Tensor, uniform: Tensor) -> Tensor:
         """Rows [R, B, W] of one imagined step from obs [R, B, O]."""

@@ -13,7 +13,7 @@ NEWEST = 1_000  # transitions whose bias is reported
 
 @torch.no_grad()
 def model_errors(model: Dynamics, replay: Replay, weights: Tensor, stream: Stream) -> dict[str, Tensor]:
-    """Errors on stored rows in the model's normalised units, members averaged, [R] each.
+    """Errors on stored rows in the unit that the model's targets have, members averaged, [R] each.
 
     nll: mean -log p of a row; rmse: root mean square over rows and outputs; the same weighted by w [R, N]; bias_newest
     and rmse_newest: `errors_on` the newest rows, which are what a policy's own states meet.
@@ -35,7 +35,10 @@ def model_errors(model: Dynamics, replay: Replay, weights: Tensor, stream: Strea
 
 @torch.no_grad()
 def errors_on(model: Dynamics, rows: Transitions) -> dict[str, Tensor]:
-    """Errors on rows [R, B] in the model's normalised units, members averaged, every row alike, [R] each.
+    """Errors on rows [R, B] in the unit that the model's targets have, members averaged, every row alike, [R] each.
+
+    That unit is the standard deviation over the run's own replay at its last fit where targets are normalised, as an
+    MDN's are; an ensemble's are raw by default. So two models are comparable where both are of one kind.
 
     bias: root mean square over outputs of the mean error; rmse: that over rows and outputs; nll: mean -log p of a row.
     """

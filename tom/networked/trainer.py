@@ -37,19 +37,19 @@ class NetworkTrainer:
         self.streams = streams(seeds, CPU)
         self.world = world_of(settings.env, loop)
         self.learner = Learner(loop, self.world, self.replicas, self.streams["init"])
-        self.models, self.warmup_env_steps = None, 0
+        self.models, self.warmup_rounds = None, 0
         if loop.model == "learned":
             self.models = Models(settings, self.world, self.replicas, self.streams["init"])
-            self.warmup_env_steps = loop.warmup_episodes * self.world.horizon
+            self.warmup_rounds = loop.warmup_episodes // loop.episodes
 
     def round(self) -> Round:
         """One round: episodes, a refit, bursts of PPO; numbers are NaN where there is none of it. Diverged."""
-        warming, numbers = self.env_steps < self.warmup_env_steps, dict[str, Tensor]()
+        warming, numbers = self.rounds < self.warmup_rounds, dict[str, Tensor]()
         act = uniform_act(self.world.actions) if warming else self.learner.act
         newest = self.episodes(act, self.loop.episodes, "env")
         if self.models:
             numbers |= self.models.errors(newest, self.streams["probe"])
-            self.models.memory.add(newest, self.rounds)
+            self.models.memory.add(newest, self.policy)
         begun = self.env_steps
         self.env_steps += self.loop.episodes * self.world.horizon
         self.rounds += 1
@@ -61,6 +61,11 @@ class NetworkTrainer:
             self.learner.settle()
         numbers |= self.returns(newest)
         return self._checked(numbers)
+
+    @property
+    def policy(self) -> int:
+        """Which policy acts in this round: what the warm-up plays is the first, 0, however many rounds it takes."""
+        return max(0, self.rounds - max(0, self.warmup_rounds - 1))
 
     def episodes(self, act: Act, count: int, purpose: str) -> Trajectories:
         """So many whole episodes of the world from fresh starts."""

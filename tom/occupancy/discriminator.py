@@ -16,7 +16,7 @@ from tom.core.replay import Transitions, take
 from tom.core.streams import Stream
 from tom.settings.weightings.tom import Settings
 
-UPDATES_PER_DRAW = 50  # bounds memory, changes no result
+UPDATES_PER_DRAW = 50  # bounds memory, changes no distribution
 ROWS_PER_CHUNK = 4_096
 
 
@@ -61,7 +61,8 @@ class Discriminator(nn.Module):
     def fit(self, current: Transitions, buffer: Transitions, stream: Stream) -> Tensor:
         """Trains on the rows [R, n, W] of the policy of interest against the buffer's [R, N, W].
 
-        A share of the current rows is held out; returned is the cross-entropy on it, [R] (chance is 2 log 2).
+        A share of the current rows, one at least, is held out; returned is the cross-entropy on it, [R]. Chance is
+        2 log 2, and a little more may be reported, since the buffer's rows are those of the policy too.
         """
         settings, batch, count = self.settings, self.settings.discriminator_batch, buffer.data.shape[1]
         if settings.discriminator_normalises:

@@ -14,7 +14,7 @@ from tom.core.streams import Stream
 from tom.occupancy.dual import OccupancyQ, best_constant, constant_direction, dual_at_zero, dual_loss, policy_inputs
 from tom.settings.weightings.tom import Settings
 
-UPDATES_PER_DRAW = 50  # indices and noise are drawn for this many updates at once; bounds memory, changes no result
+UPDATES_PER_DRAW = 50  # updates whose indices and noise are drawn at once: bounds memory, changes no distribution
 
 
 class NetworkQ(OccupancyQ):

@@ -27,6 +27,8 @@ def _as_in_tom(name: str) -> Any:
 class Settings:
     """A discriminator tells the newest rows from the whole buffer, and its ratio is the weight."""
 
+    rows_of_policy = True  # the newest rows stand for the policy
+
     name: str = part("ratio", origin="ours")
     pool_env_steps: int = _as_in_tom("pool_env_steps")
     discriminator_hidden: int = _as_in_tom("discriminator_hidden")

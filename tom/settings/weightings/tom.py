@@ -9,7 +9,7 @@ from tom.settings.fields import choice, number, part, switch
 
 @dataclass
 class Settings(DualSettings):
-    """The corrected preset: what the equations say."""
+    """The flow and the weights of the equations with a quadratic Q; `tom_mlp` and `tom_official` lie beside it."""
 
     rows_of_policy = True  # the newest rows stand for the policy
 
@@ -50,13 +50,13 @@ class Settings(DualSettings):
     exact_constant: bool = switch(
         True, origin="ours", help="solve for Q's additive constant before and after the Adam steps, not by them"
     )
-    # What the released code does otherwise, one switch each; `tom_official` in params.yaml sets them all.
     log_ratio: str = choice(
         "discriminator",
         ("discriminator", "recency", "zero"),
         origin="paper",
         help="recency: 1 for the pool, 0 for other rows; zero: 0 for all (ours), so that the flow alone weighs",
     )
+    # From here on what the released code does otherwise, one switch each, as `tom_official` in params.yaml sets them.
     discriminator_trains: str = choice("all", ("all", "trunk"), origin="paper", help="trunk: encoders stay random")
     discriminator_initialisation: str = choice(
         "xavier",
@@ -85,6 +85,8 @@ class Settings(DualSettings):
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
+        if self.q == "quadratic":
+            yield from self.raw_inputs("q=network")
         if self.q == "quadratic" and (self.q_decays_biases or not self.exact_constant):
             switched = "q_decays_biases=true" if self.q_decays_biases else "exact_constant=false"
             yield (
