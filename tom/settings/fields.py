@@ -1,8 +1,8 @@
 """Fields that carry their unit, range, origin and meaning, and the check of a value against them.
 
 Every number of a method or a protocol is the default of exactly one field in `tom.settings`; `params.yaml` holds what a
-scale, a method or a person changes. What bounds an algorithm is a constant, named beside it. Nothing here imports torch,
-so a bad value is refused before any compute. The word in `origin` says whose value the default is;
+scale, a method or a person changes. What bounds an algorithm is a constant, named beside it. Nothing here imports
+torch, so a bad value is refused before any compute. The word in `origin` says whose value the default is;
 reports/paper/origins.csv says what each word stands for.
 
 A field that is added later names its `neutral` value, the one that leaves every number as it was: with that value it is
