@@ -57,10 +57,10 @@ def test_a_switch_that_is_off_on_some_environments_stays_off_there() -> None:
 
 
 def test_a_switch_that_has_no_meaning_for_the_base_is_that_of_its_stand_in() -> None:
-    """Q's Adam has biases that decay, an exact constant beside them, and inputs of any unit; a solved Q has none."""
+    """Q's Adam has biases that decay, and an exact constant beside them; a Q that is solved has neither."""
     made = between("tom", "tom_official", PARAMS.methods, "tom_mlp")
     stood_in = {name: variant.entry for name, variant in made.items() if variant.origin == "tom_mlp"}
-    assert set(stood_in) == {"tom_mlp_exact_constant", "tom_mlp_q_decays_biases", "tom_mlp_q_normalises"}
+    assert set(stood_in) == {"tom_mlp_exact_constant", "tom_mlp_q_decays_biases"}
     mlp = flat(PARAMS.methods["tom_mlp"])
     assert flat(stood_in["tom_mlp_exact_constant"]) == mlp | {(None, "weighting", "exact_constant"): False}
     assert all(variant.origin == "tom" for name, variant in made.items() if name not in stood_in)

@@ -263,12 +263,3 @@ def test_what_cannot_be_is_one_sentence() -> None:
     ]
     (sentence,) = problems(Settings(divergence="kl_simplex", termination="mask"), "weighting")
     assert sentence.endswith("nearest valid choice: termination=restart")
-
-
-@pytest.mark.parametrize(("settings", "instead"), [(Tom, "q=network"), (Settings, "test=critic")])
-def test_a_quadratic_q_has_no_raw_inputs(settings: type[Tom | Settings], instead: str) -> None:
-    """Its ridge and the reach of its inputs are in the units of the buffer."""
-    (said,) = problems(settings(q_normalises=False), "weighting")
-    assert said.endswith(f"nearest valid choice: q_normalises=true, or {instead}")
-    name, _, value = instead.partition("=")
-    assert not list(problems(settings(**{"q_normalises": False, name: value}), "weighting"))

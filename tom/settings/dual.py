@@ -52,14 +52,6 @@ class DualSettings:
     )
     clip: float = number(10.0, low=1.0, unit="mean weights", origin="official code", help="cap on a normalised weight")
 
-    def raw_inputs(self, instead: str) -> Iterator[str]:
-        """Why a quadratic Q has no raw inputs, and what is to be chosen for them."""
-        if not self.q_normalises:
-            yield (
-                "q_normalises=false with a quadratic Q would give its ridge and the reach of its inputs the units of "
-                f"the environment; nearest valid choice: q_normalises=true, or {instead}"
-            )
-
     def contradictions(self) -> Iterator[str]:
         if self.divergence == "kl_simplex" and self.termination == "mask":
             yield (

@@ -1,6 +1,5 @@
 """Settings of AMPL's marginal importance weights (Yang et al., 2022; released code: AMPL_NeurIPS2022@7e961c8)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tom.settings.dual import DualSettings
@@ -41,8 +40,3 @@ class Settings(DualSettings):
     ratio_target_rate: float = number(
         0.01, low=0.0, high=1.0, unit="per update", origin="AMPL", help="how fast the network's slow copy follows"
     )
-
-    def contradictions(self) -> Iterator[str]:
-        yield from super().contradictions()
-        if self.test == "dual":
-            yield from self.raw_inputs("test=critic")

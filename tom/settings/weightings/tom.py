@@ -85,8 +85,6 @@ class Settings(DualSettings):
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
-        if self.q == "quadratic":
-            yield from self.raw_inputs("q=network")
         if self.q == "quadratic" and (self.q_decays_biases or not self.exact_constant):
             switched = "q_decays_biases=true" if self.q_decays_biases else "exact_constant=false"
             yield (
