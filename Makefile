@@ -23,7 +23,24 @@ refuse = $(if $(filter command,$(firstword $(origin $(1)))),$(error $(1)=$($(1))
 $(foreach pair,jobs:JOBS engine:ENGINE batch:BATCH scale:SCALE suite:SUITE until:UNTIL rerun:RERUN fresh:FRESH kills:KILLS python:PYTHON,$(call \
 	refuse,$(firstword $(subst :, ,$(pair))),$(lastword $(subst :, ,$(pair)))))
 
-HOW = $(if $(JOBS),--jobs $(JOBS)) $(if $(ENGINE),--engine $(ENGINE))
+# What a target takes no notice of is refused too. A make that this one starts is told what this one was.
+repro.takes := $(if $(FRESH),FRESH JOBS ENGINE,JOBS ENGINE BATCH SCALE SUITE UNTIL)
+plan.takes := JOBS ENGINE SCALE SUITE UNTIL
+evidence.takes := JOBS ENGINE
+test.takes := JOBS
+newest.takes := JOBS NEWEST
+learns.takes := JOBS METHODS
+fidelity.takes := JOBS
+verify.takes := JOBS RERUN
+drill.takes := JOBS KILLS
+ifeq ($(MAKELEVEL),0)
+$(foreach goal,$(MAKECMDGOALS),$(foreach name,JOBS ENGINE BATCH SCALE SUITE UNTIL FRESH RERUN KILLS METHODS NEWEST,$(if \
+	$(and $(filter command,$(firstword $(origin $(name)))),$(filter-out $($(goal).takes),$(name))),$(error make $(goal) \
+	takes no $(name); nearest valid choice: $(or $($(goal).takes),none)))))
+endif
+
+WITH = $(if $(JOBS),--jobs $(JOBS))
+HOW = $(WITH) $(if $(ENGINE),--engine $(ENGINE))
 
 .DEFAULT_GOAL := help
 .PHONY: one-python help setup repro evidence test newest learns fidelity plan bench verify drill look audit lint clean cluster-drill
@@ -51,6 +68,7 @@ one-python:
 
 repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation|crossings|finetune|networked|meta ENGINE=slurm|ray; FRESH=1: the grid anew beside the record, and compare)
 ifdef FRESH
+	@! test -d studies/fresh || echo "studies/fresh is there and goes on; to begin anew: rm -r studies/fresh"
 	test -d studies/fresh || tom study fresh --anew
 	cd studies/fresh && tom repro $(HOW)
 	tom verify --against studies/fresh
@@ -58,7 +76,7 @@ else
 	tom repro $(HOW) $(if $(SUITE),--suite $(SUITE)) $(if $(BATCH),--batch $(BATCH)) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
 endif
 
-evidence: $(STAMP)    ## train the published protocol in the background, whatever is missing of it (JOBS=2); stops and goes on
+evidence: $(STAMP)    ## train what is missing of the published protocol, at low priority, until it is stopped (JOBS=2); goes on where it was
 	tom evidence $(HOW)
 
 test: $(STAMP)    ## the tests, minutes (JOBS at a time)
@@ -69,16 +87,16 @@ newest: $(STAMP)    ## another Python in an environment of its own: digests, smo
 	tom check python $(VENV)/newest/bin/python --jobs $(or $(JOBS),$(CORES))
 
 learns fidelity bench: $(STAMP)    ## `tom check`: does it learn (METHODS="ma maac")? numbers whose answer is known; times. Minutes each
-	tom check $@ $(if $(filter learns,$@),$(METHODS))
+	tom check $@ $(if $(filter learns,$@),$(METHODS)) $(WITH)
 
-plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper UNTIL=40000 ENGINE=slurm)
-	tom plan $(HOW) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
+plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing (SCALE=paper UNTIL=40000 SUITE=weights ENGINE=slurm)
+	tom plan $(HOW) $(if $(SUITE),--suite $(SUITE)) $(if $(SCALE),--scale $(SCALE)) $(if $(UNTIL),--until $(UNTIL))
 
 verify: $(STAMP)    ## are the recorded results as recorded, and do tables and figures follow? (RERUN=2 trains two again)
-	tom verify $(if $(RERUN),--rerun $(RERUN))
+	tom verify $(if $(RERUN),--rerun $(RERUN)) $(WITH)
 
 drill: $(STAMP)    ## kills, full disks and other faults on real runs, a quarter of an hour (KILLS=100)
-	tom check drill $(if $(KILLS),--kills $(KILLS))
+	tom check drill $(if $(KILLS),--kills $(KILLS)) $(WITH)
 
 cluster-drill: $(STAMP)    ## a real Slurm and a real Ray of three nodes here, and what is done to them: root's, 20 minutes
 	tom check cluster

@@ -1,7 +1,6 @@
 """`tom`: one command for everything that people type. Nothing heavy is imported before it is known what is asked."""
 
 import codecs
-import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
@@ -11,6 +10,8 @@ from typing import Any
 
 import click
 from click import Argument, IntRange, Option
+
+from pipeline.files import cores
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PLAIN = {"−": "-", "–": "-", "×": "x", "→": "->", "…": "...", "“": '"', "”": '"'}
@@ -111,9 +112,7 @@ def completion(shell: str) -> str:
 
 
 FOLDER = click.Path(path_type=Path)
-JOBS = Option(
-    ["--jobs", "-j"], type=IntRange(1), default=os.cpu_count(), show_default="cores", help="Processes at once."
-)
+JOBS = Option(["--jobs", "-j"], type=IntRange(1), default=cores(), show_default="cores", help="Processes at once.")
 AT_ONCE = Option(["--jobs", "-j"], type=IntRange(1), help="Processes at once; default: all there is room for.")
 ENGINE = (
     Option(["--engine"], metavar="NAME", help="local, slurm or ray; default: that of engines.yaml."),

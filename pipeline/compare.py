@@ -7,6 +7,7 @@ like; the rest is named and left out. Runs count up to env step `until` (default
 go).
 """
 
+import shutil
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -123,7 +124,9 @@ def compared(
     table = pd.concat([named(table, other=name) for name, table in zip(names[1:], tables, strict=True)])
     figure = draw(dict(zip(names, (first, *others), strict=True)), table, statistic)
     texts = {"differences.csv": table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").removesuffix("\n")}
-    folder = write_figures(out or root / "runs/compare" / words, [("curves", figure)], dpi=150, texts=texts)
+    folder = write_figures(root / "runs/compare" / words, [("curves", figure)], dpi=150, texts=texts)
+    if out:  # a folder of one's own, in which other things may be
+        folder = shutil.copytree(folder, out, dirs_exist_ok=True)
     lines = [*table_text(tables, sides, statistic)]
     for each, runs in zip(sides[1:], others, strict=True):
         lines += left_out(sides[0], each, first, runs)

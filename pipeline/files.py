@@ -53,8 +53,17 @@ def _said(*words: str) -> str | None:
 
 
 def git(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """What came of a git command in a folder."""
-    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+    """What came of a git command in a folder; where there is no git, as a shell has it: 127."""
+    command = ["git", "-C", str(folder), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", "git is not installed")
+
+
+def cores() -> int:
+    """On how many cores this process may run: those that Slurm, a container or taskset left it of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

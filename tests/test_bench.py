@@ -104,6 +104,8 @@ def test_products_are_done_at_their_shapes(turned: str) -> None:
         ("mbpo", []),
         ("tom", ["dual on 400 rows, a round"]),
         ("tom_mlp", ["dual-Q step", "weights of 400 rows, a round"]),
+        ("ampl", ["weights of 400 rows, a round"]),
+        ("rama", ["weights of 400 rows, a round"]),
         ("vagram_ensemble", []),
         ("sac", []),
         ("maac", []),

@@ -44,7 +44,9 @@ def test_only_shared_seeds_count_and_one_has_no_interval(project: Path) -> None:
     write_cell(project / "elsewhere/tom/hopper/2", [(0, 0.0), (100, 1.0), (200, 200.0)])
     write_cell(project / "elsewhere/tom/ant/0", [(0, 0.0)])
     out = project / "out"
+    (out / "thesis").mkdir(parents=True)
     shown = compared(["mbpo", "elsewhere"], "final", None, out, project)
+    (out / "thesis").rmdir()  # what else is in a folder of one's own stays
     assert "+80.0 one seed: no interval, 1 seeds" in shown
     assert "only in elsewhere: ant 0" in shown
     assert "only in mbpo: halfcheetah 0, halfcheetah 1, halfcheetah 2, hopper 0, hopper 1" in shown

@@ -17,7 +17,7 @@ from pipeline.engines import estimate
 from pipeline.engines.local import Local
 from pipeline.files import ROOT
 from pipeline.runs.folder import FILES, PROVENANCE, Cell
-from pipeline.runs.provenance import cpu_model
+from pipeline.runs.provenance import cpu_model, names_of
 from pipeline.suites.returns.cells import cell_of
 from pipeline.suites.suite import kinds
 from tests.commands import complaint, typed
@@ -31,7 +31,8 @@ def record(root: Path, cell: Cell, cpu_s: float, cpu: str, **more: object) -> No
     folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).write_text("")
-    (folder / PROVENANCE).write_text(json.dumps({"cpu": cpu, "env_steps": STEPS, "cpu_s": cpu_s, **more}))
+    steps = {"env_steps": STEPS, "total_env_steps": STEPS}
+    (folder / PROVENANCE).write_text(json.dumps({"cpu": cpu, **names_of(cell), **steps, "cpu_s": cpu_s, **more}))
 
 
 def test_a_cell_takes_as_long_as_those_like_it_did_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +46,17 @@ def test_a_cell_takes_as_long_as_those_like_it_did_here(tmp_path: Path, monkeypa
     )
     monkeypatch.setattr(estimate, "timed", lambda config: 7.0)
     assert estimate.seconds_of([[cell_of("tom", "hopper", 0, "quick")]], Local(), tmp_path) == pytest.approx([7.0])
+
+
+def test_the_evidence_tells_how_long_its_protocol_takes(tmp_path: Path) -> None:
+    """800 of 1,800 env steps without the 300 of the warm-up took 50 s: 0.1 s each, for 1,500 of the whole run."""
+    cell = cell_of("tom", "hopper", 0, "smoke")
+    record(tmp_path, cell, 50.0, cpu_model(), env_steps=800, total_env_steps=1_800)
+    was = tmp_path / "reports/results" / cell.scale / cell.method
+    (was / cell.env / "0/config.yaml").write_text("train: {warmup_env_steps: 300}")
+    was.rename((tmp_path / "reports/evidence").mkdir() or tmp_path / "reports/evidence" / cell.method)
+    total = float(cell.config["train"]["total_env_steps"])
+    assert estimate.seconds_of([[cell]], Local(), tmp_path) == pytest.approx([0.1 * 1_500 / 1_800 * total])
 
 
 def test_the_parts_of_a_run_are_timed_once_where_none_is_recorded(

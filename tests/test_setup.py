@@ -1,5 +1,6 @@
 """`make setup` refuses, in one sentence and before it makes anything, a Python that cannot have this environment."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -41,3 +42,38 @@ def test_an_environment_keeps_its_python(project: Path) -> None:
     python.write_text("#!/bin/sh\necho Python 3.0.0\n")
     python.chmod(0o755)
     assert refusal(project) == f".venv has Python 3.0.0: make clean, then make setup PYTHON={sys.executable}"
+
+
+def rehearsed(words: list[str]) -> "subprocess.CompletedProcess[str]":
+    """What a person's make says that it would do, whether or not the tests are run by one."""
+    own = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
+    return subprocess.run(["make", "-n", *words], cwd=ROOT, env=own, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["plan", "BATCH=3"], "make plan takes no BATCH; nearest valid choice: JOBS ENGINE SCALE SUITE UNTIL."),
+        (["repro", "FRESH=1", "SUITE=road"], "make repro takes no SUITE; nearest valid choice: FRESH JOBS ENGINE."),
+        (["setup", "JOBS=2"], "make setup takes no JOBS; nearest valid choice: none."),
+        (["plan", "suite=weights"], "suite=weights is no argument of make; write SUITE=weights."),
+    ],
+)
+def test_what_a_target_takes_no_notice_of_is_refused(words: list[str], said: str) -> None:
+    done = rehearsed(words)
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["plan", "SUITE=weights", "JOBS=3"], "tom plan --jobs 3 --suite weights"),
+        (["verify", "RERUN=1", "JOBS=3"], "tom verify --rerun 1 --jobs 3"),
+        (["drill", "KILLS=5", "JOBS=3"], "tom check drill --kills 5 --jobs 3"),
+        (["learns", "METHODS=ma maac", "JOBS=3"], "tom check learns ma maac --jobs 3"),
+    ],
+)
+def test_what_it_takes_is_passed_on(words: list[str], command: str) -> None:
+    done = rehearsed(words)
+    assert done.returncode == 0, done.stderr
+    assert command in [" ".join(line.split()) for line in done.stdout.splitlines()]

@@ -10,15 +10,17 @@ from hashlib import sha256
 from heapq import heapify, heapreplace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from pipeline.analysis.extent import TOTAL
 from pipeline.engines.batches import Batch
 from pipeline.engines.engine import Engine, Task
 from pipeline.engines.processes import environment
-from pipeline.files import ROOT, write_json
+from pipeline.files import ROOT, read_yaml, write_json
 from pipeline.runs.folder import CHECKPOINTS, Cell, Refused, State, provenance, run_folder, state
 from pipeline.runs.provenance import cpu_model
 
+RECORDED = ("reports/results/*/*/*/*", "reports/evidence/*/*/*")  # folders of runs
 Speeds = Mapping[tuple[int | str, ...], float]  # seconds per env step by (seeds together, scale, method, env)
 
 
@@ -47,15 +49,15 @@ def seconds_of(batches: Sequence[Batch], engine: Engine, root: Path = ROOT) -> l
 
     A cell is taken to be as fast as those of its scale, recorded on this processor or GPU, that are most like it. Where
     there is none, the parts of one cell's training are timed here for each method and environment, which takes some
-    seconds; what came out is kept. A core's clock is its own: there a busy machine changes nothing. Refused if the
-    parts cannot be timed.
+    seconds; what came out is kept. Seconds on a core are its clock's, in which waiting does not count; what shares its
+    cache and its second thread slows it all the same. Refused if the parts cannot be timed.
     """
     if not batches:
         return []
     gpu = engine.gpu()
     recorded = recorded_speeds(root, gpu)
     if (load := os.getloadavg()[0]) > 1.5 * (cores := os.cpu_count() or 1):
-        but = "hours may be too many" if gpu else "hours are those of free cores"
+        but = "hours may be too many" if gpu else "hours may be too many, by what its cores share"
         print(f"this machine is busy (load {load:.0f} on {cores} cores): {but}", file=sys.stderr)
     speeds = [_speed(batch[0], recorded, root, gpu, len(batch) if gpu else 1) for batch in batches]
     left = [sum(steps_left(cell, root) for cell in batch) for batch in batches]
@@ -123,13 +125,26 @@ def recorded_speeds(root: Path, gpu: str = "") -> Speeds:
     On a processor each seed counts as alone, since there seeds side by side take about as long.
     """
     speeds: dict[tuple[int | str, ...], list[float]] = {}
-    for path in sorted((root / "reports/results").glob("*/*/*/*")):
+    for path in (path for places in RECORDED for path in sorted(root.glob(places))):
         found = provenance(path)
         alike = found.get("gpu", "") == gpu and (gpu or found.get("cpu") == cpu_model())
         if alike and found.get("env_steps"):
             together, seconds = (found["replicas"], found["wall_s"]) if gpu else (1, found["cpu_s"])
-            speeds.setdefault((together, *path.parts[-4:-1]), []).append(seconds / found["env_steps"])
+            names = (together, found["scale"], found["method"], found["env"])
+            speeds.setdefault(names, []).append(seconds * _rest(path, found))
     return {names: sum(values) / len(values) for names, values in speeds.items()}
+
+
+def _rest(path: Path, found: Mapping[str, Any]) -> float:
+    """By what a record's seconds are multiplied for those of an env step of the whole run.
+
+    A run's warm-up costs next to nothing, and is a larger share of a run that has not ended.
+    """
+    done, total = found["env_steps"], found[TOTAL]
+    if done == total:
+        return float(1.0 / total)
+    warmup = read_yaml((path / "config.yaml").read_text(encoding="utf-8"))["train"]["warmup_env_steps"]
+    return float((total - warmup) / total / max(1, done - warmup))
 
 
 def calibrated(cell: Cell, root: Path, gpu: str = "", together: int = 1) -> float:

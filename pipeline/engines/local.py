@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.engines.engine import Engine, Need, News, State, Task
 from pipeline.engines.node import said_last, started
 from pipeline.engines.processes import variables
-from pipeline.files import ROOT
+from pipeline.files import ROOT, cores
 from pipeline.runs.ensure import shown
 from pipeline.runs.provenance import ENGINE as SENT_BY
 from tom.settings.fields import SettingsError
@@ -35,7 +35,7 @@ class Local(Engine):
         return gpu_model() if self.gpus and gpus_here() else ""
 
     def slots(self) -> int:
-        room = self.jobs or max(1, (os.cpu_count() or 1) // self.need.cpus)
+        room = self.jobs or max(1, cores() // self.need.cpus)
         if not self.gpus:
             return room
         if not (there := gpus_here()):

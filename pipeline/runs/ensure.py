@@ -1,6 +1,5 @@
 """One run from its resolved values to a finished folder, whoever asks for it. Imports torch only when it trains."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.analysis.extent import TOTAL, so_far
-from pipeline.files import ROOT
+from pipeline.files import ROOT, cores
 from pipeline.runs.batch import Batch, Clocks, Run
 from pipeline.runs.datasets.chosen import data_of
 from pipeline.runs.datasets.replays import keep_replays
@@ -257,9 +256,7 @@ def _identity(cell: Cell, device: str) -> dict[str, str]:
 
 def simulator_threads(device: str) -> int:
     """How many threads step environments: on a CPU one, since cells run side by side; else as many as it may use."""
-    if device == "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if device == "cpu" else cores()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from tom.dynamics.descent import epoch, epochs
 from tom.dynamics.fit import samples_of
 from tom.occupancy.discriminator import Discriminator
 from tom.settings.agent import agent_settings
+from tom.settings.weightings.tom import Settings as OccupancySettings
 from tom.train import Trainer
 
 STEPS = 100  # environment steps per repeat
@@ -48,11 +49,13 @@ def _parts(made: Trainer, epochs_per_round: int | None) -> Iterator[Part]:
         yield from fit_parts(made, epochs_per_round)
     if hasattr(made.settings.backbone, "rollout_starts"):
         yield rollout_part(made)
-    if hasattr(made.weighting, "q"):
+    if isinstance(made.settings.weighting, OccupancySettings):
         network = made.settings.weighting.q == "network"
         yield from (dual_part(made) if network else solve_part(made), discriminator_part(made))
         if network:
             yield pass_part(made)
+    elif made.settings.weighting.name != "uniform":
+        yield weights_part(made)
     yield evaluation_part(made)
 
 
@@ -158,6 +161,17 @@ def discriminator_part(made: Trainer) -> Part:
     newest = rows.like(rows.data[:, -settings.pool_env_steps :])
     run = lambda: discriminator.fit(newest, rows, stream)  # noqa: E731
     return Part("discriminator step", run, settings.discriminator_updates, per_env_step, products)
+
+
+def weights_part(made: Trainer) -> Part:
+    """Whatever another weighting does in a round."""
+    view, rounds = made.view(), 1.0 / made.settings.train.round_env_steps
+
+    def run() -> None:
+        made.weighting.prepare(view)
+        made.weighting.weights(view)
+
+    return Part(f"weights of {len(made.replay):,} rows, a round", run, 1, rounds)
 
 
 def pass_part(made: Trainer) -> Part:

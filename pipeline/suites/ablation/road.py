@@ -12,7 +12,7 @@ from pipeline.suites.ablation.cells import ABLATION, ROAD_CELL, road_cell, road_
 from pipeline.suites.ablation.tables import ROAD_FOLDER
 from pipeline.suites.road.jobs import Job
 from pipeline.suites.road.measured import RAW
-from pipeline.suites.road.work import CORES, measure, trained, write
+from pipeline.suites.road.work import measure, trained, write
 
 
 def make(wanted: list[Job], folder: Path) -> None:
@@ -20,7 +20,7 @@ def make(wanted: list[Job], folder: Path) -> None:
     if not wanted:
         write_json(folder / RAW, {"jobs": [], "sha256": {}})
         return
-    curves, weights, _ = trained(wanted, CORES)
+    curves, weights, _ = trained(wanted)
     write(wanted, folder, {"curves_by_seed": curves, "weights": weights})
 
 

@@ -54,7 +54,8 @@ def hours_left(left: Sequence[Trained], cells: Sequence[Trained], jobs: int, roo
         alike = alike or [speed for other, speed in known if other.env == cell.env] or [speed for _, speed in known]
         steps = (cell.until or train[TOTAL]) - max(train["warmup_env_steps"], place(cell, root))
         seconds.append(max(0, steps) * sum(alike) / len(alike))
-    return f"{in_words(sum(seconds))} of one core left, {in_words(makespan(seconds, jobs))} with {jobs} at a time"
+    words = f"{in_words(sum(seconds))} of one core left, {in_words(makespan(seconds, jobs))} with {jobs} at a time"
+    return f"{words}, as fast as the runs so far"
 
 
 def told(jobs: int) -> str:

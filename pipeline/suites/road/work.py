@@ -2,14 +2,13 @@
 
     python -m pipeline.suites.road.work
 
-Every method at every strength of the rocks, with all seeds in one process; as many processes as cores. The numbers
+Every method at every strength of the rocks, with all seeds in one process; as many of these as cores. The numbers
 depend on params.yaml and the code alone, not on how many run at once; what a clock says is printed, not written.
 """
 
 import dataclasses
 import json
 import multiprocessing
-import os
 import platform
 import sys
 import time
@@ -25,7 +24,7 @@ import pandas as pd
 from pipeline.analysis.stage import DIGITS
 from pipeline.config.params import load_params
 from pipeline.config.refusals import one_line
-from pipeline.files import ROOT, altered, replaced_folder, sha256, write_json
+from pipeline.files import ROOT, altered, cores, replaced_folder, sha256, write_json
 from pipeline.runs.folder import code_of
 from pipeline.runs.interruptions import die_with_parent
 from pipeline.suites.road.cells import CELL, content, described
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "numpy", "gymnasium")
 NODES = 51  # per side, and how far out they lie: those of the published map (reports/paper/fig2_heatmap.csv)
 OUTERMOST = 0.95
-CORES = os.cpu_count() or 1
 ARROWS = 21  # per side, in the picture of what an action does
 
 Rows = list[dict[str, Any]]
@@ -97,7 +95,7 @@ def is_recorded(folder: Path, jobs: list[Any], digest: str) -> bool:
         return False
 
 
-def make(wanted: Sequence[Job], folder: Path, processes: int = CORES) -> None:
+def make(wanted: Sequence[Job], folder: Path, processes: int | None = None) -> None:
     """Trains the jobs, and writes what was measured into the folder."""
     curves, weights, heatmap = trained(wanted, processes)
     world = wanted[0].world
@@ -105,11 +103,11 @@ def make(wanted: Sequence[Job], folder: Path, processes: int = CORES) -> None:
     write(wanted, folder, {"curves_by_seed": curves, "weights": weights, "heatmap": main_rows, "map": arrows(world)})
 
 
-def trained(wanted: Sequence[Job], processes: int) -> tuple[Rows, Rows, Rows]:
+def trained(wanted: Sequence[Job], processes: int | None = None) -> tuple[Rows, Rows, Rows]:
     """Rows of curves, of mean weights on and off the road, and of the map of weights: those of `train`, of all jobs."""
     done: dict[int, tuple[Rows, Rows, Rows]] = {}
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(wanted)), spawn, initializer=begin) as pool:
+    with ProcessPoolExecutor(min(processes or cores(), len(wanted)), spawn, initializer=begin) as pool:
         running = {pool.submit(train, job): index for index, job in enumerate(wanted)}
         try:
             for future in as_completed(running):
