@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pipeline.config.params import Params, load_params
 from pipeline.engines.processes import dvc, environment
-from pipeline.files import ROOT
+from pipeline.files import CODE, ROOT, git
 from pipeline.runs.folder import CHECKPOINTS, OPTIONAL, SEEDED, Refused, accept_record, alike
 from pipeline.suites.evidence.cells import STAGES as EVIDENCE
 from pipeline.suites.returns.cells import RETURNS
@@ -60,12 +60,15 @@ def accept(params: Params, base: str, scratch: Path) -> int:
 def checked_out(base: str, folder: Path) -> Path:
     """The code of a commit in a folder, with params.yaml as it is now, or as it was where that code cannot read it.
 
-    SettingsError if there is no such commit.
+    SettingsError if there is no such commit; Refused if the code is in no repository.
     """
-    packed = subprocess.run(["git", "archive", base], cwd=ROOT, capture_output=True, check=False)
-    if packed.returncode:
-        reason = packed.stderr.decode(errors="replace").strip()
-        raise SettingsError(f"base={base}: {reason}; nearest valid choice: base=HEAD")
+    if (head := git(CODE, "rev-parse", "HEAD")).returncode:
+        raise Refused("the code is not in a git repository, so nobody can tell what it was")
+    named = git(CODE, "rev-parse", "--quiet", "--verify", "--end-of-options", f"{base}^{{commit}}")
+    if named.returncode:
+        raise SettingsError(f"base={base} is no commit; nearest valid choice: base=HEAD, {head.stdout[:10]}")
+    command = ["git", "archive", named.stdout.strip()]
+    packed = subprocess.run(command, cwd=CODE, capture_output=True, check=True)
     with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
         archive.extractall(folder, filter="data")
     own = (folder / "params.yaml").read_bytes()

@@ -237,7 +237,7 @@ tom.opens(
 tom.opens(
     "evidence --jobs 2",
     on_engine("pipeline.suites.evidence.launch:evidence"),
-    "Train the published protocol in the background, whatever is missing of it.",
+    "Train what is missing of the published protocol, at low priority, until it is stopped.",
     Option(["--status"], is_flag=True, help="What is recorded, running and left; trains nothing."),
     AT_ONCE,
     *ENGINE,

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import accept, witness
 from pipeline.runs.folder import Refused
+from tom.settings.fields import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -26,9 +27,19 @@ def test_params_are_those_of_now_unless_the_code_cannot_read_them(
     for command in (["git", "init", "-q"], ["git", "add", "."], commit):
         subprocess.run(command, cwd=root, check=True)
     (root / "params.yaml").write_text(before + added, encoding="utf-8")
-    monkeypatch.setattr(accept, "ROOT", root)
+    for name in ("ROOT", "CODE"):
+        monkeypatch.setattr(accept, name, root)
     old = accept.checked_out("HEAD", tmp_path / "old")
     assert (old / "params.yaml").read_text(encoding="utf-8") == (before + added if kept else before)
+
+
+def test_what_is_no_commit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for base in ("no-such-branch", "--output=here", ""):
+        with pytest.raises(SettingsError, match=f"^base={base} is no commit; nearest valid choice: base=HEAD, [0-9a-f]"):
+            accept.checked_out(base, tmp_path / "old")
+    monkeypatch.setattr(accept, "CODE", tmp_path)
+    with pytest.raises(Refused, match="^the code is not in a git repository, "):
+        accept.checked_out("HEAD", tmp_path / "old")
 
 
 def tree(folder: Path) -> Path:

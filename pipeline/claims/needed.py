@@ -15,7 +15,7 @@ from pipeline.claims.seeds import MOST
 
 OF_GRID = (None, "age")  # the tables of claims that runs of the grid decide; another's name begins with its suite
 ROAD = "tom repro: Road-and-Rocks, a minute or two"
-EVIDENCE = "tom evidence: more seeds of the published protocol, in the background"
+EVIDENCE = "tom evidence: more seeds of the published protocol"
 TABLE = Path("reports/tables/claims/claims.csv")
 NEAR = f"more than {MOST} seeds: the estimate lies so near the border of the region that seeds alone hardly decide it"
 

@@ -1,1 +1,1 @@
-"""The suite `evidence`: runs of the published protocol, trained in the background by the code of one commit."""
+"""The suite `evidence`: runs of the published protocol, trained at low priority by the code of one commit."""
