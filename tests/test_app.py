@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from pkgutil import resolve_name
 
 import click
@@ -104,6 +105,19 @@ def test_names_are_completed_from_params() -> None:
     (scale,) = [option for option in tom.commands["repro"].params if option.name == "scale"]
     context = click.Context(tom.commands["repro"])
     assert [item.value for item in scale.shell_complete(context, "qu")] == ["quick"]
+
+
+@pytest.mark.parametrize("words", ["repro --scale=qu", "repro --claim=hu", "check learns to"])
+def test_a_file_that_is_broken_completes_nothing(words: str, tmp_path: Path) -> None:
+    for name in ("tom", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "params.yaml").write_text("scale: [")
+    (tmp_path / "reports").mkdir()
+    asked = {"_TOM_COMPLETE": "bash_complete", "COMP_WORDS": f"tom {words}", "COMP_CWORD": str(len(words.split()))}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), **asked}
+    command = [sys.executable, "-m", "pipeline.app"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
