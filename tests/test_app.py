@@ -147,5 +147,10 @@ def test_ways_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert raising(error) == code
         assert capsys.readouterr().err.count("\n") == 1
+    for fault in (RuntimeError("mat1 and mat2\ncannot be multiplied"), NotImplementedError("not yet")):
+        assert raising(fault) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("Traceback") and ", in work\n" in said
+        assert said.splitlines()[-1] == " ".join(str(fault).split())
     with pytest.raises(AssertionError):  # a fault of the program is not made small
         raising(AssertionError())
