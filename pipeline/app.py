@@ -2,7 +2,7 @@
 
 import codecs
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from pkgutil import resolve_name
@@ -67,7 +67,7 @@ def known(kind: str) -> Callable[..., list[str]]:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         from pipeline.config.params import load_params
 
-        return [name for name in getattr(load_params(), kind) if name.startswith(incomplete)]
+        return begun(incomplete, lambda: getattr(load_params(), kind))
 
     return complete
 
@@ -77,7 +77,15 @@ def open_claims(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
     from pipeline.claims.needed import runs_decide
     from pipeline.files import here
 
-    return [name for name in runs_decide(here()) if name.startswith(incomplete)]
+    return begun(incomplete, lambda: runs_decide(here()))
+
+
+def begun(incomplete: str, names: Callable[[], Iterable[str]]) -> list[str]:
+    """Those that begin with what has been typed; none where a file cannot be read: there a command says why."""
+    try:
+        return [name for name in names() if name.startswith(incomplete)]
+    except (ValueError, OSError):
+        return []
 
 
 def on_engine(work: str) -> Callable[..., Any]:

@@ -27,15 +27,18 @@ SUBMITTED = ".slurm/tasks/*.json"
 
 
 def _checkpoints(run: Path) -> Iterator[Path]:
-    for folder in (run, beside(run, ".partial")):
+    """All but those that the run goes on from, or would if the last were torn, or another seed lacked it."""
+    from pipeline.runs.checkpoints import KEPT  # brings torch
+
+    for folder, count in ((run, 1), (beside(run, ".partial"), KEPT)):
         found = sorted((folder / CHECKPOINTS).glob("*"))
-        newest = [path for path in found if path.name.isdigit()][-1:]
+        newest = [path for path in found if path.name.isdigit()][-count:]
         yield from (path for path in found if path not in newest)
 
 
 KINDS: dict[str, tuple[Callable[[Path], Iterable[Path]], str]] = {  # by name: where it is of a run, and what it is
     "locks": (lambda run: [beside(run, ".lock")], "of runs that nothing trains"),
-    "checkpoints": (_checkpoints, "but for the newest of each run, from which it goes on"),
+    "checkpoints": (_checkpoints, "but for the newest of each run, and the last two of one that was stopped"),
     "mirrors": (
         lambda run: [run / name for name in MIRRORS],
         "folders of W&B and TensorBoard in finished runs; tom publish makes W&B's again",

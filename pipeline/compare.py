@@ -7,6 +7,7 @@ like; the rest is named and left out. Runs count up to env step `until` (default
 go).
 """
 
+import hashlib
 import shutil
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,10 @@ from pipeline.analysis.sides import Side, side
 from pipeline.analysis.sides_figure import draw
 from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.style import write_figures
+from pipeline.config.refusals import stop_in
 from pipeline.files import here
 
+LONGEST = 100  # bytes of a folder's name; file systems take 255
 KIND = ["method", "env"]
 
 
@@ -91,12 +94,19 @@ def table_text(tables: Sequence[pd.DataFrame], sides: Sequence[Side], statistic:
 
 
 def limit(until: str | None, grid: Grid, envs: Iterable[str]) -> Mapping[str, int]:
-    """The env step up to which runs count, by environment; ResultsError for what is none."""
+    """The env step up to which runs count, by environment; SettingsError for what is none."""
     if until is None:
         return grid.until
-    if until != "none" and not until.isdecimal():
-        raise ResultsError(f"until={until} is not a number of env steps, nor none; valid example: 40000")
-    return {} if until == "none" else dict.fromkeys(envs, int(until))
+    return {} if (step := stop_in(until)) is None else dict.fromkeys(envs, step)
+
+
+def folder_name(names: Sequence[str]) -> str:
+    """What the folder of a comparison is called: by the names, or the beginning and a digest of long ones."""
+    words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names)
+    if len(words.encode()) <= LONGEST:
+        return words
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"{words[: LONGEST // 4]}-{digest[:16]}"
 
 
 def cut(each: Side, until: Mapping[str, int]) -> Side:
@@ -120,7 +130,7 @@ def compared(
     sides = [cut(each, steps) for each in sides]
     first, *others = aligned(sides)
     tables = [differences(first, other, statistic) for other in others]
-    words = "-vs-".join("".join(c if c.isalnum() or c in "._-" else "-" for c in name) for name in names)
+    words = folder_name(names)
     table = pd.concat([named(table, other=name) for name, table in zip(names[1:], tables, strict=True)])
     figure = draw(dict(zip(names, (first, *others), strict=True)), table, statistic)
     texts = {"differences.csv": table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").removesuffix("\n")}

@@ -5,12 +5,13 @@ A run that fails does not stop the others; what is finished stays finished, so t
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.claims.needed import Runs
-from pipeline.config.edit import NOWHERE, edit_params
+from pipeline.config.edit import edit_params
 from pipeline.config.params import Params, load_params
-from pipeline.config.refusals import one_of
+from pipeline.config.refusals import NOWHERE, one_of
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine, Task, task_of
 from pipeline.engines.estimate import in_words, lanes, longest_first, makespan, unknown
@@ -51,7 +52,8 @@ def repro(
     now = kind.scale(params)
     one_of("scale", scale or now, params.scales)
     if scale not in (None, now) or until is not None:
-        params = edit_params(ROOT, scale if scale != now else None, until, suite or "")
+        scale = scale if scale != now else None
+        params = edit_params(ROOT, scale, until, suite or "", check=partial(refuse_params, kind, engine))
     return launch(kind, params, engine, wait, cancel)
 
 
@@ -60,7 +62,8 @@ def decide(runs: Runs, engine: Engine, wait: bool, cancel: bool) -> int:
     refuse_flags(engine, wait, cancel)
     kind: Launched = kinds()[runs.suite] if runs.suite else RETURNS
     until = None if runs.suite else NOWHERE
-    params = edit_params(ROOT, runs.scale, until, runs.suite, grid_of(runs, load_params()))
+    grid, check = grid_of(runs, load_params()), partial(refuse_params, kind, engine)
+    params = edit_params(ROOT, runs.scale, until, runs.suite, grid, check)
     return launch(kind, params, engine, wait, cancel)
 
 
@@ -71,14 +74,25 @@ def refuse_flags(engine: Engine, wait: bool, cancel: bool) -> None:
         raise SettingsError(f"{engines}; nearest valid choice: {'^C there' if cancel else 'leave --no-wait out'}")
 
 
+def refuse_params(suite: Launched, engine: Engine, params: Params) -> None:
+    """SettingsError for what cannot be combined; that, or Refused, where the engine cannot train it."""
+    configurable(suite, params, engine)
+    engine.slots()
+
+
+def configurable(suite: Launched, params: Params, engine: Engine) -> None:
+    """SettingsError for what cannot be combined; the engine is told where the suite's cells train."""
+    suite.cell_files(params, ROOT)
+    if not suite.trains_runs:  # what its cells train, they train there
+        engine.use_cpus()
+
+
 def launch(suite: Launched, params: Params, engine: Engine, wait: bool = True, cancel: bool = False) -> int:
     """Configures, trains what is not there, records, and prints what became of it; the exit code.
 
     Without `wait` it ends when the engine has taken the tasks on; with `cancel` it ends those that train instead.
     """
-    suite.cell_files(params, ROOT)  # refuses what cannot be combined, before DVC starts
-    if not suite.trains_runs:  # what its cells train, they train there
-        engine.use_cpus()
+    configurable(suite, params, engine)  # before DVC starts
     if dvc("repro", suite.configured):
         return 1
     cells = suite.cells(params)
@@ -137,11 +151,15 @@ def stops(cells: Sequence[Cell]) -> str:
 
 
 def summarise(suite: Launched, cells: Sequence[Cell], failed: dict[str, str]) -> None:
-    """Prints a line for every cell that is not recorded, the counts, and where the tables and figures are."""
+    """Prints a line for every cell that is not recorded, the counts, and where the tables and figures are.
+
+    A cell failed if one of its runs did.
+    """
     missing = [cell for cell in cells if not suite.is_recorded(cell)]
-    for cell in missing:
-        print(f"{'failed ' if cell.name in failed else 'not run'}  {failed.get(cell.name, cell.name)}")
-    not_run = len(missing) - len(failed)
-    print(f"done {len(cells) - len(missing)}, failed {len(failed)}, not run {max(not_run, 0)}")
+    why = ["; ".join(failed[run.name] for run in suite.runs(cell) if run.name in failed) for cell in missing]
+    for cell, reasons in zip(missing, why, strict=True):
+        print(f"failed   {reasons}" if reasons else f"not run  {cell.name}")
+    count = sum(map(bool, why))
+    print(f"done {len(cells) - len(missing)}, failed {count}, not run {len(missing) - count}")
     if not missing:
         print("tables in reports/tables, figures in reports/figures")

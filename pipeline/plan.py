@@ -9,9 +9,8 @@ from itertools import product
 
 from pipeline.analysis.extent import TOTAL, so_far
 from pipeline.claims.needed import Runs, needed_by
-from pipeline.config.edit import NOWHERE
 from pipeline.config.params import Grid, Params, Suite, load_params
-from pipeline.config.refusals import check_step, one_of
+from pipeline.config.refusals import one_of, stop_in
 from pipeline.engines.batches import batched
 from pipeline.engines.engine import Engine
 from pipeline.engines.estimate import begun, end_of, in_words, lanes, makespan, seconds_of, steps_left, unknown
@@ -38,12 +37,12 @@ def plan(claims: Sequence[str], suite: str | None, scale: str | None, until: str
         cells, stale = cells_for(runs, params)
     elif suite:
         section = kinds()[one_of("suite", suite, kinds())].section(params)
-        grid = section.grid if until is None else replace(section.grid, until=asked(until))
+        grid = section.grid if until is None else replace(section.grid, until=stop_in(until))
         section = replace(section, scale=one_of("scale", scale or section.scale, params.scales), grid=grid)
         cells, stale = cells_in(suite, section, params)
     else:
         scale = one_of("scale", scale or params.scale, params.scales)
-        cells, stale = cells_of(params.grid if until is None else replace(params.grid, until=asked(until)), scale)
+        cells, stale = cells_of(params.grid if until is None else replace(params.grid, until=stop_in(until)), scale)
     named = runs.suite if runs else suite
     if named and not kinds()[named].trains_runs:
         engine.use_cpus()
@@ -95,11 +94,6 @@ def runs_of(kind: Launched, cells: Sequence[Cell]) -> tuple[list[Cell], list[Cel
     needed = [(cell, kind.runs(cell)) for cell in cells]
     missing = [run for cell, runs in needed if not kind.is_recorded(cell) for run in runs]
     return [run for _, runs in needed for run in runs], missing
-
-
-def asked(until: str) -> int | None:
-    """Where runs stop for now, as the command line says; None for nowhere."""
-    return None if until == NOWHERE else check_step(int(until) if until.isdecimal() else until)
 
 
 def described(stale: Sequence[Cell], total: int, slots: int, engine: Engine) -> list[str]:

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from pipeline.files import RESTORE, here, write_file
 from pipeline.report import dashboard
-from pipeline.runs.folder import FILES, changed, provenance
+from pipeline.runs.folder import FILES, Refused, changed, provenance
 from pipeline.runs.in_wandb import PROJECT, description, mode, opened, quieten
 from pipeline.runs.records import rows_so_far
 from pipeline.suites.evidence.cells import Trained
@@ -127,10 +127,10 @@ def publish(root: Path, dry_run: bool) -> int:
 
 
 def published(dry_run: bool) -> int:
-    """The same, with W&B told to be quiet; RuntimeError with one line if it or a file refused."""
+    """The same, with W&B told to be quiet; Refused with one line if it or a file refused."""
     quieten()
     try:
         return publish(here(), dry_run)
     except Exception as error:  # wandb raises many kinds, its own and the network's
         said = " ".join(str(error).split())[:300] or type(error).__name__
-        raise RuntimeError(f"publish: {said}; run it again") from error
+        raise Refused(f"publish: {said}; run it again") from error

@@ -22,7 +22,8 @@ from pipeline.config.digests import code_digest
 from pipeline.config.params import load_params
 from pipeline.config.refusals import check_until, one_line
 from pipeline.files import ROOT
-from pipeline.runs.folder import Cell, Refused, run_folder
+from pipeline.runs.answers import FAILURES, told
+from pipeline.runs.folder import Cell, run_folder
 from pipeline.runs.interruptions import DIES_WITH_PARENT, Stopped, die_with_parent
 from pipeline.suites.returns.work import result_folder
 from tom.settings.fields import SettingsError
@@ -92,7 +93,7 @@ def _plugin(words: Sequence[str]) -> str:
 
 
 def run(command: DictConfig) -> None:
-    """Trains the run that a composed command describes; exits, after one line on stderr, where it cannot be done."""
+    """Trains the run that a composed command describes; exits, after what is `told`, where it cannot be done."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -112,8 +113,8 @@ def run(command: DictConfig) -> None:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.code)
-    except (Refused, SettingsError, ArithmeticError, RuntimeError, OSError) as error:
-        print(one_line(error), file=sys.stderr)
+    except (SettingsError, *FAILURES) as error:
+        told(error)
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise Failed from error  # the other runs go on
         sys.exit(1)

@@ -111,15 +111,22 @@ def evidence_problems(root: Path) -> Iterator[str]:
     """Which records of the evidence are not whole, not of the code and the values asked for, or not as far as asked."""
     for folder in sorted(path for path in (root / RECORDS).glob("*/*/*") if path.is_dir()):
         yield from (f"{folder.relative_to(root)}/{line}" for line in result_problems(folder, PLACE[1:]))
-        method, env, seed = folder.parts[-3:]
         try:
-            file = json.loads((root / CELLS / method / f"{env}.json").read_text(encoding="utf-8"))
-            identity, until = (file["seeds"][seed][key] for key in ("fingerprint", "until"))
-        except (OSError, LookupError):  # a record that is not, or not any more, asked for
-            continue
-        cell = Trained(method, env, int(seed), "", file["config"], file["source_digest"], until, identity)
-        if (found := state(folder, cell)) is not State.FINISHED:
-            yield f"{folder.relative_to(root)}: to params.yaml, {found.value}"
+            if (cell := _asked(root, *folder.parts[-3:])) and (found := state(folder, cell)) is not State.FINISHED:
+                yield f"{folder.relative_to(root)}: to params.yaml, {found.value}"
+        except UNREADABLE as error:
+            said = one_line(error).replace(f"{root}/", "")
+            yield f"{folder.relative_to(root)}: what was asked for cannot be read ({said})"
+
+
+def _asked(root: Path, method: str, env: str, seed: str) -> Trained | None:
+    """The run of the evidence that is asked for with these names; None for one that is not, or not any more."""
+    path = root / CELLS / method / f"{env}.json"
+    file = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"seeds": {}}
+    if seed not in file["seeds"]:
+        return None
+    identity, until = (file["seeds"][seed][key] for key in ("fingerprint", "until"))
+    return Trained(method, env, int(seed), "", file["config"], file["source_digest"], until, identity)
 
 
 def _summary(root: Path, results: Sequence[Path]) -> str:

@@ -35,10 +35,10 @@ def test_params_are_those_of_now_unless_the_code_cannot_read_them(
 
 def test_what_is_no_commit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for base in ("no-such-branch", "--output=here", ""):
-        with pytest.raises(SettingsError, match=f"^base={base} is no commit; nearest valid choice: base=HEAD, [0-9a-f]"):
+        with pytest.raises(SettingsError, match=rf"^base={base} is no commit; .*: base=HEAD, [0-9a-f]+$"):
             accept.checked_out(base, tmp_path / "old")
     monkeypatch.setattr(accept, "CODE", tmp_path)
-    with pytest.raises(Refused, match="^the code is not in a git repository, "):
+    with pytest.raises(Refused, match=r"^the code is not in a git repository, "):
         accept.checked_out("HEAD", tmp_path / "old")
 
 

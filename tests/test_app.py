@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from pkgutil import resolve_name
 
 import click
@@ -106,6 +107,19 @@ def test_names_are_completed_from_params() -> None:
     assert [item.value for item in scale.shell_complete(context, "qu")] == ["quick"]
 
 
+@pytest.mark.parametrize("words", ["repro --scale=qu", "repro --claim=hu", "check learns to"])
+def test_a_file_that_is_broken_completes_nothing(words: str, tmp_path: Path) -> None:
+    for name in ("tom", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "params.yaml").write_text("scale: [")
+    (tmp_path / "reports").mkdir()
+    asked = {"_TOM_COMPLETE": "bash_complete", "COMP_WORDS": f"tom {words}", "COMP_CWORD": str(len(words.split()))}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), **asked}
+    command = [sys.executable, "-m", "pipeline.app"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_all_characters_gets_plain_ones(encoding: str) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
@@ -133,5 +147,10 @@ def test_ways_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert raising(error) == code
         assert capsys.readouterr().err.count("\n") == 1
+    for fault in (RuntimeError("mat1 and mat2\ncannot be multiplied"), NotImplementedError("not yet")):
+        assert raising(fault) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("Traceback") and ", in work\n" in said
+        assert said.splitlines()[-1] == " ".join(str(fault).split())
     with pytest.raises(AssertionError):  # a fault of the program is not made small
         raising(AssertionError())

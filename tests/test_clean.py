@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.clean import KINDS, clean
-from pipeline.runs.folder import OWNER
+from pipeline.runs.folder import CHECKPOINTS, OWNER
 from pipeline.runs.partial import locked
 from tests.commands import complaint, typed
 from tests.results_on_disk import contents
@@ -18,9 +18,12 @@ DONE, STOPPED, DATA = (
 )
 LEFT = {
     "locks": [f"{DONE}.lock", f"{STOPPED}.lock"],
-    "checkpoints": [f"{STOPPED}.partial/checkpoints/000000100/state.npz", f"{STOPPED}.partial/checkpoints/.tmp-1/x"],
+    "checkpoints": [f"{STOPPED}.partial/checkpoints/000000050/state.npz", f"{STOPPED}.partial/checkpoints/.tmp-1/x"],
     "mirrors": [f"{DONE}/wandb/offline-run-1/run.wandb", f"{DONE}/tensorboard/events"],
-    "partial": [f"{STOPPED}.partial/train.csv", f"{STOPPED}.partial/checkpoints/000000200/state.npz"],
+    "partial": [
+        f"{STOPPED}.partial/train.csv",
+        *(f"{STOPPED}.partial/checkpoints/{step:09}/state.npz" for step in (100, 200)),
+    ],
     "datasets": [f"{DATA}/transitions.npz"],
 }
 KEPT = [
@@ -53,7 +56,7 @@ def test_a_dry_run_lists_by_kind_and_removes_nothing(root: Path, capsys: pytest.
         ["locks", "2", "0", "B"],
         ["checkpoints", "2", "2", "kB"],
         ["mirrors", "2", "2", "kB"],
-        ["partial", "1", "4", "kB"],
+        ["partial", "1", "5", "kB"],
         ["datasets", "1", "1", "kB"],
     ]
     assert contents(root / "runs") == before
@@ -65,6 +68,16 @@ def test_what_is_asked_for_is_removed_alone(kind: str, root: Path) -> None:
     gone = set(LEFT[kind]) | (set(LEFT["checkpoints"]) if kind == "partial" else set())
     clean([kind], dry_run=False, yes=True, root=root)
     assert names(root) == before - gone
+
+
+def test_seeds_that_were_stopped_between_their_saves_still_have_a_step_in_common(tmp_path: Path) -> None:
+    saved = {seed: tmp_path / f"runs/quick-tom-ant-s{seed}" / (f"{seed}" * 16 + ".partial") for seed in (0, 1)}
+    for seed, steps in ((0, (100, 500, 1000)), (1, (500, 2000))):
+        for step in steps:
+            (saved[seed] / CHECKPOINTS / f"{step:09}").mkdir(parents=True)
+    clean(["checkpoints"], dry_run=False, yes=True, root=tmp_path)
+    left = [{int(path.name) for path in (run / CHECKPOINTS).iterdir()} for run in saved.values()]
+    assert left == [{500, 1000}, {500, 2000}]
 
 
 def test_nothing_goes_that_was_not_agreed_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

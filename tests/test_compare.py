@@ -90,6 +90,10 @@ FAULTS = {
     "one": (["mbpo"], "mbpo is compared with nothing; name two or more, the first one is A"),
     "untrained": (["mbpo", "pmac"], "pmac has no results at scale quick; put it into `grid:` in params.yaml and train"),
     "statistic": (["mbpo", "tom", "--statistic=fnal"], "statistic=fnal does not exist; nearest valid choice: final"),
+    "until": (
+        ["mbpo", "tom", "--until=0"],
+        "until=0 is not a whole number of env steps from 1 on; valid example: 40000",
+    ),
     "option": (["mbpo", "tom", "--ouf=x"], "No such option '--ouf'"),
     "empty folder": (["mbpo", "empty"], "has no run: no evals.csv lies below it"),
 }
@@ -104,6 +108,16 @@ def test_what_cannot_be_compared_is_one_sentence(project: Path, case: str, monke
     monkeypatch.chdir(project)
     assert said in complaint(typed("compare", *words))
     assert not (project / "runs").exists()
+
+
+def test_long_names_get_a_folder_of_their_own(project: Path) -> None:
+    names = ["/".join(word * 30 for word in (first, "b", "c", "d", "e")) for first in "xy"]
+    for name in names:
+        write_cell(project / name / "tom/hopper/0", [(0, 0.0), (200, 200.0)])
+    said = compared(names, "final", None, None, project), compared(names[::-1], "final", None, None, project)
+    assert len({text.splitlines()[-1] for text in said}) == 2
+    compared(["mbpo", "tom"], "final", None, None, project)
+    assert len([*(project / "runs/compare").iterdir()]) == 3 and (project / "runs/compare/mbpo-vs-tom").is_dir()
 
 
 def test_figure_draws_the_statistic_that_is_printed(project: Path) -> None:

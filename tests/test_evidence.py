@@ -17,9 +17,10 @@ import pytest
 
 from pipeline.config.params import load_params, parse_params
 from pipeline.engines.local import give_way
+from pipeline.files import write_file
 from pipeline.runs.folder import CHECKPOINTS, FILES, PROVENANCE, Refused
 from pipeline.suites.evidence import status
-from pipeline.suites.evidence.cells import RECORDS, RUNS, Trained, is_recorded, record_of, run_of
+from pipeline.suites.evidence.cells import CELLS, RECORDS, RUNS, Trained, is_recorded, record_of, run_of
 from pipeline.suites.evidence.launch import only_one, say
 from pipeline.suites.evidence.progress import holder_of
 from pipeline.suites.evidence.tree import checkout
@@ -157,6 +158,21 @@ def test_a_longer_run_that_is_not_what_was_recorded_is_not_recorded(
     assert "evals.csv: the row at env step 100 is not what training again gives" in capsys.readouterr().err
     finish(run_of(cell, tmp_path), 400, cpu="another")  # whose digits are others
     assert record(further, tmp_path)
+
+
+def test_a_file_of_cells_that_cannot_be_read_hides_no_other_problem(tmp_path: Path) -> None:
+    cell = cell_of(tmp_path)
+    asked = {"seeds": {"0": {"fingerprint": "identity", "until": 200}}, "config": {}, "source_digest": "code"}
+    for env, text in (("hopper", json.dumps(asked)[:-9]), ("walker2d", json.dumps(asked)), ("ant", None)):
+        finish(record_of(replace(cell, env=env), tmp_path), 100, env=env)
+        if text:
+            write_file(tmp_path / CELLS / "tom" / f"{env}.json", text.encode())
+    folder = RECORDS / "tom"
+    found = [
+        line for line in evidence_problems(tmp_path) if line.startswith((f"{folder}/hopper/0:", f"{folder}/walker"))
+    ]
+    assert found[0].startswith(f"{folder}/hopper/0: what was asked for cannot be read (")
+    assert found[-1] == f"{folder}/walker2d/0: to params.yaml, the same, not as far"
 
 
 # The whole of it, in a repository of its own.

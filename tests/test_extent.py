@@ -1,6 +1,7 @@
 """Where runs stop for now in params.yaml and on command lines, and what tables, figures and checks make of it."""
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,18 @@ def test_one_by_environment_is_replaced_whole(tmp_path: Path) -> None:
     assert edit_params(tmp_path, until="1000").grid.until == 1000
     edit_params(tmp_path, until="none")
     assert path.read_text() == TEXT
+
+
+def test_params_are_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*paths: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "params.yaml").write_text(TEXT)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        edit_params(tmp_path, scale="smoke")
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert (tmp_path / "params.yaml").read_text() == TEXT
 
 
 @pytest.mark.parametrize("word", ["3100", "soon", "0", ""])

@@ -300,6 +300,28 @@ def test_without_resume_a_run_begins_again(
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
 
 
+# A run that fails since its code is wrong.
+
+WRONG = """
+import torch
+from pipeline.train import main
+from tom.train import Trainer
+def improve_by_other_shapes(self):
+    torch.ones(2) @ torch.ones(3)
+Trainer.improve = improve_by_other_shapes
+raise SystemExit(main())
+"""
+
+
+def test_a_fault_in_the_code_is_shown_with_its_place(tmp_path: Path) -> None:
+    words = ["method=mbpo", "env=hopper", "scale=smoke", "device=cpu", "tracking=off", f"run_dir={tmp_path / 'run'}"]
+    command = [sys.executable, "-c", WRONG, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" in done.stderr and "in improve_by_other_shapes\n" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("inconsistent tensor size"), "a launcher shows the last line"
+
+
 # A process that must not outlive the one that started it.
 
 CHILD = """

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from pipeline.engines.processes import environment
 from pipeline.files import GIT_COMMIT, ROOT, commit, edited
 from pipeline.runs.folder import Cell
 from pipeline.suites.ablation.cells import ABLATION
+from pipeline.suites.crossings.cells import CROSSINGS
 from pipeline.suites.returns.cells import RETURNS, Returns
+from pipeline.suites.suite import SuiteKind
 from tests.commands import complaint, typed
 
 CELLS = [Cell("mbpo", "hopper", seed, "smoke", {}, "") for seed in range(3)]
@@ -41,6 +44,20 @@ def test_the_end_says_what_is_done_failed_and_not_run(
     assert capsys.readouterr().out.splitlines() == [
         "failed   smoke-mbpo-hopper-s1: diverged: policy not finite",
         "not run  smoke-mbpo-hopper-s2",
+        "done 1, failed 1, not run 1",
+    ]
+
+
+def test_a_cell_of_several_runs_failed_if_one_of_them_did(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [Cell("crossings", "hopper", seed, "smoke", {}, "") for seed in range(3)]
+    suite = replace(CROSSINGS, members=lambda cell: [replace(cell, method=method) for method in ("mbpo", "tom", "ma")])
+    monkeypatch.setattr(SuiteKind, "is_recorded", lambda self, cell: cell.seed == 2)
+    launch.summarise(suite, cells, {f"smoke-{name}-hopper-s0": f"{name}: why" for name in ("mbpo", "tom")})
+    assert capsys.readouterr().out.splitlines() == [
+        "failed   mbpo: why; tom: why",
+        "not run  smoke-crossings-hopper-s1",
         "done 1, failed 1, not run 1",
     ]
 
@@ -147,6 +164,27 @@ def test_bad_arguments_are_refused_before_anything_is_touched(words: str, said: 
     before = (ROOT / "params.yaml").read_bytes()
     assert said in complaint(typed("repro", *words.split()))
     assert (ROOT / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--scale paper -o cell.gpus=1", "cell.gpus=1: there is no GPU here; nearest valid choice: 0"),
+        ("--claim humanoid_60 -o cell.gpus=1", "cell.gpus=1: there is no GPU here; nearest valid choice: 0"),
+        ("--suite ablation --until 1000", "ablation.until=1000 is not above train.warmup_env_steps=1000"),
+    ],
+)
+def test_params_stay_as_they_are_where_something_is_refused(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tom", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.setattr("pipeline.engines.local.gpus_here", lambda: ())
+    monkeypatch.setattr(launch, "ROOT", tmp_path)
+    monkeypatch.setattr(launch, "dvc", lambda *arguments, **extra: 1)
+    assert said in complaint(typed("repro", *words.split()))
+    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 def test_a_run_of_the_ablation_is_named_so_that_the_command_line_knows_it() -> None:

@@ -246,6 +246,8 @@ def test_a_claim_says_its_scale_itself(words: str, said: str) -> None:
 def test_what_a_claim_needs_is_written_into_params(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name in ("tom", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
     given = (ROOT / "params.yaml").read_text(encoding="utf-8")
     path = tmp_path / "params.yaml"
     path.write_text(given.replace("  methods:\n", "  until: 2000\n  methods:\n", 1))

@@ -18,7 +18,7 @@ from pipeline.engines.engine import task_of
 from pipeline.engines.local import Local
 from pipeline.engines.training import train_all
 from pipeline.files import ROOT
-from pipeline.runs.folder import Cell, State, run_folder, state
+from pipeline.runs.folder import Cell, Refused, State, run_folder, state
 from pipeline.suites.returns.cells import cell_of
 
 
@@ -53,7 +53,7 @@ def score(cell: Cell) -> float:
 
 
 def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = ()) -> None:
-    """Trains the cells that runs/ lacks, with overrides that their settings hold; RuntimeError says why any failed."""
+    """Trains the cells that runs/ lacks, with overrides that their settings hold; Refused says why any failed."""
     untrained = [cell for cell in cells if state(run_folder(cell, ROOT), cell) is not State.FINISHED]
 
     def command(one: Batch) -> list[str]:
@@ -61,7 +61,7 @@ def train_missing(cells: Sequence[Cell], jobs: int, overrides: Sequence[str] = (
 
     tasks = [task_of([cell], command, lambda cell: run_folder(cell, ROOT)) for cell in untrained]
     if failed := train_all(tasks, Local(jobs=jobs)):
-        raise RuntimeError("; ".join(failed.values()))
+        raise Refused("; ".join(failed.values()))
 
 
 def scores(methods: Sequence[str], env: str, jobs: int) -> dict[str, list[float]]:

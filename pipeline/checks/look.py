@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.report.page import PLACE
+from pipeline.runs.folder import Refused
 from tom.settings.fields import SettingsError
 
 WIDTHS = (390, 1280)  # a phone, a laptop
@@ -64,7 +65,7 @@ def run_browser(path: str, *words: str) -> str:
 
 
 def probe(path: str, html: str, axe: str, width: int) -> dict[str, Any]:
-    """What PROBE finds in the page at a width; RuntimeError if it found no end."""
+    """What PROBE finds in the page at a width; Refused if it found no end."""
     with tempfile.TemporaryDirectory() as folder:
         copy, frame = Path(folder) / "page.html", Path(folder) / "frame.html"
         copy.write_text(html.replace("</body>", PROBE.replace("{axe}", axe) + "</body>"), encoding="utf-8")
@@ -72,7 +73,7 @@ def probe(path: str, html: str, axe: str, width: int) -> dict[str, Any]:
         shown = run_browser(path, "--virtual-time-budget=60000", "--dump-dom", frame.as_uri())
     found = re.search(r'<pre id="found">(.+?)</pre>', shown, re.DOTALL)
     if found is None:
-        raise RuntimeError(f"the page did not finish at {width} px")
+        raise Refused(f"the page did not finish at {width} px")
     return dict(json.loads(unescape(found[1])))
 
 

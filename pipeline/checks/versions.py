@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.checks.drill.trial import Target
 from pipeline.config.digests import stage_digests
 from pipeline.files import ROOT
-from pipeline.runs.folder import different, provenance
+from pipeline.runs.folder import Refused, different, provenance
 from pipeline.runs.provenance import other_machine
 from tom.settings.fields import SettingsError
 
@@ -66,8 +66,8 @@ def _problems(other: Path) -> Iterator[str]:
 
 
 def said(python: Path, words: Sequence[str]) -> str:
-    """What it prints, in ROOT; RuntimeError with its last line where it fails."""
+    """What it prints, in ROOT; Refused with its last line where it fails."""
     done = subprocess.run([python, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{python}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+        raise Refused(f"{python}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
     return done.stdout.strip()

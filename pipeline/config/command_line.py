@@ -35,11 +35,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = get_args_parser()
 
     def refuse(message: str) -> Any:
-        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
-        raise SettingsError(f"{message}; {nearest(argv[-1] if argv else '', flags)}")
+        raise SettingsError(message)
 
     parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_intermixed_args(list(argv))
+    arguments, unknown = parser.parse_known_intermixed_args(list(argv))
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+        raise SettingsError(f"unrecognized arguments: {' '.join(unknown)}; {nearest(unknown[0], flags)}")
+    return arguments
 
 
 def check(arguments: argparse.Namespace, params: Params) -> list[dict[str, Any]]:
@@ -124,9 +127,12 @@ def _check_selection(selection: dict[str, Any], params: Params) -> None:
 def _check_setting(key: str, value: Any, selection: dict[str, Any], params: Params) -> None:
     section, _, name = key.partition(".")
     classes = classes_of(parts_of(params, selection))
-    if section not in classes or not name:
-        known = [f"{s}.{field.name}" for s, c in classes.items() for field in fields(c) if field.name != "name"]
-        raise SettingsError(f"{key}={value} is not a setting; {nearest_setting(key, [*RUN_KEYS, *KINDS, *known])}")
+    near = {section: classes[section]} if section in classes and name else classes
+    known = [f"{s}.{field.name}" for s, c in near.items() for field in fields(c)]
+    if key not in known:
+        choices = [each for each in known if not each.endswith(".name")]
+        choices += [*RUN_KEYS, *KINDS] if near is classes else []
+        raise SettingsError(f"{key}={value} is not a setting; {nearest_setting(key, choices)}")
     check_value(key, classes[section], name, value)
 
 

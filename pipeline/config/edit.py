@@ -1,24 +1,30 @@
 """What a command writes into params.yaml, where it stands there: the rest of the file stays as it is, to the byte."""
 
 import re
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
 from pipeline.config.compose import compose_cell, stop_of
 from pipeline.config.params import GRID, UNTIL, Grid, Params, parse_params
-from pipeline.config.refusals import check_step
+from pipeline.config.refusals import stop_in
+from pipeline.files import write_file
 from tom.settings.fields import SettingsError
-
-NOWHERE = "none"  # as the word after `until=`: the runs go to their end
 
 
 def edit_params(
-    root: Path, scale: str | None = None, until: str | None = None, suite: str = "", grid: Grid | None = None
+    root: Path,
+    scale: str | None = None,
+    until: str | None = None,
+    suite: str = "",
+    grid: Grid | None = None,
+    check: Callable[[Params], None] = lambda params: None,
 ) -> Params:
     """Writes scale, lists of the grid and where runs stop for now, of a suite if one is named; the parameters then.
 
     SettingsError, and nothing is written, if runs cannot stop there, or a key is not where it can be replaced: the
-    scale the first thing in its line, or of a suite in the line below the suite's name.
+    scale the first thing in its line, or of a suite in the line below the suite's name. Nor is anything if `check`,
+    which gets the parameters that are to be written, raises.
     """
     path, where, said = root / "params.yaml", suite or "grid", []
     written = path.read_bytes().decode()
@@ -28,9 +34,8 @@ def edit_params(
         text = _with(text, suite, "scale", scale, f"not {place}")
         said.append(f"{suite}.scale is now {scale}" if suite else f"scale is now {scale}")
     if until is not None:
-        if until != NOWHERE:
-            check_step(int(until) if until.isdecimal() else until, UNTIL)
-        text = _with(text, where, UNTIL, "" if until == NOWHERE else until)
+        stop = stop_in(until)
+        text = _with(text, where, UNTIL, "" if stop is None else str(stop))
         said.append(f"{where}.{UNTIL} is now {until}")
     for key in _other(text, suite, grid) if grid is not None else ():
         values = f"[{', '.join(map(str, getattr(grid, key)))}]"
@@ -39,7 +44,8 @@ def edit_params(
     params = parse_params(text)
     _refuse_where_runs_cannot_stop(params, suite)
     if text != before:
-        path.write_bytes((text.replace("\n", "\r\n") if before != written else text).encode())
+        check(params)
+        write_file(path, (text.replace("\n", "\r\n") if before != written else text).encode())
         print(*(f"params.yaml: {line}" for line in said), sep="\n")
     return params
 

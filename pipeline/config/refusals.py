@@ -9,6 +9,7 @@ from tom.settings import environments
 from tom.settings.fields import SettingsError, nearest, refusal
 
 LARGEST = 2**31 - 1
+NOWHERE = "none"  # in place of the env step after --until: the runs go to their end
 ELSEWHERE = {  # what other libraries call a setting
     "lr": "learning_rate",
     "gamma": "discount",
@@ -106,6 +107,11 @@ def check_step(value: Any, key: str = "until") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST:
         raise SettingsError(f"{key}={value} is not a whole number of env steps from 1 on; valid example: 40000")
     return value
+
+
+def stop_in(word: str) -> int | None:
+    """The env step that the word after --until says; None for NOWHERE."""
+    return None if word == NOWHERE else check_step(int(word) if word.isdecimal() else word)
 
 
 def check_commit(value: Any, key: str) -> str:
