@@ -45,7 +45,8 @@ def record(
     returns = more.pop("returns", lambda step: final * step / end)
     write_cell(folder, [(step, float(returns(step))) for step in steps])
     names = {"method": method, "env": env, "seed": seed, "env_steps": end, "total_env_steps": TOTAL}
-    (folder / "provenance.json").write_text(json.dumps({**names, "git_commit": "c0"}))
+    made = {"git_commit": "c0", "scale": "paper", "wall_s": 7_200.0, "cpu_s": 3_600.0}
+    (folder / "provenance.json").write_text(json.dumps({**names, **made}))
     fresh = {name: more.pop(name) for name in ("bias", "rmse") if name in more}
     numbers = {"weights/ess": 0.5, "model/bias_newest": 1.0, "model/rmse_newest": 1.0, "policy/q": 7.0} | more
     rounds = pd.DataFrame({"env_steps": np.arange(5_000, end, ROUND)})
