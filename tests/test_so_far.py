@@ -272,6 +272,22 @@ def test_a_collapse_is_seen_beside_the_maximum_on_the_published_clock(copy: Path
         assert (min(at), max(at), at[15_000], at[16_000]) == (0, 35_000, 1_000, after)
     (pale,) = [line for line in best.get_lines() if line.get_linewidth() == plot.PALE]
     assert dict(zip(*pale.get_data(), strict=True))[35_000] == MBPO
+    (names,) = figure.legends
+    assert [text.get_text() for text in names.get_texts()] == ["MBPO, 2 seeds", "MBPO, published"]
+    plt.close(figure)
+
+
+def test_the_mean_over_seeds_is_thick_in_every_panel_and_geometric_on_a_logarithmic_axis(copy: Path) -> None:
+    for seed, number in enumerate((1.0, 4.0)):
+        record(copy, "tom", seed, 1.0, **{"model/bias_newest": number, "policy/q": number})
+    folder = tables.make(copy)
+    figure = plot.draw(
+        "halfcheetah", {name: pd.read_csv(folder / f"{name}.csv") for name in ("curves", "rounds")}, CURVES
+    )
+    thick = [[line for line in ax.get_lines() if line.get_linewidth() == plot.THICK] for ax in figure.axes]
+    assert [len(lines) for lines in thick] == [1] * 6
+    means = {column: lines[0].get_ydata()[-1] for (column, *_), lines in zip(plot.PANELS, thick, strict=True)}
+    assert (means["q"], means["bias_newest"]) == (2.5, pytest.approx(2.0))
     plt.close(figure)
 
 
