@@ -130,6 +130,7 @@ def test_every_claim_and_every_run_is_on_the_page(html: str, page: Reader) -> No
     rows = page.all("tr", "id")
     early = pd.read_csv(ROOT / "reports/tables/evidence/claims.csv")
     assert rows == [*claims["id"], *early["id"]]
+    assert all(f"<code>{name}</code>" in html for name in rows) and "<code>1 of 2 envs [0, 2]</code>" in html
     runs = pd.read_csv(ROOT / "reports/tables/report/runs.csv")
     for run in runs.itertuples():
         assert run.git_commit[:12] in html

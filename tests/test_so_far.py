@@ -312,7 +312,7 @@ def test_the_page_and_the_terminal_show_it(tmp_path: Path, monkeypatch: pytest.M
     numbers = f"0.447 [{low:.3g}, {high:.3g}], 2 seeds, 40,000 of 300,000 env steps"
     assert f"model_bias_newest: HalfCheetah: {numbers}" in shown
     one = " ".join(told(["model_bias_newest"], tmp_path).split())
-    assert "bias of the model on the newest rows: TOM / MBPO in [0, 1]" in one
+    assert "bias of the model on the newest rows: TOM / MBPO in [0, 1] on 2 of 2 environments" in one
 
 
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from pipeline.analysis.extent import stops
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
-from pipeline.claims.table import estimate, groups, read_tables, value
+from pipeline.claims.table import READING, estimate, groups, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.files import write_file
 from pipeline.report import curves
@@ -151,6 +151,7 @@ def render(root: Path) -> str:
         provenance=provenance(runs),
         reading_error=reading_error(reports / "paper" / "fig3_final.csv"),
         runs=rows_of(runs),
+        reading=inline(READING),
         rule=base64_of((reports / "claims.yaml").read_bytes()),
         script=curves.script(),
         spelled=spelled,
