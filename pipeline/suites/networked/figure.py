@@ -52,8 +52,9 @@ def _modelled(table: pd.DataFrame) -> pd.Series:
 
 
 def _caption(curves: pd.DataFrame) -> str:
-    curve = f"curves: mean of {curves['n_seeds'].min()} seeds, actions drawn (intervals: curves.csv)"
-    return f"{curve}; grey: rules that do not learn\nlast evaluation: each seed, and a bar at their mean; ◂: below the axis"
+    above = f"curves: mean of {curves['n_seeds'].min()} seeds, actions drawn (intervals: curves.csv)"
+    below = "last evaluation: each seed, and a bar at their mean; ◂: below the axis"
+    return f"{above}; grey: rules that do not learn\n{below}"
 
 
 def _returns(ax: Axes, curves: pd.DataFrame, rules: pd.DataFrame, styles: dict[str, Look]) -> None:
