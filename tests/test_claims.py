@@ -290,7 +290,11 @@ def test_table_shows_interval_and_says_where_a_ratio_holds() -> None:
     table = claims_table([judge(CLAIMS["humanoid_60"], ours, PUBLISHED, ROOT)], PUBLISHED)
     (line,) = [line for line in markdown(table) if "60 %" in line]
     assert "| supported | 2 [1.99" in line
-    assert "only from about 122 k to 238 k env steps" in line
+    assert "only from about 122 k to 238 k env steps" in line and "| `humanoid_60` |" in line
+    lacking = claims_table([judge(CLAIMS["humanoid_60"], runs({}, scale="quick"), PUBLISHED, ROOT)], PUBLISHED)
+    (line,) = [line for line in markdown(lacking) if "60 %" in line]
+    assert "the runs are of scale quick. In the paper's own figure" in line
+    assert any("`1 of 2 envs [0, 2]`" in line for line in markdown(table))
 
 
 def test_what_a_claim_needs_is_a_grid_and_in_its_row() -> None:

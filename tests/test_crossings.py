@@ -5,12 +5,14 @@ import re
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from pipeline.analysis.results import ResultsError
+from pipeline.analysis.style import CLEAR, UNCLEAR
 from pipeline.config.compose import compose_cell
 from pipeline.config.params import load_params
 from pipeline.files import ROOT, write_file
@@ -22,7 +24,9 @@ from pipeline.suites.crossings.distilled import PLANNED, distilled, distilled_li
 from pipeline.suites.crossings.figure import make as plot
 from pipeline.suites.crossings.page import QUESTION, costs, left_out
 from pipeline.suites.crossings.work import record
+from pipeline.suites.finetune.page import QUESTION as FINETUNE
 from pipeline.suites.paired import HARMS, HELPS, OPEN, UNDECIDED, answer, differences_table, seeds_table
+from pipeline.suites.paired_figure import draw
 from tom.settings.fields import SettingsError
 
 METHODS = ("mbpo", "tom", "ma", "tom_ma", "planner")
@@ -81,6 +85,19 @@ def test_each_is_measured_from_uniform_weights_with_its_loss(root: Path) -> None
     assert (root / "reports/figures/crossings/crossings.png").is_file()
     text = (root / "reports/figures/crossings/crossings.txt").read_text()
     assert text == f"{answer(QUESTION, found, 'Hopper')}\n"
+
+
+def test_the_figure_has_in_colour_what_the_table_calls_better_or_worse() -> None:
+    """An interval that leaves out 0 is not enough, nor is one of a measure that decides nothing."""
+    table = pd.read_csv(ROOT / "reports/tables/finetune/differences.csv")
+    figure = draw(FINETUNE, table)
+    shown = [(place, statistic) for place in table["place"].unique() for statistic in FINETUNE.shown]
+    for ax, (place, statistic) in zip(figure.axes, shown, strict=True):
+        verdicts = table[(table["place"] == place) & (table["statistic"] == statistic)]["verdict"]
+        dots = [line.get_color() for line in ax.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type]
+        assert sorted(dots) == sorted(CLEAR if verdict in (HELPS, HARMS) else UNCLEAR for verdict in verdicts)
+    assert "by the table's verdict" in figure.get_suptitle()
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -69,6 +71,26 @@ def test_what_is_recorded_is_whole(root: Path) -> None:
     assert (rules.loc[rules["rule"] == "constant", "length"] == 600).all()
     assert -110 < rules.loc[rules["rule"] == "constant", "return"].mean() < -30
     assert set(json.loads((folder / "provenance.json").read_text())["runs"]) == {"dppo", "dmpo_ratio"}
+
+
+def test_the_figure_shows_every_last_return_and_tells_apart_who_has_a_model() -> None:
+    """One that ends far below is a number at the edge."""
+    names = ("curves", "rules", "gradients", "seeds")
+    curves, rules, gradients, seeds = (pd.read_csv(ROOT / f"reports/tables/networked/{name}.csv") for name in names)
+    far = (seeds["env"] == "catchup") & (seeds["method"] == "ippo")
+    seeds.loc[far, "last"] = -9_999.0
+    drawn = figure.draw(curves, rules, gradients, seeds)
+    axes = {ax.get_title(): ax for ax in drawn.axes}
+    kinds = [f"{env}, {kind}" for env in ("Catch-up", "Slow-down") for kind in ("no model", "with a model")]
+    assert [title for title in axes if "model" in title] == kinds
+    for place, env in (("Catch-up", "catchup"), ("Slow-down", "slowdown")):
+        ax, ends = axes[f"{place}, last evaluation"], seeds[(seeds["env"] == env) & ~far]
+        lines = [line for line in ax.get_lines() if line.get_linestyle() == "None"]
+        points = {float(x) for line in lines for x in np.atleast_1d(line.get_xdata())}
+        assert sorted(points) == pytest.approx(sorted({*ends["last"], *ends.groupby("method")["last"].mean()}))
+    edge = f"◂ {', '.join(['−9999'] * int(far.sum()))}"
+    assert edge in [text.get_text() for text in axes["Catch-up, last evaluation"].texts]
+    plt.close(drawn)
 
 
 def test_tables_figure_and_the_page_are_made_of_it(root: Path) -> None:

@@ -20,8 +20,10 @@ from pipeline.report.curves import charts, script
 from pipeline.report.page import LIMIT_BYTES, REGISTER, deviations, inline, render
 from pipeline.report.page import make as write
 from pipeline.report.pictures import pictures
+from pipeline.report.studies import seeds, studies
 from pipeline.suites.evidence import tables as evidence
 from tests.commands import complaint, typed
+from tests.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 VOID = {"meta", "link", "img", "br"}
@@ -60,7 +62,7 @@ def page(html: str) -> Reader:
 
 
 def test_it_can_be_sent_alone(page: Reader) -> None:
-    """Every link leads to a section, or has its file in it, as it is in the repository."""
+    """Every link leads to a section, or has its file in it; the register's lead to headings of other pages."""
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert max(Counter(ids).values()) == 1
     links = [attrs for tag, attrs in page.tags if tag == "a"]
@@ -69,7 +71,13 @@ def test_it_can_be_sent_alone(page: Reader) -> None:
     files |= {base64.b64encode((ROOT / "reports/claims.yaml").read_bytes()).decode()}
     for link in links:
         where = str(link["href"])
-        assert where[1:] in ids if where.startswith("#") else where.partition(";base64,")[2] in files, where[:80]
+        if where.startswith(("#", "data:")):
+            assert where[1:] in ids if where.startswith("#") else where.partition(";base64,")[2] in files, where[:80]
+        else:
+            name, _, anchor = where.partition("#")
+            beside = ROOT / "reports" / name
+            assert not anchor or anchor in Page(beside, beside.read_text(encoding="utf-8")).anchors, where
+            assert beside.is_file(), where
 
 
 def test_a_curve_is_drawn_from_its_table(page: Reader, html: str) -> None:
@@ -122,6 +130,7 @@ def test_every_claim_and_every_run_is_on_the_page(html: str, page: Reader) -> No
     rows = page.all("tr", "id")
     early = pd.read_csv(ROOT / "reports/tables/evidence/claims.csv")
     assert rows == [*claims["id"], *early["id"]]
+    assert all(f"<code>{name}</code>" in html for name in rows) and "<code>1 of 2 envs [0, 2]</code>" in html
     runs = pd.read_csv(ROOT / "reports/tables/report/runs.csv")
     for run in runs.itertuples():
         assert run.git_commit[:12] in html
@@ -193,8 +202,29 @@ def test_a_page_that_is_not_made_of_its_tables_is_found(tmp_path: Path, monkeypa
     assert others == ["reports/index.html: missing"] or others == []
 
 
+def test_what_was_trained_is_said_of_each_study(html: str, page: Reader) -> None:
+    """The grid's scale and seeds are not those of the others, and its hours not all."""
+    head, _, _ = html.partition("<nav")
+    assert "the grid of methods and environments (scale quick, 2 seeds)" in head
+    assert "Road-and-Rocks (4 seeds)" in head and "crossings" not in head
+    found = {study["name"]: study for study in studies(ROOT / "reports/tables")}
+    assert all(f'<th scope="row">{name}</th>' in html for name in found)
+    runs = pd.read_csv(ROOT / "reports/tables/crossings/runs.csv")
+    assert found["TOM as a plug-in"]["hours"] == f"{runs['wall_s'].sum() / 3600:.2f}"
+    assert found["Road-and-Rocks"]["hours"] == found["Road-and-Rocks"]["places"] == ""
+    assert found["the published protocol"]["extent"].startswith("HalfCheetah 40,000 of 300,000")
+
+
+def test_seeds_are_counted_for_each_method_and_environment(tmp_path: Path) -> None:
+    rows = [("mbpo", "hopper", 0), ("tom", "hopper", 0), ("tom", "hopper", 1)]
+    runs = pd.DataFrame(rows, columns=["method", "env", "seed"])
+    assert (seeds(runs), seeds(runs[:2]), seeds(runs[1:])) == ("1 to 2 seeds", "1 seed", "2 seeds")
+    assert list(studies(tmp_path)) == []
+
+
 def test_register_keeps_code_and_escapes_the_rest() -> None:
     assert inline("a < b, `x|y` and `<z>`") == "a &lt; b, <code>x|y</code> and <code>&lt;z&gt;</code>"
+    assert inline(r"f\*₊ of <b>, [there](../a.md#b)") == 'f*₊ of &lt;b&gt;, <a href="../a.md#b">there</a>'
     rows = deviations(ROOT / REGISTER)
     assert [str(cell) for cell in rows[0]] == ["what", "paper or released code", "here", "why"]
     assert len(rows) > 40

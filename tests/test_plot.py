@@ -38,8 +38,15 @@ def lines(ax: Axes, width: float) -> list[np.ndarray]:
 
 
 def test_one_panel_per_environment_with_published_spelling(tmp_path: Path) -> None:
+    write_results(tmp_path, seeds=(0, 1, 2))
+    *_, together = axes = panels(tmp_path)
+    assert [ax.get_title() for ax in axes] == ["Hopper", "HalfCheetah", "All environments"]
+    assert together.get_xlim()[0] <= 0.0  # scores are from an untrained policy on
+
+
+def test_two_seeds_are_not_put_together_over_environments(tmp_path: Path) -> None:
     write_results(tmp_path)
-    assert [ax.get_title() for ax in panels(tmp_path)] == ["Hopper", "HalfCheetah", "All environments"]
+    assert [ax.get_title() for ax in panels(tmp_path)] == ["Hopper", "HalfCheetah"]
 
 
 def test_one_environment_has_no_aggregate_panel(tmp_path: Path) -> None:

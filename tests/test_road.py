@@ -19,6 +19,7 @@ from pipeline.analysis.stage import made
 from pipeline.config.params import load_params
 from pipeline.files import ROOT
 from pipeline.suites.road import figure as road_plot
+from pipeline.suites.road import panels
 from pipeline.suites.road.jobs import Job, gorge_jobs, jobs
 from pipeline.suites.road.measured import COLUMNS, FILES, GORGE, MEASURED, RAW
 from pipeline.suites.road.panels import WEIGHT
@@ -163,6 +164,9 @@ def test_the_figure_shows_the_curves_the_road_and_the_published_map(root: Path) 
     lines = [line for line in figure.axes[1].get_lines() if line.get_linewidth() == 2.2]
     drawn = next(line for line in lines if to_rgb(line.get_color()) == to_rgb(KNOWN["tom"].colour))
     np.testing.assert_array_equal(drawn.get_ydata(), mean["mean"])
+    assert not figure.axes[1].collections  # bands of five methods would hide the curves
+    published = [line for line in figure.axes[1].get_lines() if line.get_linewidth() == panels.BROAD]
+    assert [to_rgb(line.get_color()) for line in published] == [to_rgb(KNOWN[name].colour) for name in ("mbpo", "tom")]
     plt.close(figure)
 
 

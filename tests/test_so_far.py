@@ -45,7 +45,8 @@ def record(
     returns = more.pop("returns", lambda step: final * step / end)
     write_cell(folder, [(step, float(returns(step))) for step in steps])
     names = {"method": method, "env": env, "seed": seed, "env_steps": end, "total_env_steps": TOTAL}
-    (folder / "provenance.json").write_text(json.dumps({**names, "git_commit": "c0"}))
+    made = {"git_commit": "c0", "scale": "paper", "wall_s": 7_200.0, "cpu_s": 3_600.0}
+    (folder / "provenance.json").write_text(json.dumps({**names, **made}))
     fresh = {name: more.pop(name) for name in ("bias", "rmse") if name in more}
     numbers = {"weights/ess": 0.5, "model/bias_newest": 1.0, "model/rmse_newest": 1.0, "policy/q": 7.0} | more
     rounds = pd.DataFrame({"env_steps": np.arange(5_000, end, ROUND)})
@@ -271,6 +272,22 @@ def test_a_collapse_is_seen_beside_the_maximum_on_the_published_clock(copy: Path
         assert (min(at), max(at), at[15_000], at[16_000]) == (0, 35_000, 1_000, after)
     (pale,) = [line for line in best.get_lines() if line.get_linewidth() == plot.PALE]
     assert dict(zip(*pale.get_data(), strict=True))[35_000] == MBPO
+    (names,) = figure.legends
+    assert [text.get_text() for text in names.get_texts()] == ["MBPO, 2 seeds", "MBPO, published"]
+    plt.close(figure)
+
+
+def test_the_mean_over_seeds_is_thick_in_every_panel_and_geometric_on_a_logarithmic_axis(copy: Path) -> None:
+    for seed, number in enumerate((1.0, 4.0)):
+        record(copy, "tom", seed, 1.0, **{"model/bias_newest": number, "policy/q": number})
+    folder = tables.make(copy)
+    figure = plot.draw(
+        "halfcheetah", {name: pd.read_csv(folder / f"{name}.csv") for name in ("curves", "rounds")}, CURVES
+    )
+    thick = [[line for line in ax.get_lines() if line.get_linewidth() == plot.THICK] for ax in figure.axes]
+    assert [len(lines) for lines in thick] == [1] * 6
+    means = {column: lines[0].get_ydata()[-1] for (column, *_), lines in zip(plot.PANELS, thick, strict=True)}
+    assert (means["q"], means["bias_newest"]) == (2.5, pytest.approx(2.0))
     plt.close(figure)
 
 
@@ -295,7 +312,7 @@ def test_the_page_and_the_terminal_show_it(tmp_path: Path, monkeypatch: pytest.M
     numbers = f"0.447 [{low:.3g}, {high:.3g}], 2 seeds, 40,000 of 300,000 env steps"
     assert f"model_bias_newest: HalfCheetah: {numbers}" in shown
     one = " ".join(told(["model_bias_newest"], tmp_path).split())
-    assert "bias of the model on the newest rows: TOM / MBPO in [0, 1]" in one
+    assert "bias of the model on the newest rows: TOM / MBPO in [0, 1] on 2 of 2 environments" in one
 
 
 def test_a_record_that_is_none_is_named(tmp_path: Path) -> None:

@@ -154,6 +154,10 @@ def test_figures_are_the_same_bytes_when_made_again(tmp_path: Path) -> None:
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     np.testing.assert_allclose(np.array(heights) / heights[0], [1.0] * 10 + list(range(2, 12)))
     assert [text.get_text() for text in figure.axes[-1].texts] == ["not published"]
+    columns = [[ax.get_ylim() for ax in figure.axes[place::2]] for place in range(2)]
+    assert [len(set(column)) for column in columns] == [1, 1]  # contrasts can be compared with the published one
+    drawn = [bar.get_height() for ax in figure.axes[::2] for bar in ax.patches]
+    assert columns[0][0][0] == 0.0 and columns[0][0][1] > max(drawn)
     plt.close("all")
 
 
@@ -188,6 +192,9 @@ def test_how_often_older_data_weigh_more(tmp_path: Path) -> None:
     assert seeds.loc[0, ["older_half", "pairs"]].tolist() == pytest.approx([1 / 3, 1 / 3])
     heatmap = pd.read_csv(folder / "heatmap.csv").set_index(["env_steps", "decile"])["weight"]
     assert heatmap[300, 0] == 9.0 and heatmap[400, 0] == 0.0 and 100 not in heatmap.index
+    figure = age_plot.draw(pd.read_csv(folder / "heatmap.csv"), pd.read_csv(folder / "older.csv"))
+    assert figure.axes[0].get_title().endswith("in 33.3 % of pairs")
+    plt.close("all")
     first = contents(age_plot.make(tmp_path))
     assert contents(age_plot.make(tmp_path)) == first and set(first) == {"weights_by_age.png", "weights_by_age.pdf"}
 

@@ -95,8 +95,10 @@ def legend(
         Line2D([], [], color=look.colour, linestyle=look.line, linewidth=2.2, label=name(method))
         for method, look in styles.items()
     ]
-    columns = min(len(handles) + len(also), max(2, int(figure.get_figwidth() / 1.7)))
-    figure.legend(handles=[*handles, *also], loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+    handles += also
+    rows = -(-len(handles) // max(2, int(figure.get_figwidth() / 1.7)))
+    columns = -(-len(handles) // rows)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
 
 
 def write_figures(

@@ -36,6 +36,11 @@ BY_ENV = ["id", "env", *COLUMNS, "holds", "published", "published_holds"]
 TEXTS = ["paper", "in_the_figure", "reason", "to_decide", "remark"]  # columns that may have no text
 KEYS = {NOT_RUN: "not_run"}
 WORDS = {True: "yes", False: "no", None: "open"}
+READING = (
+    "How to read a row: a number is an estimate with its 95 % interval. Where a claim is about several environments, "
+    "`1 of 2 envs [0, 2]` means that the estimate lies in the region that the claim names in 1 of 2, that it does so "
+    "for certain in 0, as the whole interval lies there, and possibly in 2, as the interval is not wholly outside."
+)
 
 
 def remark(claim: Claim, published: Evidence) -> str:
@@ -66,7 +71,8 @@ def claims_table(verdicts: list[Verdict], published: Evidence) -> pd.DataFrame:
             "region_low": claim.region[0],
             "region_high": claim.region[1],
         }
-        row |= {"envs": max(1, len(measured)), "in_envs": claim.in_envs or max(1, len(measured))}
+        about = claim.envs if set(measured) <= set(claim.envs) else measured  # the former may not be measured yet
+        row |= {"envs": max(1, len(measured)), "in_envs": claim.in_envs or max(1, len(about))}
         row |= dict(zip(COLUMNS, _summary(claim, each.ours, exact=False), strict=True))
         row |= {"published": _summary(claim, each.published, exact=True)[0], "in_the_figure": each.published_verdict}
         open_ = each.verdict in (NOT_RUN, INCONCLUSIVE)
@@ -107,17 +113,20 @@ def read_tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def markdown(table: pd.DataFrame) -> Iterator[str]:
-    """The verdicts as a table for people."""
-    yield from ("# Claims", "")
+    """The verdicts as a table for people, with how to read it."""
+    rules = (
+        "[The rules](../../../pipeline/claims/README.md); the region of each claim: [claims.yaml](../../claims.yaml)."
+    )
+    yield from ("# Claims", "", READING, rules, "")
     cells = []
     for row in table.fillna(dict.fromkeys(TEXTS, "")).itertuples():
         said, numbers = ": ".join(filter(None, (row.paper, row.claim))), (estimate(row), value(row, row.published))
-        cells.append((said, row.verdict, *numbers, row.in_the_figure, why(row), row.to_decide))
-    heads = ("claim", "verdict", "ours", "published", "the paper's figure", "why", "to decide this")
-    yield from table_lines(heads, cells, "llrrl")
+        cells.append((f"`{row.id}`", said, row.verdict, *numbers, row.in_the_figure, why(row), row.to_decide))
+    heads = ("id", "claim", "verdict", "ours", "published", "the paper's figure", "why", "to decide this")
+    yield from table_lines(heads, cells, "lllrrl")
 
 
-def why(row: Any, joined: str = " ") -> str:
+def why(row: Any, joined: str = ". ") -> str:
     """The reason and the remark of a row of the table, as far as it has them."""
     return joined.join(filter(None, (row.reason, row.remark)))
 

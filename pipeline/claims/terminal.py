@@ -67,9 +67,9 @@ def one(row: Any, parts: pd.DataFrame, width: int) -> Iterator[str]:
     """One claim with the region that it names and its estimate in every environment."""
     yield f"{row.verdict.upper()}: {row.id} ({row.place})"
     yield from _wrapped(row.claim, width)
-    yield from _wrapped(
-        f"{row.quantity} in [{row.region_low:g}, {row.region_high:g}], {row.in_envs} of {row.envs}", width
-    )
+    about = max(row.envs, row.in_envs)  # environments, some of which may not be measured yet
+    needed = f" on {row.in_envs} of {about} environments" if about > 1 else ""
+    yield from _wrapped(f"{row.quantity} in [{row.region_low:g}, {row.region_high:g}]{needed}", width)
     yield from _wrapped(" ".join(filter(None, (row.reason and f"Why: {row.reason}.", row.remark))), width)
     if row.to_decide:
         yield from _wrapped(f"To decide this: {row.to_decide}.", width)

@@ -4,7 +4,6 @@ Made from tables and figures alone: same files in, same bytes out. Pictures, the
 of them anew are inside, so that it can be sent alone.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,16 +11,18 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from pipeline.analysis.extent import stops
 from pipeline.analysis.looks import place_of, spelled
 from pipeline.analysis.stage import made
-from pipeline.claims.table import estimate, groups, read_tables, value
+from pipeline.claims.table import READING, estimate, groups, read_tables, value
 from pipeline.claims.verdict import CONTRADICTED, INCONCLUSIVE, NOT_RUN, SUPPORTED
 from pipeline.files import write_file
 from pipeline.report import curves
 from pipeline.report.pictures import PROTOCOL, base64_of, drawn_as, pictures
+from pipeline.report.studies import studies
 from pipeline.suites.evidence.page import CLOCK, NOTHING, RUNS_CAPTION, run_rows
 from pipeline.suites.returns.page import HEADINGS, NAMES
 from pipeline.suites.returns.page import rows_of as returns_rows
@@ -30,6 +31,7 @@ PLACE = Path("reports") / "index.html"
 LIMIT_BYTES = 3_000_000
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", INCONCLUSIVE: "?", NOT_RUN: "–"}
 REGISTER = Path("reports") / "deviations.md"
+MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 def deviations(register: Path) -> list[list[Markup]]:
@@ -42,11 +44,8 @@ def deviations(register: Path) -> list[list[Markup]]:
 
 
 def inline(text: str) -> Markup:
-    """A cell of Markdown as HTML: code and escapes, nothing else."""
-    parts = re.split(r"`([^`]*)`", text.strip())
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
-    )
+    """A cell of Markdown as HTML; what looks like HTML in it is text. Links are the register's, beside the page."""
+    return Markup(MARKDOWN.renderInline(text.strip()))
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -99,7 +98,7 @@ def coverage(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def provenance(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """What was recorded with the runs, over all of them: commits, machines, versions and hours."""
+    """What was recorded with the grid's runs, over all of them: commits, machines, versions and hours."""
     commits = runs["git_commit"].astype(str).str[:12]
     named = {"commits of the code": commits, "processors": runs["cpu"], "devices": runs["device"]}
     named |= {name: runs[name] for name in ("python", "torch", "numpy", "gymnasium", "mujoco")}
@@ -136,7 +135,7 @@ def render(root: Path) -> str:
     return environment.get_template("page.html.j2").render(
         scale=str(runs["scale"].iloc[0]),
         extent=", ".join(f"{place_of(env)} {words}" for env, words in stops(runs).items()),
-        seeds=int(runs["seed"].nunique()),
+        studies=list(studies(tables)),
         claims=list(shown(own)),
         neighbours=list(shown(neighbours)),
         checks=list(shown(checks)),
@@ -152,6 +151,7 @@ def render(root: Path) -> str:
         provenance=provenance(runs),
         reading_error=reading_error(reports / "paper" / "fig3_final.csv"),
         runs=rows_of(runs),
+        reading=inline(READING),
         rule=base64_of((reports / "claims.yaml").read_bytes()),
         script=curves.script(),
         spelled=spelled,

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline.analysis.looks import spelled
 from pipeline.analysis.style import caption, difference, difference_axes, panels, styled, write_figures
-from pipeline.suites.paired import Question, answer, pair_of, paired_by
+from pipeline.suites.paired import ALPHA, HARMS, HELPS, Question, answer, pair_of, paired_by
 
 WRAPPED = 40  # letters of a title
 
@@ -28,7 +28,9 @@ def draw(question: Question, differences: pd.DataFrame) -> Figure:
         _panel(ax, rows, labelled=position % len(shown) == 0)
         ax.set_title("\n".join([place, *wrap(measure.heading, WRAPPED)]), fontsize="small")
         ax.set_xlabel(f"less that of uniform weights{better}", fontsize="small")
-    caption(figure, f"bar: 95 % t interval, {paired_by(differences)}; in colour where it leaves out 0")
+    coloured = f"in colour: {HELPS} or {HARMS} by the table's verdict (false discovery rate {ALPHA:.0%})"
+    bar = f"bar: 95 % t interval, {paired_by(differences)}"
+    caption(figure, f"{bar}\n{coloured}, which the measure on the left alone has")
     return figure
 
 
@@ -38,7 +40,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, labelled: bool) -> None:
         if height:
             ax.axhline(height - 0.5, color="0.8", linewidth=0.8)
         for _, row in crossed.iterrows():
-            difference(ax, height, row, pd.notna(row["low"]) and row["low"] * row["high"] > 0)
+            difference(ax, height, row, row["verdict"] in (HELPS, HARMS))
             labels.append(f"{spelled(row['weighting'])} ({pair_of(row)})")
             height += 1
     difference_axes(ax, height, labels if labelled else [])

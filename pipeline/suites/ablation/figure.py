@@ -30,7 +30,7 @@ def draw(attribution: pd.DataFrame) -> Figure:
         f"{rows['n_seeds'].iloc[0]} seeds on {place_of(str(place))}{so_far(rows)}"
         for place, rows in attribution.groupby("place", sort=False)
     )
-    about = "bar: 95 % t interval, paired by seed; in colour: a finding; empty: it has no part in this"
+    about = "bar: 95 % t interval, paired by seed; in colour: a finding, as in the table; empty: it has no part in this"
     what = f"{spelled(base)} with one switch as in {spelled(target)}; {counts}"
     caption(figure, f"{what}\n{about}\n{chance(attribution)}")
     return figure

@@ -49,8 +49,8 @@ def _so_far(heatmap: pd.DataFrame, env: str) -> str:
 
 
 def _title(method: str, env: str, older: pd.DataFrame) -> str:
-    share = older.loc[older["share"] == "pairs", "mean"]
-    return f"{method}, {env}" + (f"\nolder outweighs newer in {share.iloc[0]:.0%} of pairs" if len(share) else "")
+    share = 100 * older.loc[older["share"] == "pairs", "mean"]
+    return f"{method}, {env}" + (f"\nolder outweighs newer in {share.iloc[0]:.1f} % of pairs" if len(share) else "")
 
 
 def _panel(ax: Axes, cells: pd.DataFrame, most: float) -> QuadMesh:

@@ -7,10 +7,10 @@ import pandas as pd
 from pipeline.analysis.extent import TOTAL
 from pipeline.analysis.runs import RUN
 from pipeline.suites.evidence.measured import AFTER_ENV_STEPS, longest_fall, share_above
-from pipeline.suites.evidence.recorded import FRESH, NUMBERS, Recorded
+from pipeline.suites.evidence.recorded import FRESH, MADE, NUMBERS, Recorded
 
 RUNS = [*RUN, "env_steps", TOTAL, "final", "best", "longest_fall_env_steps", "share_of_buffer", "rounds_above"]
-RUNS += ["bias_newest", "rmse_newest", *FRESH.values(), "probes", "q", "git_commit"]
+RUNS += ["bias_newest", "rmse_newest", *FRESH.values(), "probes", "q", *MADE]
 
 
 def runs_table(runs: Sequence[Recorded]) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def _run(run: Recorded) -> dict[str, object]:
     medians |= {name: _median(run, "probe", column) for column, name in FRESH.items()}
     critic = run.numbers("train", "policy/q", 0, run.env_steps)
     return {
-        **{name: getattr(run, name) for name in (*RUN, "env_steps", TOTAL, "git_commit")},
+        **{name: getattr(run, name) for name in (*RUN, "env_steps", TOTAL, *MADE)},
         "final": returns.iloc[-1],
         "best": returns.max(),
         "longest_fall_env_steps": longest_fall(run),

@@ -5,6 +5,7 @@ Computes only means over seeds. Without a record there is no figure, and a line 
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from pipeline.analysis.stage import made
 from pipeline.analysis.style import band, caption, legend, panels, step_axis, styled, write_figures
 from pipeline.suites.evidence.page import NOTHING
 
-# Panels: column, title, and the table it is in. The mean over seeds is drawn where all of them are.
+# Panels: column, title, and the table it is in.
 PANELS = (
     ("plain", "return, every evaluation", "curves"),
     ("cumulative_max", "best return so far", "curves"),
@@ -31,13 +32,13 @@ THIN, THICK, PALE = 0.7, 2.2, 3.5
 
 @styled(font_scale=1.0)
 def draw(env: str, tables: dict[str, pd.DataFrame], published: pd.DataFrame) -> Figure:
-    """Six panels of one environment by learning steps: every seed thin, in the panels of returns the mean thick."""
+    """Six panels of one environment by learning steps: every seed thin, their mean thick, published curves pale."""
     mine = {name: _learning(table[table["env"] == env]) for name, table in tables.items()}
     styles, end = looks(mine["curves"]["method"].unique()), mine["curves"]["env_steps"].max()
     paper = published[(published["env"].str.lower() == env) & published["method"].isin(styles)]
     figure, axes = panels(len(PANELS), width=3.9, height=2.3, columns=2)
     for ax, (column, title, table) in zip(axes, PANELS, strict=True):
-        _seeds(ax, mine[table], column, styles, mean=table == "curves")
+        _seeds(ax, mine[table], column, styles)
         if column == "cumulative_max":
             _published(ax, paper, end, styles)
         if column in POSITIVE and (mine[table][column] > 0).any():
@@ -47,8 +48,9 @@ def draw(env: str, tables: dict[str, pd.DataFrame], published: pd.DataFrame) -> 
     for ax in axes[-2:]:
         ax.set_xlabel("learning steps (env steps − 5,000)")
     seeds = mine["curves"].groupby("method")["seed"].nunique().map("{} seeds".format).replace("1 seeds", "1 seed")
-    pale = Line2D([], [], color="0.2", linewidth=PALE, alpha=0.3, label="published mean and band")
-    legend(figure, styles, lambda method: f"{spelled(method)}, {seeds[method]}", [pale] if len(paper) else [])
+    there = set(paper["method"])
+    pale = [_pale(look, f"{spelled(method)}, published") for method, look in styles.items() if method in there]
+    legend(figure, styles, lambda method: f"{spelled(method)}, {seeds[method]}", pale)
     caption(figure, _caption(env, mine["curves"]))
     return figure
 
@@ -59,15 +61,21 @@ def _learning(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["env_steps"] >= 0]
 
 
-def _seeds(ax: Axes, table: pd.DataFrame, column: str, styles: dict[str, Look], mean: bool) -> None:
-    for method, rows in table.groupby("method", sort=False):
+def _seeds(ax: Axes, table: pd.DataFrame, column: str, styles: dict[str, Look]) -> None:
+    """Every seed thin, and their mean thick as far as all of them go; on a logarithmic axis the geometric one."""
+    to_axis, back = (np.log, np.exp) if column in POSITIVE else (np.positive, np.positive)
+    for method, rows in table.dropna(subset=column).groupby("method", sort=False):
         look, seeds = styles[str(method)], rows["seed"].nunique()
-        for _, run in rows.dropna(subset=column).groupby("seed", sort=False):
-            ax.plot(run["env_steps"], run[column], color=look.colour, linestyle=look.line, linewidth=THIN, alpha=0.7)
-        if mean and seeds > 1:
-            steps = rows.groupby("env_steps")[column]
-            line = steps.mean()[steps.size() == seeds]
+        for _, run in rows.groupby("seed", sort=False):
+            ax.plot(run["env_steps"], run[column], color=look.colour, linestyle=look.line, linewidth=THIN, alpha=0.45)
+        if seeds > 1:
+            steps = to_axis(rows[column]).groupby(rows["env_steps"])
+            line = back(steps.mean()[steps.size() == seeds])
             ax.plot(line.index, line, color=look.colour, linestyle=look.line, linewidth=THICK, zorder=3)
+
+
+def _pale(look: Look, label: str) -> Line2D:
+    return Line2D([], [], color=look.colour, linewidth=PALE, alpha=0.35, label=label)
 
 
 def _published(ax: Axes, paper: pd.DataFrame, end: float, styles: dict[str, Look]) -> None:
@@ -83,7 +91,8 @@ def _caption(env: str, curves: pd.DataFrame) -> str:
     place = place_of(env)
     return (
         f"{place}, published protocol, up to {end:,} env steps; thin: every seed; thick: their mean, as far as all go\n"
-        "published band: about one standard error of 4 seeds; the maximum hides collapses, the plain return shows them"
+        "(geometric where the axis is logarithmic); published: with a band of about one standard error of 4 seeds\n"
+        "the maximum hides collapses, the plain return shows them"
     )
 
 

@@ -23,12 +23,13 @@ NUMBERS = {  # of train.csv: its column, and the name in our tables
     "model/rmse_newest": "rmse_newest",
     "policy/q": "q",
 }
+MADE = ("git_commit", "scale", "wall_s", "cpu_s")  # of its record: the code, and how long it took
 FRESH = {"bias": "bias_fresh", "rmse": "rmse_fresh"}  # the same of probe.csv
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One run: how far it goes of how far, and its evaluations, rounds and probes of fresh rows up to there."""
+    """One run: how far it goes of how far, what made it, and its evaluations, rounds and probes of fresh rows."""
 
     method: str
     env: str
@@ -36,6 +37,9 @@ class Recorded:
     env_steps: int
     total_env_steps: int
     git_commit: str
+    scale: str
+    wall_s: float
+    cpu_s: float
     evaluations: pd.DataFrame
     rounds: pd.DataFrame
     probes: pd.DataFrame
@@ -68,7 +72,7 @@ def read_recorded(root: Path) -> list[Recorded]:
 
 
 def _read(folder: Path) -> Recorded:
-    found = read_record(folder, names := (*RUN, "env_steps", TOTAL, "git_commit"))
+    found = read_record(folder, names := (*RUN, "env_steps", TOTAL, *MADE))
     return Recorded(
         **{name: found[name] for name in names},
         evaluations=read_evaluations(folder / "evals.csv"),

@@ -31,7 +31,7 @@ TABLES = {
 COMPARABLE_SHARE = 0.2  # a run shorter than this share of the published one is not held against it
 PUBLISHED_SCALE = "paper"  # whose figure shows the plain return too
 FEW_POINTS = 12  # up to here a line gets markers, to show what was measured
-BAND_SEEDS = 3  # with two seeds the t interval is 12.7 times their spread: the two lines say more
+ENOUGH_SEEDS = 3  # for a band (that of two is 12.7 times their spread) and for a mean over environments
 
 
 def read(root: Path) -> dict[str, pd.DataFrame]:
@@ -41,14 +41,14 @@ def read(root: Path) -> dict[str, pd.DataFrame]:
 
 @styled()
 def draw(tables: dict[str, pd.DataFrame], curve: str, label: str, statistic: str) -> Figure:
-    """One panel per environment, and with several environments one more for the aggregate over them.
+    """One panel per environment, and with several environments and enough seeds one more for the aggregate over them.
 
     Per environment every seed thin, the mean thick, its t band, and the published mean where the run is long enough.
     """
     by_seed, means, aggregate, published = (tables[name] for name in TABLES)
     curves, compared = means[means["curve"] == curve], aggregate[aggregate["statistic"] == statistic]
     envs, styles = list(curves["env"].unique()), looks(curves["method"].unique())
-    over_envs = len(envs) > 1 and not compared.empty
+    over_envs = len(envs) > 1 and compared["n_seeds"].min() >= ENOUGH_SEEDS
     lengths, pale = {env: f", {words}" for env, words in stops(by_seed).items()}, False
     figure, axes = panels(len(envs) + over_envs, width=3.5, height=2.7, margin=1.0, least=5.2)
     for ax, env in zip(axes, envs, strict=False):
@@ -74,7 +74,7 @@ def _panel(ax: Axes, by_seed: pd.DataFrame, curves: pd.DataFrame, curve: str, st
         look = styles[str(method)]
         for _, run in by_seed[by_seed["method"] == method].groupby("seed", sort=False):
             ax.plot(run["env_steps"], run[curve], color=look.colour, linewidth=0.7, alpha=0.5, zorder=2)
-        if mean["n_seeds"].min() >= BAND_SEEDS:
+        if mean["n_seeds"].min() >= ENOUGH_SEEDS:
             band(ax, mean["env_steps"], mean["low"], mean["high"], look)
         marker = look.marker if len(mean) <= FEW_POINTS else ""
         (thick,) = ax.plot(mean["env_steps"], mean["mean"], color=look.colour, linestyle=look.line, linewidth=2.2)
@@ -112,6 +112,7 @@ def _aggregate(ax: Axes, table: pd.DataFrame, styles: dict[str, Look]) -> None:
     about = "" if pd.isna(covered) else "\nbar: 95 % interval"
     about = f"\nopen bar: nominally 95 %, covers {covered:.0%}" if falls_short(covered) else about
     ax.set(title="All environments", xlabel=f"normalised, interquartile mean{about}", ylim=(len(table) - 0.4, -0.6))
+    ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))  # from an untrained policy on: a cut axis makes differences large
     ax.set_yticks(range(len(table)), [spelled(method) for method in table["method"]])
     ax.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
     ax.grid(visible=False, axis="y")

@@ -75,7 +75,7 @@ def draw(tables: panels.Tables) -> Figure:
 
 def _caption(tables: panels.Tables) -> str:
     seeds, strength = tables.by_seed["seed"].nunique(), tables.world["strength"]
-    curves = f"thin: each of {seeds} seeds; thick: their mean; band: 95 % t interval of the mean"
+    curves = f"thin: each of {seeds} seeds; thick: their mean"
     weights = "weights: mean over seeds, last round; grey: nothing stored"
     return f"Road-and-Rocks, rocks turn actions by up to {180 * strength:g}°\n{curves}; {weights}"
 

@@ -15,10 +15,10 @@ from matplotlib.patches import Circle, Rectangle
 
 from pipeline.analysis.looks import looks, spelled
 from pipeline.analysis.published import METHODS
-from pipeline.analysis.style import band
 
 GREEN, PINK = "#A9E5A9", "#F6A5A5"  # of the published map
 DARK, GOLD = "#4A4A4A", "#F6DDA5"  # the gorge, and what is paid beyond it
+BROAD, PALE = 6, 0.45  # of published curves
 COLUMN = 0.15  # from one method to the next in the band of a strength
 TICKS = (0.1, 0.3, 1.0, 3.0, 10.0)
 SCALE = LogNorm(TICKS[0], TICKS[-1])  # of all maps of weights; what lies beyond has the colours of its ends
@@ -72,19 +72,18 @@ def map_panel(ax: Axes, tables: Tables) -> None:
 
 
 def curves_panel(ax: Axes, tables: Tables) -> None:
-    """Every seed thin, the mean thick, its t band; faint and broad: published, its last step laid on ours."""
+    """Every seed thin, their mean thick; pale and broad: published, its last step laid on ours."""
     strength, end = tables.world["strength"], tables.curves["updates"].max()
     by_seed, styles = tables.by_seed[tables.by_seed["strength"] == strength], looks(tables.curves["method"].unique())
     for method, mean in tables.curves.groupby("method", sort=False):
         look = styles[str(method)]
         for _, run in by_seed[by_seed["method"] == method].groupby("seed", sort=False):
-            ax.plot(run["updates"], run["returns"], color=look.colour, linewidth=0.7, alpha=0.45, zorder=2)
-        band(ax, mean["updates"], mean["low"], mean["high"], look)
+            ax.plot(run["updates"], run["returns"], color=look.colour, linewidth=0.7, alpha=0.3, zorder=2)
         ax.plot(mean["updates"], mean["mean"], color=look.colour, linestyle=look.line, linewidth=2.2, zorder=3)
         paper = tables.published_curves[tables.published_curves["method"] == METHODS.get(str(method))]
         if not paper.empty:
             steps = paper["training_steps"] * (end / paper["training_steps"].max())
-            ax.plot(steps, paper["return_mean"], color=look.colour, linewidth=4, alpha=0.25, zorder=1)
+            ax.plot(steps, paper["return_mean"], color=look.colour, linewidth=BROAD, alpha=PALE, zorder=1)
     low, high = by_seed["returns"].min(), by_seed["returns"].max()
     ax.set(title="return", xlabel="SAC updates", ylim=(low - 15, max(high, 0) + 15))
     ax.grid(axis="y")
@@ -98,7 +97,9 @@ def legend(figure: SubFigure, tables: Tables) -> None:
         for method, look in looks(tables.curves["method"].unique()).items()
     ]
     if not tables.published_curves.empty:
-        handles.append(Line2D([], [], color="0.2", linewidth=4, alpha=0.25, label="published"))
+        handles.append(
+            Line2D([], [], color="0.2", linewidth=BROAD, alpha=PALE, label="published, in the method's colour")
+        )
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, handlelength=3.5)
 
 

@@ -20,23 +20,26 @@ GREY = "0.55"
 
 @styled(font_scale=1.0)
 def draw(bars: pd.DataFrame) -> Figure:
-    """A column per environment; a row for the published bars and one per method, with the spread over seeds."""
+    """A column per environment with one axis of weights; a row per method and one for the published bars."""
     envs, methods = (list(bars.loc[bars["method"] != PUBLISHED, name].unique()) for name in ("env", "method"))
     fills = {method: (look.colour, "none") for method, look in looks(methods).items()}  # and how they are edged
     fills[PUBLISHED] = "0.85", "0.35"  # no method
     size = max(2.6 * len(envs) + 0.6, 5.2), 1.45 * len(fills) + 1.1
-    figure, axes = plt.subplots(len(fills), len(envs), figsize=size, squeeze=False, sharex=True, layout="constrained")
+    figure, axes = plt.subplots(
+        len(fills), len(envs), figsize=size, squeeze=False, sharex=True, sharey="col", layout="constrained"
+    )
     for row, (method, fill) in zip(axes, fills.items(), strict=True):
         for ax, env in zip(row, envs, strict=True):
             _panel(ax, bars[(bars["env"] == env) & (bars["method"] == method)], *fill)
         row[0].set_ylabel(method if method == PUBLISHED else spelled(method))
     for ax, env in zip(axes[0], envs, strict=True):
-        ax.set_title(place_of(str(env)))
+        ax.set(title=place_of(str(env)), ylim=(0, None))
     for ax in axes[-1]:
         ax.set_xlabel("random  |  SAC's replay, in order")
     seeds, scale = int(bars["n_seeds"].min()), bars["scale"].iloc[0]
     spread = f"mean of {seeds} seeds and their standard deviation" if seeds > 1 else "one seed: no spread"
-    caption(figure, f"mean weight of each twentieth of the buffer, over the mean of all\nscale “{scale}”, {spread}")
+    what = "mean weight of each twentieth of the buffer, over the mean of all; one axis in each column"
+    caption(figure, f"{what}\nscale “{scale}”, {spread}")
     return figure
 
 
@@ -49,7 +52,7 @@ def _panel(ax: Axes, bars: pd.DataFrame, fill: str, edge: str) -> None:
         ax.bar(chunks["chunk"], chunks["weight"], width=0.85, color=colour, edgecolor=edge, linewidth=0.7)
     spread = bars[bars["spread"].notna()]
     ax.errorbar(spread["chunk"], spread["weight"], spread["spread"], fmt="none", ecolor="0.25", elinewidth=0.7)
-    ax.set(ylim=(0, None), xticks=[])
+    ax.set_xticks([])
     ax.axvline(9.5, color="0.6", linewidth=0.6, linestyle=":")
     ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.grid(visible=False, axis="x")
