@@ -118,7 +118,10 @@ def cut(each: Side, until: Mapping[str, int]) -> Side:
 def compared(
     names: Sequence[str], statistic: str, until: str | None, out: Path | None, root: Path | None = None
 ) -> str:
-    """The lines of the comparison; its table and figure are in `out`. ResultsError for a name that cannot be used."""
+    """The lines of the comparison; its table and figure are in `out`.
+
+    ResultsError for a name that cannot be used, SettingsError for `until`.
+    """
     if len(names) < 2:
         raise ResultsError(f"{' '.join(names)} is compared with nothing; name two or more, the first one is A")
     if statistic not in STATISTICS:

@@ -291,7 +291,7 @@ def test_a_comparison_is_of_equal_parts(results: Path) -> None:
     for word in ("200", "none"):
         said = compare.compared(["mbpo", "tom"], "cumulative_max", word, results / "out", results)
         assert "so far hopper 200 of 900" in said
-    with pytest.raises(ResultsError, match="until=soon is not a number of env steps, nor none"):
+    with pytest.raises(SettingsError, match="until=soon is not a whole number of env steps from 1 on"):
         compare.compared(["mbpo", "tom"], "cumulative_max", "soon", None, results)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,10 @@ import pipeline.train
 from pipeline.config.compose import compose_cell
 from pipeline.engines.processes import environment
 from pipeline.files import ROOT
+from pipeline.runs.answers import GOES_ON
 from pipeline.runs.ensure import Options, ensure_trained
 from pipeline.runs.folder import CHECKPOINTS, FAILURE, FILES, Cell, Refused, beside
-from pipeline.runs.interruptions import DIES_WITH_PARENT, REPEAT_S, SIGNALS, Interruptions, Stopped
+from pipeline.runs.interruptions import DIES_WITH_PARENT, REPEAT_S, SIGNALS, Interruptions, Stopped, birth
 from pipeline.runs.partial import locked
 from pipeline.runs.records import rows_so_far
 from tests.commands import without_progress
@@ -394,6 +396,60 @@ def test_a_process_that_was_asked_to_stop_is_not_asked_again_when_its_parent_goe
     parent.wait(LONG_S)
     assert says(pipe, LONG_S) == b"[]", "no signal came"
     parent.stdout.close()
+
+
+DVC = """
+import sys
+from pipeline.engines.processes import dvc
+from pipeline.runs.answers import answered
+sys.exit(answered(dvc, "repro", "long"))
+"""
+DVC_NOTED = """
+import sys
+from pipeline.engines.processes import dvc
+from pipeline.runs.interruptions import Interruptions
+with Interruptions() as asked:
+    dvc("repro", "long")
+sys.exit(128 + asked.number)
+"""
+
+
+@pytest.fixture
+def long_stage(tmp_path: Path) -> Path:
+    """A study whose stage says which process runs it, and then does nothing for long."""
+    for name in ("tom", "pipeline"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", tmp_path / ".dvc")
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / "dvc.yaml").write_text(f"stages: {{long: {{cmd: 'echo $PPID; exec sleep {LONG_S}'}}}}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("program", "said"), [(DVC, GOES_ON), (DVC_NOTED, "dvc repro long failed")], ids=["alone", "noted"]
+)
+def test_dvc_goes_with_the_command_that_started_it(program: str, said: str, long_stage: Path) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=long_stage,
+        env={**os.environ, "PYTHONPATH": str(long_stage)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert command.stdout is not None
+    try:
+        dvc = int(command.stdout.readline())
+        command.terminate()
+        assert command.wait(LONG_S) == 128 + signal.SIGTERM
+        assert birth(dvc) == ""
+        assert command.stderr is not None and command.stderr.readline() == f"{said}\n"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(command.pid, signal.SIGKILL)
+        command.communicate(timeout=LONG_S)
 
 
 WATCHES = [(pipeline.suites.returns.work, False, True), (pipeline.train, False, False), (pipeline.train, True, True)]

@@ -1,14 +1,20 @@
 """Starting DVC and Python from here, so that the stages run in this environment and not in the system's."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pipeline.files import GIT_COMMIT, ROOT, commit
+from pipeline.runs.answers import GOES_ON
 from pipeline.runs.folder import Refused
-from pipeline.runs.interruptions import DIES_WITH_PARENT
+from pipeline.runs.interruptions import DIES_WITH_PARENT, Stopped
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -50,13 +56,15 @@ CHATTER = (
 def dvc(*arguments: str, **extra: str) -> int:
     """Runs a DVC command in the repository, shows what its stages say, and why it failed if it does; its exit code.
 
-    `extra` is added to its environment.
+    `extra` is added to its environment. SIGTERM ends DVC too, which would hold its lock else: Stopped then, unless
+    something here takes note of the signal.
     """
     _make_ready()
     command, errors = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments], list[str]()
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=ROOT, env=environment(**extra), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    )
+    with process, _ended_with_this(process):
         assert process.stdout is not None
         for line in process.stdout:
             errors += [line.removeprefix("ERROR: ").strip()] * line.startswith("ERROR: ")
@@ -65,6 +73,33 @@ def dvc(*arguments: str, **extra: str) -> int:
     if process.returncode:
         print("\n".join(errors) or f"dvc {' '.join(arguments)} failed", file=sys.stderr)
     return process.returncode
+
+
+@contextmanager
+def _ended_with_this(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Ends the block, and the process, at SIGTERM: by Stopped, unless something took note of the signal before.
+
+    A stage that goes on for a while has the other end of the pipe: nobody waits for that.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.terminate()
+        if callable(before):
+            before(number, frame)
+        raise Stopped(number, GOES_ON)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    except Stopped:
+        if not callable(before):
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _make_ready() -> None:
