@@ -277,9 +277,10 @@ def test_a_collapse_is_seen_beside_the_maximum_on_the_published_clock(copy: Path
     plt.close(figure)
 
 
-def test_the_mean_over_seeds_is_thick_in_every_panel_and_geometric_on_a_logarithmic_axis(copy: Path) -> None:
+def test_the_mean_of_the_longest_seeds_is_thick_and_geometric_on_a_logarithmic_axis(copy: Path) -> None:
     for seed, number in enumerate((1.0, 4.0)):
         record(copy, "tom", seed, 1.0, **{"model/bias_newest": number, "policy/q": number})
+    record(copy, "tom", 2, 1.0, end=30_000, **{"policy/q": 1e6})  # ends before the others: no part of their mean
     folder = tables.make(copy)
     figure = plot.draw(
         "halfcheetah", {name: pd.read_csv(folder / f"{name}.csv") for name in ("curves", "rounds")}, CURVES
@@ -288,6 +289,7 @@ def test_the_mean_over_seeds_is_thick_in_every_panel_and_geometric_on_a_logarith
     assert [len(lines) for lines in thick] == [1] * 6
     means = {column: lines[0].get_ydata()[-1] for (column, *_), lines in zip(plot.PANELS, thick, strict=True)}
     assert (means["q"], means["bias_newest"]) == (2.5, pytest.approx(2.0))
+    assert max(max(line.get_ydata()) for (line,) in thick[3:4]) == 2.5
     plt.close(figure)
 
 

@@ -62,14 +62,15 @@ def _learning(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _seeds(ax: Axes, table: pd.DataFrame, column: str, styles: dict[str, Look]) -> None:
-    """Every seed thin, and their mean thick as far as all of them go; on a logarithmic axis the geometric one."""
+    """Every seed thin, and thick the mean of those that go farthest; on a logarithmic axis the geometric one."""
     to_axis, back = (np.log, np.exp) if column in POSITIVE else (np.positive, np.positive)
     for method, rows in table.dropna(subset=column).groupby("method", sort=False):
-        look, seeds = styles[str(method)], rows["seed"].nunique()
-        for _, run in rows.groupby("seed", sort=False):
+        look, runs = styles[str(method)], rows.groupby("seed", sort=False)
+        for _, run in runs:
             ax.plot(run["env_steps"], run[column], color=look.colour, linestyle=look.line, linewidth=THIN, alpha=0.45)
-        if seeds > 1:
-            steps = to_axis(rows[column]).groupby(rows["env_steps"])
+        far = rows[runs["env_steps"].transform("max") == rows["env_steps"].max()]
+        if (seeds := far["seed"].nunique()) > 1:
+            steps = to_axis(far[column]).groupby(far["env_steps"])
             line = back(steps.mean()[steps.size() == seeds])
             ax.plot(line.index, line, color=look.colour, linestyle=look.line, linewidth=THICK, zorder=3)
 
@@ -90,7 +91,7 @@ def _caption(env: str, curves: pd.DataFrame) -> str:
     end = int(curves["env_steps"].max() + PUBLISHED_WARMUP_ENV_STEPS)
     place = place_of(env)
     return (
-        f"{place}, published protocol, up to {end:,} env steps; thin: every seed; thick: their mean, as far as all go\n"
+        f"{place}, published protocol, up to {end:,} env steps; thin: every seed; thick: mean of the longest\n"
         "(geometric where the axis is logarithmic); published: with a band of about one standard error of 4 seeds\n"
         "the maximum hides collapses, the plain return shows them"
     )
