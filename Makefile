@@ -68,8 +68,8 @@ one-python:
 
 repro: $(STAMP)    ## train what is stale, then tables and figures (JOBS=4 BATCH=4 SCALE=paper UNTIL=40000 SUITE=weights|ablation|crossings|finetune|networked|meta ENGINE=slurm|ray; FRESH=1: the grid anew beside the record, and compare)
 ifdef FRESH
-	@! test -d studies/fresh || echo "studies/fresh is there and goes on; to begin anew: rm -r studies/fresh"
-	test -d studies/fresh || tom study fresh --anew
+	@if test -d studies/fresh; then echo "studies/fresh is there and goes on; to begin anew: rm -r studies/fresh"; \
+		else tom study fresh --anew; fi
 	cd studies/fresh && tom repro $(HOW)
 	tom verify --against studies/fresh
 else

@@ -12,6 +12,7 @@ import shutil
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -133,13 +134,12 @@ def compared(
     sides = [cut(each, steps) for each in sides]
     first, *others = aligned(sides)
     tables = [differences(first, other, statistic) for other in others]
-    words = folder_name(names)
     table = pd.concat([named(table, other=name) for name, table in zip(names[1:], tables, strict=True)])
     figure = draw(dict(zip(names, (first, *others), strict=True)), table, statistic)
     texts = {"differences.csv": table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").removesuffix("\n")}
-    folder = write_figures(root / "runs/compare" / words, [("curves", figure)], dpi=150, texts=texts)
-    if out:  # a folder of one's own, in which other things may be
-        folder = shutil.copytree(folder, out, dirs_exist_ok=True)
+    with TemporaryDirectory() as scratch:  # from where they join whatever else is in the folder
+        fresh = write_figures(Path(scratch) / "fresh", [("curves", figure)], dpi=150, texts=texts)
+        folder = shutil.copytree(fresh, out or root / "runs/compare" / folder_name(names), dirs_exist_ok=True)
     lines = [*table_text(tables, sides, statistic)]
     for each, runs in zip(sides[1:], others, strict=True):
         lines += left_out(sides[0], each, first, runs)

@@ -47,6 +47,8 @@ def test_only_shared_seeds_count_and_one_has_no_interval(project: Path) -> None:
     (out / "thesis").mkdir(parents=True)
     shown = compared(["mbpo", "elsewhere"], "final", None, out, project)
     (out / "thesis").rmdir()  # what else is in a folder of one's own stays
+    default = project / "runs/compare/mbpo-vs-elsewhere"
+    assert str(default) in compared(["mbpo", "elsewhere"], "final", None, default, project)
     assert "+80.0 one seed: no interval, 1 seeds" in shown
     assert "only in elsewhere: ant 0" in shown
     assert "only in mbpo: halfcheetah 0, halfcheetah 1, halfcheetah 2, hopper 0, hopper 1" in shown
