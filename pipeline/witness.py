@@ -61,7 +61,7 @@ def methods_of(params: Params) -> list[str]:
     found = list(params.grid.methods)
     for name, suite in params.suites.items():
         found += suite.grid.methods if kinds()[name].trains_runs else ()
-    found += [method for method, *_ in params.evidence.cells()] if params.evidence else ()
+    found += [method for _, method, *_ in params.evidence.cells()] if params.evidence else ()
     return list(dict.fromkeys(found))
 
 

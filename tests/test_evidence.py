@@ -20,7 +20,7 @@ from pipeline.engines.local import give_way
 from pipeline.files import write_file
 from pipeline.runs.folder import CHECKPOINTS, FILES, PROVENANCE, Refused
 from pipeline.suites.evidence import status
-from pipeline.suites.evidence.cells import CELLS, RECORDS, RUNS, Trained, is_recorded, record_of, run_of
+from pipeline.suites.evidence.cells import CELLS, RECORDS, RUNS, Trained, cell_files, is_recorded, record_of, run_of
 from pipeline.suites.evidence.launch import only_one, say
 from pipeline.suites.evidence.progress import holder_of
 from pipeline.suites.evidence.tree import checkout
@@ -47,20 +47,30 @@ def test_runs_are_in_the_order_of_the_grids_and_methods_of_a_seed_together() -> 
     evidence = parse_params(with_evidence(GRID, "{methods: [tom], envs: [ant], seeds: [0]}")).evidence
     assert evidence is not None
     assert list(evidence.cells()) == [
-        ("mbpo", "hopper", 0, 1200),
-        ("tom", "hopper", 0, 1200),
-        ("mbpo", "hopper", 1, 1200),
-        ("tom", "hopper", 1, 1200),
-        ("tom", "ant", 0, None),
+        (COMMIT, "mbpo", "hopper", 0, 1200),
+        (COMMIT, "tom", "hopper", 0, 1200),
+        (COMMIT, "mbpo", "hopper", 1, 1200),
+        (COMMIT, "tom", "hopper", 1, 1200),
+        (COMMIT, "tom", "ant", 0, None),
     ]
+
+
+def test_a_grid_may_be_trained_by_code_of_its_own() -> None:
+    newer = "b2" * 20
+    evidence = parse_params(
+        with_evidence(GRID, f"{{methods: [tom], envs: [ant], seeds: [0], commit: {newer}}}")
+    ).evidence
+    assert evidence is not None
+    assert [commit for commit, *_ in evidence.cells()] == [*[COMMIT] * 4, newer]
 
 
 def test_the_published_protocol_is_what_is_asked_for() -> None:
     evidence = load_params().evidence
     assert evidence is not None and evidence.scale == "paper"
     cells = list(evidence.cells())
-    assert cells[:8] == [(m, "halfcheetah", s, 40_000) for s in range(4) for m in ("mbpo", "tom")]
-    assert {until for _, env, _, until in cells if env == "hopper"} == {65_000}
+    first = [("halfcheetah", method, seed, 40_000) for seed in range(4) for method in ("mbpo", "tom")]
+    assert [(env, method, seed, until) for _, method, env, seed, until in cells[:8]] == first
+    assert {until for _, _, env, _, until in cells if env == "hopper"} == {30_000}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,11 @@ def test_the_published_protocol_is_what_is_asked_for() -> None:
         (with_evidence(GRID.replace("1200", "0")), r"evidence.grids\[0\].until=0 is not a whole number of env steps"),
         (with_evidence(GRID.replace("seeds: [0, 1], ", "")), r"evidence.grids\[0\].seeds=None is not a list"),
         (with_evidence(GRID).replace("  commit:", "  comit:", 1), r"evidence.comit is not a key; .*: commit"),
+        (with_evidence(GRID.replace("}", ", commit: main}")), r"evidence.grids\[0\].commit=main is not the whole name"),
+        (
+            with_evidence(GRID, f"{{methods: [tom], envs: [hopper], seeds: [2], commit: {'b2' * 20}}}"),
+            rf"evidence.grids: tom on hopper is of two commits, {COMMIT} and (b2)+; .*: commit: {COMMIT} in both",
+        ),
     ],
 )
 def test_a_section_that_cannot_be_is_refused(text: str, said: str) -> None:
@@ -270,6 +285,16 @@ def test_it_stops_saves_and_goes_on_with_the_code_of_the_commit(repository: Repo
         assert {path.name for path in folder.iterdir()} == set(FILES)
     assert repository.is_clean()
     repository.git("checkout", "tom/train.py")
+
+
+def test_each_grid_is_described_by_the_code_of_its_own_commit(repository: Repository) -> None:
+    newer = repository.committed()
+    grids = GRID.replace("[mbpo, tom]", "[mbpo]"), f"{{methods: [tom], envs: [hopper], seeds: [0], commit: {newer}}}"
+    evidence = parse_params(with_evidence(*grids, commit=repository.commit)).evidence
+    assert evidence is not None and newer != repository.commit
+    files = cell_files(evidence, repository.folder)
+    commits = {path.parent.name: json.loads(file)["commit"] for path, file in files.items()}
+    assert commits == {"mbpo": repository.commit, "tom": newer}
 
 
 def test_a_fresh_clone_with_some_of_it_recorded_is_clean(repository: Repository, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """params.yaml, read and checked whole: what it names exists, has the right type and lies in its range. Hydra-free."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -43,7 +43,8 @@ PAIR = ("base", "target")
 STAND_IN = "stand_in"  # beside them, where some switches have no meaning for the base
 ABLATION_KEYS = (*PAIR, "scale", "envs", "seeds")
 FAMILIES, NETWORKS = "meta", "networked"  # suites whose methods and settings are their own
-EVIDENCE_KEYS = ("scale", "commit", "grids")
+COMMIT = "commit"  # of the evidence, and of a grid of it that newer code trains
+EVIDENCE_KEYS = ("scale", COMMIT, "grids")
 TOP = ("scale", "tracking", "grid", "methods", "envs", "all", "road", "evidence", "scales")
 SUITES = tuple(  # the folders of pipeline/suites whose cells.py has a SUITE; each may have a section of its name
     path.parent.name
@@ -60,6 +61,7 @@ class Grid:
     envs: tuple[str, ...]
     seeds: tuple[int, ...]
     until: int | Mapping[str, int] | None = None
+    commit: str = ""  # whose code trains them, in the evidence
 
     def until_on(self, env: str) -> int | None:
         """Where the runs on an environment stop for now; None if nowhere."""
@@ -89,17 +91,16 @@ class Suite:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Grids at one scale in the order in which they are trained, and the commit whose code trains them."""
+    """Grids at one scale in the order in which they are trained, each with the commit whose code trains it."""
 
     scale: str
-    commit: str
     grids: tuple[Grid, ...]
 
-    def cells(self) -> Iterator[tuple[str, str, int, int | None]]:
-        """Method, env, seed and `until` of every run, in order; in a grid the methods of a seed follow one another."""
+    def cells(self) -> Iterator[tuple[str, str, str, int, int | None]]:
+        """Commit, method, env, seed and `until` of every run, in order; the methods of a seed follow one another."""
         for grid in self.grids:
             for env, seed, method in product(grid.envs, grid.seeds, grid.methods):
-                yield method, env, seed, grid.until_on(env)
+                yield grid.commit, method, env, seed, grid.until_on(env)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,18 +216,26 @@ def _evidence(given: Any, methods: Iterable[str], envs: Iterable[str], scales: I
     section = mapping(given, "evidence")
     known(section, EVIDENCE_KEYS, "evidence.")
     scale, grids = one_of("evidence.scale", section.get("scale"), scales), section.get("grids")
-    commit = check_commit(section.get("commit"), "evidence.commit")
+    commit = check_commit(section.get(COMMIT), f"evidence.{COMMIT}")
     if not isinstance(grids, list) or not grids:
         raise SettingsError(
             f"evidence.grids={grids} is not a list of at least one grid; write `- methods: [...]` there"
         )
-    wheres = [f"evidence.grids[{place}]" for place in range(len(grids))]
-    found = [_grid(mapping(grid, where), methods, envs, where) for grid, where in zip(grids, wheres, strict=True)]
-    evidence, seen = Evidence(scale, commit, tuple(found)), set()
-    for method, env, seed, _ in evidence.cells():
+    found = []
+    for place, each in enumerate(grids):
+        where = f"evidence.grids[{place}]"
+        grid = _grid(given := mapping(each, where), methods, envs, where, (COMMIT,))
+        found.append(replace(grid, commit=check_commit(given.get(COMMIT, commit), f"{where}.{COMMIT}")))
+    evidence, seen, commits = Evidence(scale, tuple(found)), set(), dict[tuple[str, str], str]()
+    for commit, method, env, seed, _ in evidence.cells():
         if (method, env, seed) in seen:
             raise SettingsError(
                 f"evidence.grids: {method} on {env} with seed {seed} is there twice; nearest valid choice: once"
+            )
+        if (first := commits.setdefault((method, env), commit)) != commit:
+            raise SettingsError(
+                f"evidence.grids: {method} on {env} is of two commits, {first} and {commit}; "
+                f"nearest valid choice: {COMMIT}: {first} in both grids"
             )
         seen.add((method, env, seed))
     return evidence
@@ -283,8 +292,10 @@ def _suite(
     return Suite(scale, _grid({key: section.get(key) for key in (*GRID, UNTIL)}, methods, envs, where), changed)
 
 
-def _grid(grid: Section, methods: Iterable[str], envs: Iterable[str], where: str = "grid") -> Grid:
-    known(grid, (*GRID, UNTIL), f"{where}.")
+def _grid(
+    grid: Section, methods: Iterable[str], envs: Iterable[str], where: str = "grid", more: Sequence[str] = ()
+) -> Grid:
+    known(grid, (*GRID, UNTIL, *more), f"{where}.")
     lists = {}
     for key in GRID:
         entries = grid.get(key)

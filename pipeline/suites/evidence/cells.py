@@ -1,11 +1,12 @@
 """The runs of the evidence: what identifies them by the commit's code, where they train and where they are recorded.
 
-`python -m pipeline.suites.evidence.cells` is the suite's stage `configure`: it asks the commit's own code and writes
+`python -m pipeline.suites.evidence.cells` is the suite's stage `configure`: it asks each commit's own code and writes
 one file per method and environment, reports/cells/evidence/<method>/<env>.json.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ CELLS, RUNS, RECORDS = Path("reports/cells/evidence"), Path("runs/evidence"), Pa
 
 @dataclass(frozen=True)
 class Trained(Cell):
-    """A cell as the code of the commit, not the code here, identifies it."""
+    """A cell as the code of a commit, not the code here, identifies it."""
 
     identity: str = ""
+    commit: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -58,21 +60,32 @@ def is_recorded(cell: Cell, root: Path = ROOT) -> bool:
 
 
 def cell_files(evidence: Evidence, root: Path = ROOT) -> dict[Path, bytes]:
-    """The contents of every file of a method and environment, by path, as the commit's code has it."""
-    asked = json.dumps({"scale": evidence.scale, "cells": list(evidence.cells())})
-    done = python(checkout(evidence.commit, root), "-m", "pipeline.suites.evidence.describe", input=asked)
+    """The contents of every file of a method and environment, by path, as the code of its commit has it."""
+    cells, files = dict[str, list[Any]](), dict[Path, bytes]()
+    for commit, *cell in evidence.cells():
+        cells.setdefault(commit, []).append(cell)
+    for commit, its in cells.items():
+        for name, file in described(commit, evidence.scale, its, root).items():
+            files[CELLS / f"{name}.json"] = as_json({**file, "commit": commit}).encode()
+    return files
+
+
+def described(commit: str, scale: str, cells: Sequence[Any], root: Path = ROOT) -> dict[str, dict[str, Any]]:
+    """What the code of a commit says of cells of its own, by "<method>/<env>"; SettingsError if it has none of them."""
+    asked = json.dumps({"scale": scale, "cells": cells})
+    done = python(checkout(commit, root), "-m", "pipeline.suites.evidence.describe", input=asked)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise SettingsError(f"evidence.commit={evidence.commit} cannot train these runs: {reason}")
-    found = {name: {**file, "commit": evidence.commit} for name, file in json.loads(done.stdout).items()}
-    return {CELLS / f"{name}.json": as_json(file).encode() for name, file in found.items()}
+        raise SettingsError(f"evidence.commit={commit} cannot train these runs: {reason}")
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return found
 
 
 def read_cells(evidence: Evidence, root: Path = ROOT) -> list[Trained]:
     """The runs in their order, as `configure` wrote them down; Refused if that is missing or of other values."""
     files: dict[Path, Any] = {}
     cells, again = [], f"run `dvc repro {STAGES}:configure`"
-    for method, env, seed, until in evidence.cells():
+    for commit, method, env, seed, until in evidence.cells():
         path = CELLS / method / f"{env}.json"
         try:
             if path not in files:
@@ -80,13 +93,13 @@ def read_cells(evidence: Evidence, root: Path = ROOT) -> list[Trained]:
             file, mine = files[path], files[path]["seeds"][str(seed)]
             config, digest, identity, stop = file["config"], file["source_digest"], mine["fingerprint"], mine["until"]
             total = config["train"][TOTAL]
-            if file["commit"] != evidence.commit or (stop or total) != min(until or total, total):
+            if file["commit"] != commit or (stop or total) != min(until or total, total):
                 raise KeyError
         except OSError:
             raise Refused(f"{path} is missing; {again}") from None
         except (ValueError, KeyError, TypeError):
             raise Refused(f"{path} is not what params.yaml asks for; {again}") from None
-        cells.append(Trained(method, env, seed, evidence.scale, config, digest, stop, identity))
+        cells.append(Trained(method, env, seed, evidence.scale, config, digest, stop, identity, commit))
     return cells
 
 

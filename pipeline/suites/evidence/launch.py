@@ -1,6 +1,6 @@
 """Trains the evidence that is missing with the cores that are left, and records each run that has come to its end.
 
-Runs give way to whatever else runs here. Their code is that of the commit in params.yaml, in a worktree below
+Runs give way to whatever else runs here. Their code is that of a commit in params.yaml, in a worktree below
 runs/evidence/code. It can be stopped at any moment, and goes on where it was when it is started again; a run that fails
 does not stop the others.
 """
@@ -69,9 +69,8 @@ def say(file: IO[str], running: Sequence[str]) -> None:
 
 
 def launch(evidence: Evidence, engine: Engine, place: IO[str]) -> int:
-    """Makes the worktree, configures, trains what is missing, records; the exit code."""
+    """Configures, makes the worktrees, trains what is missing, records; the exit code."""
     os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-    tree = checkout(evidence.commit)
     with Interruptions() as asked:
         code = dvc("repro", STAGES)
     if code:
@@ -79,9 +78,11 @@ def launch(evidence: Evidence, engine: Engine, place: IO[str]) -> int:
     cells = read_cells(evidence)
     record(cells)
     stale = {cell.name: cell for cell in cells if not is_done(cell)}
-    tasks = [task_of(cell, tree) for cell in stale.values()]
+    trees = {commit: checkout(commit) for commit in {cell.commit for cell in stale.values()}}
+    tasks = [task_of(cell, trees[cell.commit]) for cell in stale.values()]
     slots = min(engine.slots(), len(tasks)) if tasks else 0
-    of = f"{len(cells)} runs of the evidence at scale {evidence.scale}, code of {evidence.commit[:10]}"
+    commits = " and ".join(dict.fromkeys(cell.commit[:10] for cell in cells))
+    of = f"{len(cells)} runs of the evidence at scale {evidence.scale}, code of {commits}"
     print(f"{of}: {len(tasks)} to train, {slots} at a time", flush=True)
     failed, told = dict[str, str](), set[str]()
 
