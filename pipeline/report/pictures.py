@@ -122,7 +122,7 @@ def drawn_as(
 ) -> list[Picture]:
     """The figures of this name below reports/figures, in order, each with the text that was drawn with it.
 
-    PNG and table are in base64; `chart` is to be drawn in its place, as JSON, if there is one; `place` is what an
+    Picture and table are in base64; `chart` is to be drawn in its place, as JSON, if there is one; `place` is what an
     address on the page calls it. Their own names are in the headings if `named`, or if there are several.
     """
     found, paths = [], sorted((reports / "figures").glob(f"{name}.png"))
@@ -140,11 +140,11 @@ def drawn_as(
 
 
 def small(path: Path) -> tuple[bytes, tuple[int, int]]:
-    """The PNG in COLOURS colours, which nobody sees and leaves a third of its bytes; and its size in pixels."""
+    """The figure as WebP in COLOURS colours, which nobody sees and leaves a third of its bytes; its size in pixels."""
     with Image.open(path) as picture:
         fewer = picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     content = io.BytesIO()
-    fewer.save(content, "PNG", optimize=True)
+    fewer.convert("RGB").save(content, "WEBP", lossless=True, quality=100, method=6)  # effort, not loss
     return content.getvalue(), fewer.size
 
 
