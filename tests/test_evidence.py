@@ -223,7 +223,7 @@ class Repository:
 
     def committed(self) -> str:
         self.git("add", ".")
-        self.git("commit", "-qm", "all")
+        self.git("commit", "--allow-empty", "-qm", "all")
         return self.git("rev-parse", "HEAD")
 
     def start(self, *words: str, folder: Path | None = None) -> "subprocess.Popen[str]":
