@@ -144,7 +144,7 @@ def small(path: Path) -> tuple[bytes, tuple[int, int]]:
     with Image.open(path) as picture:
         fewer = picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     content = io.BytesIO()
-    fewer.convert("RGB").save(content, "WEBP", lossless=True, quality=100, method=6)  # effort, not loss
+    fewer.convert("RGB").save(content, "WEBP", lossless=True, quality=80)  # of effort; more takes a minute
     return content.getvalue(), fewer.size
 
 
