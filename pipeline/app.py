@@ -212,7 +212,12 @@ tom.opens(
     "pipeline.compare:compared",
     "Compare methods, scales, folders or git revisions, each with the first, paired by seed.",
     Argument(["names"], metavar="A B...", nargs=-1, required=True),
-    Option(["--statistic"], default="cumulative_max", show_default=True, help="cumulative_max, auc, final, ..."),
+    Option(
+        ["--statistic"],
+        default="cumulative_max",
+        show_default=True,
+        help="final, final_window, best_of_last_three, cumulative_max, auc or auc_cumulative_max.",
+    ),
     UNTIL,
     Option(["--out"], type=FOLDER, help="Folder of the table and the figure."),
 )

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pkgutil import resolve_name
 import click
 import pytest
 
+from pipeline.analysis.runs import STATISTICS
 from pipeline.app import SHELLS, tom
 from pipeline.files import ROOT
 from pipeline.runs.answers import answered
@@ -94,6 +96,11 @@ def test_a_word_that_is_no_command_is_refused_with_the_nearest() -> None:
 def test_a_method_that_is_none_is_refused_before_anything_trains() -> None:
     said = complaint(typed("check", "learns", "mm"))
     assert said.startswith("method=mm does not exist; nearest valid choice: tom_ma")
+
+
+def test_every_statistic_is_named() -> None:
+    (statistic,) = [option for option in tom.commands["compare"].params if option.name == "statistic"]
+    assert re.findall(r"\w+", statistic.help.replace(" or ", " ")) == list(STATISTICS)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

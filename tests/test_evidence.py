@@ -326,7 +326,7 @@ def test_a_fresh_clone_with_some_of_it_recorded_is_clean(repository: Repository,
 
 
 def test_a_commit_that_cannot_train_is_refused(repository: Repository, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=rf"evidence.commit={COMMIT} is not in the history; .*: {'.' * 40}$"):
+    with pytest.raises(Refused, match=rf"evidence: commit={COMMIT} is not in the history; .*: {'.' * 40}$"):
         checkout(COMMIT, repository.folder)
     with pytest.raises(Refused, match=r"is not a git repository"):
         checkout(COMMIT, tmp_path)
@@ -352,7 +352,7 @@ def test_hours_are_of_the_runs_own_clock(tmp_path: Path) -> None:
     folder = run_of(cell, tmp_path).with_name("identity.partial")
     folder.mkdir(parents=True)
     (folder / "timing.csv").write_text("env_steps,wall_s,env_steps_per_s\n0,1,0\n100,2,1\n200,12,1\n300,22,1\n")
-    lines = list(status.described([cell], 2, tmp_path))
+    lines = list(status.lines([cell], 2, tmp_path))
     assert "300 on the way to 400 of 600" in lines[0]
     further, other = replace(cell, until=None), replace(cell, env="ant", identity="other", until=None)
     assert status.hours_left([further], [cell], 2, tmp_path).startswith("30 s of one core left, 30 s with 2 at")

@@ -166,6 +166,14 @@ def test_figures_of_other_suites_are_shown_where_they_are(tmp_path: Path) -> Non
     assert "Weights on a curated buffer (Figure 4)" in [heading for heading, _ in absent]
 
 
+def test_a_table_of_several_figures_comes_with_the_first() -> None:
+    drawn, _ = pictures(ROOT / "reports", {})
+    owners = {figure["place"]: figure for figure in drawn if "csv" in figure}
+    assert len(owners) < len(drawn)
+    for figure in drawn:
+        assert owners[figure["owner"]]["table"] == figure["table"]
+
+
 def test_words_stand_where_code_has_names(tmp_path: Path) -> None:
     """Outside settings, deviations and what is set as code, no name of a column, a method or an environment."""
     for part in ("paper", "tables", "figures"):

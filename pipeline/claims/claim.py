@@ -10,7 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.results import ResultsError, nearest
+from pipeline.analysis.results import ResultsError
+from tom.settings.fields import nearest
 
 LISTS = ("claims", "checks", "neighbours")
 COLUMNS = {  # of tables, in words

@@ -123,7 +123,8 @@ def drawn_as(
     """The figures of this name below reports/figures, in order, each with the text that was drawn with it.
 
     Picture and table are in base64; `chart` is to be drawn in its place, as JSON, if there is one; `place` is what an
-    address on the page calls it. Their own names are in the headings if `named`, or if there are several.
+    address on the page calls it. Their own names are in the headings if `named`, or if there are several. The table
+    comes with the first of them, `owner` is its place: a page of 3 MB has no room for one table several times.
     """
     found, paths = [], sorted((reports / "figures").glob(f"{name}.png"))
     for path in paths:
@@ -134,8 +135,10 @@ def drawn_as(
         width, height = (round(SHOWN * pixels) for pixels in size)
         picture = {"heading": title, "text": whole, "alt": f"{title}: {whole}", "width": width, "height": height}
         picture |= {"data": base64_of(content), "chart": charts.get(f"{path.parent.name}/{path.stem}", "")}
-        picture |= {"table": table, "csv": base64_of((reports / table).read_bytes())}
-        found.append(picture | {"place": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")})
+        picture |= {"table": table, "place": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")}
+        found.append(picture | {"owner": found[0]["place"] if found else picture["place"]})
+    if found:
+        found[0]["csv"] = base64_of((reports / table).read_bytes())
     return found
 
 
@@ -144,7 +147,7 @@ def small(path: Path) -> tuple[bytes, tuple[int, int]]:
     with Image.open(path) as picture:
         fewer = picture.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     content = io.BytesIO()
-    fewer.convert("RGB").save(content, "WEBP", lossless=True, quality=80)  # of effort; more takes a minute
+    fewer.save(content, "WEBP", lossless=True, quality=80)  # of effort; more takes a minute
     return content.getvalue(), fewer.size
 
 

@@ -18,7 +18,7 @@ from pipeline.files import ROOT, as_json
 from pipeline.runs.answers import answering
 from pipeline.runs.folder import Cell, Refused, State, state
 from pipeline.suites.configure import write
-from pipeline.suites.evidence.tree import checkout
+from pipeline.suites.evidence.tree import KEY, checkout
 from tom.settings.fields import SettingsError
 
 STAGES = "suites/evidence/dvc.yaml"
@@ -65,18 +65,18 @@ def cell_files(evidence: Evidence, root: Path = ROOT) -> dict[Path, bytes]:
     for commit, *cell in evidence.cells():
         cells.setdefault(commit, []).append(cell)
     for commit, its in cells.items():
-        for name, file in described(commit, evidence.scale, its, root).items():
+        for name, file in answered(commit, evidence.scale, its, root).items():
             files[CELLS / f"{name}.json"] = as_json({**file, "commit": commit}).encode()
     return files
 
 
-def described(commit: str, scale: str, cells: Sequence[Any], root: Path = ROOT) -> dict[str, dict[str, Any]]:
+def answered(commit: str, scale: str, cells: Sequence[Any], root: Path = ROOT) -> dict[str, dict[str, Any]]:
     """What the code of a commit says of cells of its own, by "<method>/<env>"; SettingsError if it has none of them."""
     asked = json.dumps({"scale": scale, "cells": cells})
     done = python(checkout(commit, root), "-m", "pipeline.suites.evidence.describe", input=asked)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise SettingsError(f"evidence.commit={commit} cannot train these runs: {reason}")
+        raise SettingsError(f"{KEY}={commit} cannot train these runs: {reason}")
     found: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return found
 

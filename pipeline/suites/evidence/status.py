@@ -16,7 +16,7 @@ from pipeline.suites.evidence.cells import Trained, is_recorded, read_cells, rec
 from pipeline.suites.evidence.progress import evaluated, holder_of, seconds_per_step
 
 
-def described(cells: Sequence[Trained], jobs: int, root: Path = ROOT) -> Iterator[str]:
+def lines(cells: Sequence[Trained], jobs: int, root: Path = ROOT) -> Iterator[str]:
     """A line for each run, and one for all."""
     running, counts = holder_of(root).get("runs", []), {"recorded": 0, "running": 0, "missing": 0}
     for cell in cells:
@@ -60,4 +60,4 @@ def hours_left(left: Sequence[Trained], cells: Sequence[Trained], jobs: int, roo
 
 def told(jobs: int) -> str:
     """The lines, with `jobs` runs at a time to come."""
-    return "\n".join(described(read_cells(section(load_params())), jobs))
+    return "\n".join(lines(read_cells(section(load_params())), jobs))

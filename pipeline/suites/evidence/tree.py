@@ -7,7 +7,7 @@ from pipeline.files import ROOT, git
 from pipeline.runs.folder import Refused
 
 TREES = Path("runs/evidence/code")
-KEY = "evidence.commit"
+KEY = "evidence: commit"
 
 
 def checkout(commit: str, root: Path = ROOT) -> Path:
