@@ -19,7 +19,8 @@ Chart = dict[str, Any]
 STYLE = {"view": {"stroke": None}, "axis": {"gridColor": "#e8e8e8"}, "legend": {"symbolOpacity": 1.0}}
 WIDTH, HEIGHT, PANELS = 300, 210, 3  # of a panel in pixels, and how many stand side by side
 COLUMNS_SHOWN = ["env", "method", "seed", "env_steps", "mean", "low", "high"]  # a row without a seed is of a mean
-ONLY_RUNS, ONLY_MEANS = [{"filter": "datum.seed !== null"}], [{"filter": "datum.seed === null"}]
+ONLY_RUNS, ONLY_MEANS = [{"filter": "isValid(datum.seed)"}], [{"filter": "!isValid(datum.seed)"}]
+POINTS = 80  # of a curve at most: a page has no room for every evaluation of hundreds of long runs
 MARGIN = 0.15  # of the runs' range, by which a band may leave it
 RETURN = {"field": "mean", "type": "quantitative", "title": "return"}
 STEPS = {"title": "environment steps", "format": "~s"}
@@ -84,20 +85,28 @@ def panels(means: pd.DataFrame, runs: pd.DataFrame) -> Chart:
 
     A band is drawn as far as the runs' own range and a little more; what is under the pointer is the whole.
     """
-    rows = pd.concat([table.reindex(columns=COLUMNS_SHOWN) for table in (means, runs)], ignore_index=True)
+    rows = pd.concat([_thinned(table.reindex(columns=COLUMNS_SHOWN)) for table in (means, runs)], ignore_index=True)
     methods, order = looks(rows["method"].unique()), [*map(place_of, rows["env"].unique())]
     rows = _cut(rows.assign(env=rows["env"].map(place_of), method=rows["method"].map(spelled)))
     colours = {"domain": [*map(spelled, methods)], "range": [look.colour for look in methods.values()]}
     colour = {"field": "method", "type": "nominal", "title": None, "legend": {"orient": "top"}, "scale": colours}
     shared = {"x": {"field": "env_steps", "type": "quantitative", "axis": STEPS}, "color": colour}
+    values = json.loads(rows.round(1).to_json(orient="records"))
     return {
-        "data": {"values": json.loads(rows.round(1).to_json(orient="records"))},
+        "data": {"values": [{name: value for name, value in row.items() if value is not None} for row in values]},
         "facet": {"field": "env", "type": "nominal", "title": None, "sort": order},
         "columns": PANELS,
         "spec": {"width": WIDTH, "height": HEIGHT, "layer": [_band(shared), _runs(shared), _means(shared)]},
         "resolve": {"scale": {"x": "independent", "y": "independent"}},
         "config": STYLE,
     }
+
+
+def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every k-th point of each curve up to its last, so that POINTS are left at most."""
+    curve = rows.groupby(["env", "method", "seed"], dropna=False)["env_steps"]
+    behind, every = curve.cumcount(ascending=False), np.ceil(curve.transform("size") / POINTS)
+    return rows[behind % every == 0]
 
 
 def _cut(rows: pd.DataFrame) -> pd.DataFrame:

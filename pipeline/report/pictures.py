@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.analysis.looks import place_of
 
 COLOURS = 128  # of a picture on the page
+PARTS = ("chart", "csv")  # of a picture, that a page can do without
 SHOWN = 0.7  # of a picture's pixels: they are drawn for print
 # Figures by folder and file name, `*` for all that a suite drew: (heading, what they show, table with their data).
 FIGURES = {
@@ -124,9 +125,9 @@ def drawn_as(
 
     Picture and table are in base64; `chart` is to be drawn in its place, as JSON, if there is one; `place` is what an
     address on the page calls it. Their own names are in the headings if `named`, or if there are several. The table
-    comes with the first of them, `owner` is its place: a page of 3 MB has no room for one table several times.
+    comes with the first of them, their `owner`: a page has no room for one table several times.
     """
-    found, paths = [], sorted((reports / "figures").glob(f"{name}.png"))
+    found, paths = list[Picture](), sorted((reports / "figures").glob(f"{name}.png"))
     for path in paths:
         title = f"{heading}: {place_of(path.stem)}" if named or len(paths) > 1 else heading
         said = path.with_suffix(".txt")
@@ -135,11 +136,24 @@ def drawn_as(
         width, height = (round(SHOWN * pixels) for pixels in size)
         picture = {"heading": title, "text": whole, "alt": f"{title}: {whole}", "width": width, "height": height}
         picture |= {"data": base64_of(content), "chart": charts.get(f"{path.parent.name}/{path.stem}", "")}
-        picture |= {"table": table, "place": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")}
-        found.append(picture | {"owner": found[0]["place"] if found else picture["place"]})
-    if found:
-        found[0]["csv"] = base64_of((reports / table).read_bytes())
+        picture |= {"table": table, "csv": "" if found else base64_of((reports / table).read_bytes())}
+        picture |= {"place": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"), "owner": found[0] if found else None}
+        found.append(picture)
     return found
+
+
+def fitted(draw: Callable[[], str], pictures: Sequence[Picture], limit: int) -> str:
+    """What `draw` makes of the pictures, which lose their largest charts and tables until it has at most `limit` bytes.
+
+    The pictures themselves stay, and the place of each table; ValueError if they alone have more.
+    """
+    while (size := len((drawn := draw()).encode())) > limit:
+        extras = [(len(picture[part]), place, part) for place, picture in enumerate(pictures) for part in PARTS]
+        largest, place, part = max(extras, default=(0, 0, ""))
+        if not largest:
+            raise ValueError(f"the page would have {size:,} bytes, more than {limit:,}: draw fewer or smaller figures")
+        pictures[place][part] = ""
+    return drawn
 
 
 def small(path: Path) -> tuple[bytes, tuple[int, int]]:
