@@ -95,7 +95,7 @@ plan: $(STAMP)    ## what is stale, hours on this machine, disk; changes nothing
 verify: $(STAMP)    ## are the recorded results as recorded, and do tables and figures follow? (RERUN=2 trains two again)
 	tom verify $(if $(RERUN),--rerun $(RERUN)) $(WITH)
 
-drill: $(STAMP)    ## kills, full disks and other faults on real runs, a quarter of an hour (KILLS=100)
+drill: $(STAMP)    ## kills, full disks and other faults on real runs, half an hour or more (KILLS=100)
 	tom check drill $(if $(KILLS),--kills $(KILLS)) $(WITH)
 
 cluster-drill: $(STAMP)    ## a real Slurm and a real Ray of three nodes here, and what is done to them: root's, 20 minutes
