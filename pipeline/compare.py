@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.analysis.extent import stops_in_words
-from pipeline.analysis.results import Grid, ResultsError, read_grid
+from pipeline.analysis.results import Grid, ResultsError, nearest, read_grid
 from pipeline.analysis.runs import RUN, STATISTICS, intervals, named, seeds_table
 from pipeline.analysis.sides import Side, side
 from pipeline.analysis.sides_figure import draw
@@ -26,7 +26,6 @@ from pipeline.analysis.stage import DIGITS
 from pipeline.analysis.style import write_figures
 from pipeline.config.refusals import stop_in
 from pipeline.files import here
-from tom.settings.fields import nearest
 
 LONGEST = 100  # bytes of a folder's name; file systems take 255
 KIND = ["method", "env"]

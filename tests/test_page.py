@@ -175,16 +175,16 @@ def test_a_table_of_several_figures_comes_with_the_first() -> None:
         assert figure["owner"]["table"] == figure["table"] and figure["owner"]["csv"] and not figure["csv"]
 
 
-def test_what_a_page_has_no_room_for_is_left_out_largest_first() -> None:
-    parts = [{"csv": "c" * 300, "chart": "h" * 200}, {"csv": "", "chart": "h" * 100}]
+def test_what_a_page_has_no_room_for_is_left_out_tables_first() -> None:
+    parts = [{"csv": "c" * 100, "chart": "h" * 300}, {"csv": "d" * 200, "chart": ""}]
 
     def draw() -> str:
         return "é" * 50 + "".join(part["csv"] + part["chart"] for part in parts)
 
     assert len(fitted(draw, parts, 700).encode()) == 700
-    assert fitted(draw, parts, 699) == "é" * 50 + "h" * 300
-    assert (parts[0]["csv"], parts[0]["chart"]) == ("", "h" * 200)
-    assert fitted(draw, parts, 200) == "é" * 50 + "h" * 100
+    assert fitted(draw, parts, 699) == "é" * 50 + "c" * 100 + "h" * 300
+    assert fitted(draw, parts, 499) == "é" * 50 + "h" * 300
+    assert fitted(draw, parts, 399) == "é" * 50
     with pytest.raises(ValueError, match="would have 100 bytes, more than 99"):
         fitted(draw, parts, 99)
 

@@ -1,5 +1,6 @@
 """What is recorded, above all the evaluations of every cell of the grid: read, and refused if it is not whole."""
 
+import difflib
 import hashlib
 import io
 import json
@@ -191,3 +192,9 @@ def _check_same_steps(cells: list[tuple[Path, pd.DataFrame]]) -> None:
             step = min(steps ^ expected)
             has, lacks = (path, other) if step in steps else (other, path)
             raise ResultsError(f"{lacks} has no evaluation at env_steps {step}, but {has} has: they are not one run")
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a refusal: the choice most like the word."""
+    alike = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.0)
+    return f"nearest valid choice: {alike[0]}"

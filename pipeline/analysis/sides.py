@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf import OmegaConf
 
-from pipeline.analysis.results import ResultsError, read_evaluations, reading
+from pipeline.analysis.results import ResultsError, nearest, read_evaluations, reading
 from pipeline.analysis.runs import RUN
 from pipeline.files import git, read_yaml
-from tom.settings.fields import nearest
 
 RESULTS = Path("reports") / "results"
 

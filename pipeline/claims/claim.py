@@ -10,8 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.analysis.looks import spelled
-from pipeline.analysis.results import ResultsError
-from tom.settings.fields import nearest
+from pipeline.analysis.results import ResultsError, nearest
 
 LISTS = ("claims", "checks", "neighbours")
 COLUMNS = {  # of tables, in words

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.analysis.looks import place_of, spelled
+from pipeline.analysis.results import nearest
 from pipeline.claims.claim import Claim, NoClaim, read_claims
 from pipeline.claims.measures import CHECKS, MEASURES
 from pipeline.claims.seeds import MOST
-from tom.settings.fields import nearest
 
 OF_GRID = (None, "age")  # the tables of claims that runs of the grid decide; another's name begins with its suite
 ROAD = "tom repro: Road-and-Rocks, a minute or two"

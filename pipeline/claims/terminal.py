@@ -9,12 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.analysis.results import ResultsError
+from pipeline.analysis.results import ResultsError, nearest
 from pipeline.claims.claim import NoClaim
 from pipeline.claims.table import estimate, groups, read_tables, value
 from pipeline.claims.verdict import VERDICTS
 from pipeline.files import here
-from tom.settings.fields import nearest
 
 TABLES = Path("reports/tables")
 FOLDERS = ("claims", "evidence")

@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.analysis.looks import place_of
 
 COLOURS = 128  # of a picture on the page
-PARTS = ("chart", "csv")  # of a picture, that a page can do without
+PARTS = ("csv", "chart")  # of a picture, that a page can do without, the first sooner
 SHOWN = 0.7  # of a picture's pixels: they are drawn for print
 # Figures by folder and file name, `*` for all that a suite drew: (heading, what they show, table with their data).
 FIGURES = {
@@ -143,17 +143,21 @@ def drawn_as(
 
 
 def fitted(draw: Callable[[], str], pictures: Sequence[Picture], limit: int) -> str:
-    """What `draw` makes of the pictures, which lose their largest charts and tables until it has at most `limit` bytes.
+    """What `draw` makes of the pictures, which lose tables, then charts, the largest first, until it has `limit` bytes.
 
     The pictures themselves stay, and the place of each table; ValueError if they alone have more.
     """
+    going = [(part, picture) for part in PARTS for picture in _by_size(pictures, part)]
     while (size := len((drawn := draw()).encode())) > limit:
-        extras = [(len(picture[part]), place, part) for place, picture in enumerate(pictures) for part in PARTS]
-        largest, place, part = max(extras, default=(0, 0, ""))
-        if not largest:
+        if not going:
             raise ValueError(f"the page would have {size:,} bytes, more than {limit:,}: draw fewer or smaller figures")
-        pictures[place][part] = ""
+        part, picture = going.pop(0)
+        picture[part] = ""
     return drawn
+
+
+def _by_size(pictures: Sequence[Picture], part: str) -> list[Picture]:
+    return sorted((each for each in pictures if each[part]), key=lambda each: len(each[part]), reverse=True)
 
 
 def small(path: Path) -> tuple[bytes, tuple[int, int]]:
