@@ -28,7 +28,6 @@ from tests.commands import complaint, typed
 from tests.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-PANELS = ("hopper", "walker2d", "halfcheetah", "ant", "humanoid")
 VOID = {"meta", "link", "img", "br"}
 
 
@@ -126,7 +125,7 @@ def test_nothing_is_asked_of_the_network(html: str) -> None:
     assert len(ours) < len(html) - 500_000
     assert "http://" not in ours and "https://" not in ours
     assert not re.search(r"@import|url\(|<script src", ours)
-    assert len(html.encode()) <= LIMIT_BYTES
+    assert len(html.encode()) < LIMIT_BYTES
 
 
 def test_every_claim_and_every_run_is_on_the_page(html: str, page: Reader) -> None:
@@ -191,7 +190,8 @@ def test_what_a_page_has_no_room_for_is_left_out_tables_first() -> None:
 
 def test_curves_of_long_runs_have_few_points_and_their_last(tmp_path: Path) -> None:
     """The published length of both methods, four seeds: charts of it leave room on the page."""
-    runs = [(env, method, seed) for env in PANELS for method in ("mbpo", "tom") for seed in range(4)]
+    envs = pd.read_csv(ROOT / "reports/paper/fig3_curves.csv")["env"].unique()
+    runs = [(env, method, seed) for env in envs for method in ("mbpo", "tom") for seed in range(4)]
     steps = [*range(0, 300_001, 1000)]
     rows = [(*run, step, 1000.0 * run[2], 1000.0 * run[2]) for run in runs for step in steps]
     (tmp_path / "tables/returns").mkdir(parents=True)
